@@ -1,0 +1,44 @@
+// Reading and writing whole files so that a crash leaves the old content or the new, never a mixture.
+//
+// Errors name the path: NotFound where it is missing, FailedPrecondition where it is not what was expected,
+// Internal/PermissionDenied with the system's reason otherwise.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace astray {
+
+// Reads a regular file of at most `max_bytes`; the size is checked before anything is allocated.
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t max_bytes);
+
+// Writes a temporary file beside `path`, fsyncs it, renames it over `path`, fsyncs the folder.
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content);
+
+// A folder that becomes visible under its final name all at once.
+// Files are added to a hidden temporary sibling; Commit fsyncs and renames it, the destructor removes what was
+// not committed. Commit fails with AlreadyExists where `final_path` exists.
+class StagedDirectory {
+ public:
+  static absl::StatusOr<StagedDirectory> Create(std::filesystem::path final_path);
+  StagedDirectory(StagedDirectory&& other) noexcept;
+  StagedDirectory& operator=(StagedDirectory&&) = delete;
+  ~StagedDirectory();
+
+  const std::filesystem::path& path() const { return staging_path_; }
+  absl::Status Write(std::string_view file_name, std::string_view content);  // fsynced
+  absl::Status Commit();
+
+ private:
+  explicit StagedDirectory(std::filesystem::path final_path, std::filesystem::path staging_path);
+  std::filesystem::path final_path_;
+  std::filesystem::path staging_path_;  // empty once committed or moved from
+};
+
+}  // namespace astray

@@ -1,0 +1,20 @@
+// Writes a Dataset as CSV: timestamp (if any), features, label (if any), culprits (if any).
+// Numbers are the shortest decimal that reads back to the same float; NaN is an empty cell.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/data/dataset.h"
+
+namespace astray {
+
+std::string FormatCsv(const Dataset& dataset);
+
+// Atomically (engine/base/file.h).
+absl::Status WriteCsv(const std::string& path, const Dataset& dataset);
+
+// The shortest decimal that reads back to `value`; empty for NaN.
+std::string FormatFloat(float value);
+
+}  // namespace astray

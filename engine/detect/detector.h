@@ -1,0 +1,94 @@
+// Says how anomalous rows are: pipeline + network + score + calibration. Immutable and thread-safe; servers swap whole
+// detectors as shared_ptr<const Detector>. Two detectors that differ in calibration share everything else.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/artifact.pb.h"
+#include "astray/v1/recipe.pb.h"
+#include "engine/detect/calibration.h"
+#include "engine/features/batch.h"
+#include "engine/features/pipeline.h"
+#include "engine/nn/executor_pool.h"
+#include "engine/nn/network.h"
+
+namespace astray {
+
+// What training learned; everything but the calibration.
+struct DetectorModel {
+  std::string name;
+  int64_t version = 0;
+  std::string artifact_sha256;  // of manifest.textproto, 64 hex digits; empty before it is saved
+  astray::v1::Recipe recipe;    // complete
+  Pipeline pipeline;
+  astray::v1::ScoreScale score_scale;
+  ExecutorPool executors;       // holds the network
+};
+
+struct Contribution {
+  uint32_t feature = 0;
+  float share = 0;     // of the error, summed over the window's rows; shares of a verdict add up to 1
+  float observed = 0;  // newest row, the user's units; NaN where missing
+  float expected = 0;
+};
+
+struct Verdict {
+  enum class State : uint8_t { kScored, kWarmingUp, kAllMissing };
+  State state = State::kWarmingUp;
+  bool anomalous = false;
+  float score = 0;
+  float error = 0;
+  double p_value = 1;
+  uint32_t contributions = 0;  // how many of this verdict's entries in ScoreResult::contributions are used
+};
+
+struct ScoreOptions {
+  size_t top_contributors = 3;
+  bool explain_all = false;     // contributors for normal verdicts too
+  bool reconstruction = false;
+};
+
+// Buffers of one scoring call; reuse it from call to call and nothing is allocated.
+struct ScoreResult {
+  std::vector<Verdict> verdicts;             // one for each vector
+  std::vector<Contribution> contributions;   // verdicts x min(top_contributors, features), largest first
+  std::vector<float> reconstruction;         // verdicts x features, or empty
+  size_t contributions_stride = 0;
+  Batch batch;                               // scratch: the network's input
+  std::vector<float> output;                 // scratch: its output
+  std::vector<float> feature_error;          // scratch
+};
+
+class Detector {
+ public:
+  Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const Calibration> calibration);
+
+  // The same model with another calibration.
+  std::shared_ptr<const Detector> WithCalibration(std::shared_ptr<const Calibration> calibration) const;
+
+  // rows: n time-ordered rows x features(), NaN is missing. Gives n - window() + 1 verdicts (none for fewer rows than
+  // the window): verdict i is on row i + window() - 1. Bit for bit the same however rows are cut into calls.
+  // InvalidArgument for a wrong number of values or an infinity; names the row (from 0) and the feature.
+  absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const;
+
+  // The errors alone, for calibration; vectors with nothing observed are left out.
+  absl::StatusOr<std::vector<float>> Errors(std::span<const float> rows) const;
+
+  const DetectorModel& model() const { return *model_; }
+  const Calibration& calibration() const { return *calibration_; }
+  size_t features() const { return model_->pipeline.features(); }
+  size_t window() const { return model_->pipeline.window(); }
+
+ private:
+  // The pool inside is thread-safe; the rest is never changed.
+  std::shared_ptr<DetectorModel> model_;
+  std::shared_ptr<const Calibration> calibration_;
+};
+
+}  // namespace astray

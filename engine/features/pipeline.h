@@ -1,0 +1,54 @@
+// The fitted transforms between a user's rows and the network's vectors, in order: scaling, then windowing.
+// Immutable after Fit; every const method is thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/pipeline.pb.h"
+#include "astray/v1/recipe.pb.h"
+#include "engine/features/batch.h"
+#include "engine/features/scaler.h"
+
+namespace astray {
+
+class Pipeline {
+ public:
+  static constexpr size_t kMaxWindow = 4096;
+  static constexpr size_t kMaxWidth = 1 << 16;  // features x window
+
+  // rows: [n x feature_names.size()], NaN is missing. InvalidArgument for no rows, or a column with no value at all:
+  // "column 'flow': all 400 values are missing".
+  // `recipe` has scaling and window filled in.
+  static absl::StatusOr<Pipeline> Fit(const astray::v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
+                                      std::span<const float> rows);
+
+  // Checks everything (sizes agree, numbers finite, scales positive, limits above): the state is untrusted.
+  static absl::StatusOr<Pipeline> FromState(const astray::v1::PipelineState& state);
+  astray::v1::PipelineState ToState() const;
+
+  size_t features() const { return feature_names_.size(); }
+  size_t window() const { return window_; }
+  size_t width() const { return features() * window_; }  // the network's input size
+  const std::vector<std::string>& feature_names() const { return feature_names_; }
+  const Scaler& scaler() const { return scaler_; }
+
+  // Turns n time-ordered rows into max(0, n - window + 1) vectors; vector i covers rows [i, i + window), oldest first.
+  // rows.size() must be a multiple of features() and hold no infinity (InvalidArgument names row and feature, rows
+  // counted from 0). Reuses what `out` has allocated.
+  absl::Status Apply(std::span<const float> rows, Batch* out) const;
+
+  // The newest row of a vector of width() values, back in the user's units; out has features() values.
+  void InvertNewestRow(std::span<const float> vector, std::span<float> out) const;
+
+ private:
+  Pipeline() = default;
+  std::vector<std::string> feature_names_;
+  Scaler scaler_;
+  size_t window_ = 1;
+};
+
+}  // namespace astray

@@ -1,0 +1,34 @@
+// One step of gradient descent over a flat buffer of parameters: SGD with momentum, Adam (Kingma & Ba 2015),
+// AdamW (Loshchilov & Hutter 2019). Deterministic; not thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/recipe.pb.h"
+#include "engine/nn/aligned_buffer.h"
+
+namespace astray {
+
+class Optimizer {
+ public:
+  // Reads the recipe's `optimizer`, defaults filled in where unset; InvalidArgument names a field out of range.
+  static absl::StatusOr<Optimizer> Create(const astray::v1::TrainingRecipe& recipe, size_t parameter_count);
+
+  // parameters, gradient: `parameter_count` floats each. The state is float32, the bias correction double.
+  void Step(std::span<const float> gradient, std::span<float> parameters);
+
+  uint64_t steps() const { return steps_; }
+
+ private:
+  enum class Kind { kSgd, kAdam };
+  Optimizer() = default;
+  Kind kind_ = Kind::kAdam;
+  double learning_rate_ = 0, momentum_ = 0, beta1_ = 0, beta2_ = 0, epsilon_ = 0, weight_decay_ = 0;
+  uint64_t steps_ = 0;
+  AlignedBuffer first_moment_, second_moment_;
+};
+
+}  // namespace astray

@@ -1,0 +1,31 @@
+// Damages clean vectors before the network sees them: a list of corruptions from the recipe, applied in order, drawn
+// afresh at every call. Not thread-safe; the same seed and calls give the same bytes.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/recipe.pb.h"
+#include "engine/base/random.h"
+
+namespace astray {
+
+class Corruptor {
+ public:
+  // InvalidArgument names the entry and field: "corruption[1].masking.keep_probability: expected (0, 1], got 1.5".
+  static absl::StatusOr<Corruptor> Create(std::span<const astray::v1::Corruption* const> corruption, size_t width,
+                                          Random random);
+
+  // values: [vectors x width], changed in place.
+  void Apply(std::span<float> values);
+
+ private:
+  Corruptor(std::vector<astray::v1::Corruption> corruption, size_t width, Random random);
+  std::vector<astray::v1::Corruption> corruption_;
+  size_t width_;
+  Random random_;
+  std::vector<float> noise_;  // scratch
+};
+
+}  // namespace astray

@@ -1,0 +1,29 @@
+// Recipes: reading them, filling in what they leave out from the data, refusing what cannot work.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/network.pb.h"
+#include "astray/v1/recipe.pb.h"
+#include "engine/data/dataset.h"
+
+namespace astray {
+
+// InvalidArgument names file, line and column: "pump.textproto:7:3: unknown field 'wndow'".
+absl::StatusOr<astray::v1::Recipe> ParseRecipe(std::string_view text, const std::string& file_name);
+absl::StatusOr<astray::v1::Recipe> ReadRecipe(const std::string& path);
+
+// The recipe with every field set, chosen for the data where it was not. Then checks it as a whole:
+// InvalidArgument says which fields do not go together and why, for example
+//   "network.output_activation: SIGMOID reaches only (0, 1), but features.scaling STANDARD makes targets outside it;
+//    use LINEAR, or MIN_MAX scaling"
+absl::StatusOr<astray::v1::Recipe> CompleteRecipe(astray::v1::Recipe recipe, const Dataset& dataset);
+
+// The layers that a complete recipe asks for.
+astray::v1::NetworkSpec BuildNetworkSpec(const astray::v1::Recipe& recipe, size_t width);
+
+std::string FormatRecipe(const astray::v1::Recipe& recipe);  // textproto, human-readable
+
+}  // namespace astray

@@ -1,0 +1,35 @@
+// recipe + data -> fitted pipeline -> trained network -> calibration -> detector and its quality report.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/recipe.pb.h"
+#include "astray/v1/report.pb.h"
+#include "engine/data/dataset.h"
+#include "engine/detect/detector.h"
+
+namespace astray {
+
+struct TrainProgress {
+  uint64_t step = 0, max_steps = 0;
+  double training_loss = 0, validation_loss = 0, best_validation_loss = 0;
+};
+
+struct TrainedDetector {
+  std::shared_ptr<const Detector> detector;  // version 0 until WriteArtifact gives it one
+  astray::v1::TrainingReport report;
+  std::vector<float> golden_rows;            // a few held-out rows for golden.pb
+};
+
+// `recipe` may be incomplete; `dataset` is normal rows, time-ordered where it has timestamps.
+// InvalidArgument: a recipe that cannot work, data that cannot be learned from (too few rows, a column without
+// values). Internal, with what to change: a loss that became non-finite.
+// The same recipe and data give the same bytes. `progress` is called at every validation; may be empty.
+absl::StatusOr<TrainedDetector> Train(const astray::v1::Recipe& recipe, const Dataset& dataset,
+                                      const std::function<void(const TrainProgress&)>& progress);
+
+}  // namespace astray
