@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace astray {
 
@@ -19,7 +19,7 @@ namespace astray {
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t max_bytes);
 
 // Writes a temporary file beside `path`, fsyncs it, renames it over `path`, fsyncs the folder.
-absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content);
+absl::Status WriteFileAtomically(const std::filesystem::path& path, absl::string_view content);
 
 // A folder that becomes visible under its final name all at once.
 // Files are added to a hidden temporary sibling; Commit fsyncs and renames it, the destructor removes what was
@@ -32,7 +32,7 @@ class StagedDirectory {
   ~StagedDirectory();
 
   const std::filesystem::path& path() const { return staging_path_; }
-  absl::Status Write(std::string_view file_name, std::string_view content);  // fsynced
+  absl::Status Write(absl::string_view file_name, absl::string_view content);  // fsynced
   absl::Status Commit();
 
  private:

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <string>
-#include <string_view>
+
+#include "absl/strings/string_view.h"
 
 namespace astray {
 
-std::string Sha256(std::string_view bytes);     // 32 raw bytes
-std::string Sha256Hex(std::string_view bytes);  // 64 lower-case hex digits
+std::string Sha256(absl::string_view bytes);     // 32 raw bytes
+std::string Sha256Hex(absl::string_view bytes);  // 64 lower-case hex digits
 
 }  // namespace astray

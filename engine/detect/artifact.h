@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "astray/v1/artifact.pb.h"
 #include "astray/v1/report.pb.h"
 #include "engine/detect/detector.h"
@@ -17,7 +18,7 @@ namespace astray {
 inline constexpr uint32_t kArtifactFormatVersion = 1;
 
 // [a-z0-9][a-z0-9_.-]{0,62}: a model's name is a folder, a metric label and part of URLs.
-absl::Status CheckModelName(std::string_view name);
+absl::Status CheckModelName(absl::string_view name);
 
 // Writes `detector` as the next version under base_path/name, or as `version` where it is not 0 (AlreadyExists where
 // taken). Replays `golden_rows` to make golden.pb. Returns the artifact's path. A crash leaves nothing visible.
@@ -35,7 +36,7 @@ absl::StatusOr<astray::v1::Manifest> ReadManifest(const std::filesystem::path& p
 absl::StatusOr<astray::v1::TrainingReport> ReadReport(const std::filesystem::path& path);
 
 // Versions under base_path/name, ascending; other entries are passed over. NotFound where there is no such folder.
-absl::StatusOr<std::vector<int64_t>> ListVersions(const std::filesystem::path& base_path, std::string_view name);
+absl::StatusOr<std::vector<int64_t>> ListVersions(const std::filesystem::path& base_path, absl::string_view name);
 // Model names under base_path: folders with a valid name, sorted.
 absl::StatusOr<std::vector<std::string>> ListModelNames(const std::filesystem::path& base_path);
 

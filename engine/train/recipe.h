@@ -2,9 +2,9 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "astray/v1/network.pb.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/data/dataset.h"
@@ -12,7 +12,7 @@
 namespace astray {
 
 // InvalidArgument names file, line and column: "pump.textproto:7:3: unknown field 'wndow'".
-absl::StatusOr<astray::v1::Recipe> ParseRecipe(std::string_view text, const std::string& file_name);
+absl::StatusOr<astray::v1::Recipe> ParseRecipe(absl::string_view text, const std::string& file_name);
 absl::StatusOr<astray::v1::Recipe> ReadRecipe(const std::string& path);
 
 // The recipe with every field set, chosen for the data where it was not. Then checks it as a whole:
