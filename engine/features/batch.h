@@ -14,6 +14,9 @@ struct Batch {
   std::vector<float> values;    // vectors x width, row-major, finite
   std::vector<float> observed;  // the same shape: 1, or 0 where the value was missing and was filled in
 
+  // Scratch of Pipeline::Apply: single rows before they are laid out in windows.
+  std::vector<float> row_values, row_observed;
+
   void Resize(size_t new_vectors, size_t new_width) {
     vectors = new_vectors;
     width = new_width;

@@ -20,8 +20,8 @@ class Pipeline {
   static constexpr size_t kMaxWindow = 4096;
   static constexpr size_t kMaxWidth = 1 << 16;  // features x window
 
-  // rows: [n x feature_names.size()], NaN is missing. InvalidArgument for no rows, or a column with no value at all:
-  // "column 'flow': all 400 values are missing".
+  // rows: [n x feature_names.size()], NaN is missing. InvalidArgument for no rows, feature names that cannot be
+  // (feature_names.h), or a column with no value at all: "column 'flow': all 400 values are missing".
   // `recipe` has scaling and window filled in.
   static absl::StatusOr<Pipeline> Fit(const astray::v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
                                       std::span<const float> rows);
@@ -36,9 +36,12 @@ class Pipeline {
   const std::vector<std::string>& feature_names() const { return feature_names_; }
   const Scaler& scaler() const { return scaler_; }
 
+  // InvalidArgument where the number of values is not a multiple of features(), or one is infinite; names the row,
+  // counted from 0, and the feature.
+  absl::Status CheckRows(std::span<const float> rows) const;
+
   // Turns n time-ordered rows into max(0, n - window + 1) vectors; vector i covers rows [i, i + window), oldest first.
-  // rows.size() must be a multiple of features() and hold no infinity (InvalidArgument names row and feature, rows
-  // counted from 0). Reuses what `out` has allocated.
+  // Errors are CheckRows'. Reuses what `out` has allocated.
   absl::Status Apply(std::span<const float> rows, Batch* out) const;
 
   // The newest row of a vector of width() values, back in the user's units; out has features() values.

@@ -1,0 +1,155 @@
+#include "engine/features/scaler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/features/column_profile.h"
+#include "engine/features/feature_names.h"
+
+namespace astray {
+namespace {
+
+// Scale of a normal distribution's interquartile range: 2 Φ⁻¹(3/4).
+constexpr double kInterquartileRangeOfNormal = 1.3489795003921634;
+
+struct ColumnScale {
+  double offset = 0;
+  double scale = 1;
+  double fill = 0;
+};
+
+absl::StatusOr<ColumnScale> FitColumn(v1::Scaling scaling, const ColumnStatistics& statistics) {
+  const v1::ColumnProfile& profile = statistics.profile;
+  ColumnScale column;
+  switch (scaling) {
+    case v1::STANDARD:
+      column.offset = profile.mean();
+      column.scale = profile.standard_deviation();
+      break;
+    case v1::MIN_MAX:
+      column.offset = profile.min();
+      column.scale = profile.max() - profile.min();
+      break;
+    case v1::ROBUST: {
+      const double range = statistics.third_quartile - statistics.first_quartile;
+      column.offset = profile.median();
+      column.scale = range > kConstantRange * statistics.magnitude() ? range / kInterquartileRangeOfNormal
+                                                                     : profile.standard_deviation();
+      break;
+    }
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("features.scaling: expected STANDARD, MIN_MAX or ROBUST, got ", scaling));
+  }
+  if (profile.constant()) column.scale = std::max(1.0, kConstantRange * statistics.magnitude());
+  if (scaling == v1::MIN_MAX) column.fill = (profile.mean() - column.offset) / column.scale;
+  return column;
+}
+
+absl::Status CheckProfile(const v1::ColumnProfile& profile) {
+  for (const double number :
+       {profile.min(), profile.max(), profile.mean(), profile.standard_deviation(), profile.median()}) {
+    if (!std::isfinite(number)) {
+      return absl::InvalidArgumentError(absl::StrCat("expected finite numbers, got ", number));
+    }
+  }
+  if (profile.min() > profile.max()) {
+    return absl::InvalidArgumentError(absl::StrCat("expected min <= max, got ", profile.min(), " and ", profile.max()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Scaler> Scaler::Fit(v1::Scaling scaling, const std::vector<std::string>& names,
+                                   std::span<const float> rows) {
+  if (names.empty() || rows.empty() || rows.size() % names.size() != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows: expected at least one row of ", names.size(), " values, got ", rows.size(), " values"));
+  }
+  Scaler scaler;
+  scaler.state_.set_scaling(scaling);
+  std::vector<float> scratch;
+  for (size_t i = 0; i < names.size(); ++i) {
+    ASSIGN_OR_RETURN(ColumnStatistics statistics, MeasureColumn(names[i], rows, names.size(), i, &scratch));
+    ASSIGN_OR_RETURN(const ColumnScale column, FitColumn(scaling, statistics));
+    scaler.state_.add_offset(column.offset);
+    scaler.state_.add_scale(column.scale);
+    scaler.state_.add_fill(column.fill);
+    *scaler.state_.add_profile() = std::move(statistics.profile);
+  }
+  scaler.KeepArrays();
+  return scaler;
+}
+
+absl::StatusOr<Scaler> Scaler::FromState(const v1::ScalerState& state) {
+  if (state.scaling() != v1::STANDARD && state.scaling() != v1::MIN_MAX && state.scaling() != v1::ROBUST) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("scaler: scaling: expected STANDARD, MIN_MAX or ROBUST, got ", state.scaling()));
+  }
+  const int columns = state.offset_size();
+  if (columns == 0 || static_cast<size_t>(columns) > kMaxFeatures) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("scaler: offset: expected 1 to ", kMaxFeatures, " columns, got ", columns));
+  }
+  if (state.scale_size() != columns || state.fill_size() != columns || state.profile_size() != columns) {
+    return absl::InvalidArgumentError(absl::StrCat("scaler: expected ", columns, " of each, got ", state.scale_size(),
+                                                   " scales, ", state.fill_size(), " fills, ", state.profile_size(),
+                                                   " profiles"));
+  }
+  for (int i = 0; i < columns; ++i) {
+    if (!std::isfinite(state.offset(i))) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("scaler: offset ", i, ": expected a finite number, got ", state.offset(i)));
+    }
+    if (!std::isfinite(state.scale(i)) || !(state.scale(i) > 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("scaler: scale ", i, ": expected a finite number above 0, got ", state.scale(i)));
+    }
+    if (!(std::abs(state.fill(i)) <= kLimit)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("scaler: fill ", i, ": expected a number within ±", kLimit, ", got ", state.fill(i)));
+    }
+    if (const absl::Status status = CheckProfile(state.profile(i)); !status.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("scaler: profile ", i, ": ", status.message()));
+    }
+  }
+  Scaler scaler;
+  scaler.state_ = state;
+  scaler.KeepArrays();
+  return scaler;
+}
+
+void Scaler::KeepArrays() {
+  offset_.assign(state_.offset().begin(), state_.offset().end());
+  scale_.assign(state_.scale().begin(), state_.scale().end());
+  fill_.assign(state_.fill().begin(), state_.fill().end());
+}
+
+void Scaler::Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const {
+  const size_t width = columns();
+  for (size_t row = 0; row + width <= rows.size(); row += width) {
+    for (size_t i = 0; i < width; ++i) {
+      const float value = rows[row + i];
+      const bool missing = std::isnan(value);
+      const double held = std::min<double>(std::max<double>((value - offset_[i]) / scale_[i], -kLimit), kLimit);
+      scaled[row + i] = static_cast<float>(missing ? fill_[i] : held);
+      observed[row + i] = missing ? 0.0f : 1.0f;
+    }
+  }
+}
+
+void Scaler::Invert(std::span<const float> scaled, std::span<float> rows) const {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  const size_t width = columns();
+  for (size_t row = 0; row + width <= scaled.size(); row += width) {
+    for (size_t i = 0; i < width; ++i) {
+      rows[row + i] = static_cast<float>(std::clamp(scaled[row + i] * scale_[i] + offset_[i], -kLargest, kLargest));
+    }
+  }
+}
+
+}  // namespace astray

@@ -1,5 +1,12 @@
 // Brings columns to one scale: standard, min-max or robust (recipe.proto states the formulas), fitted on observed
-// values in double precision. A constant column gets scale 1. Keeps what training saw of each column.
+// values in double precision. Keeps what training saw of each column. Immutable after Fit; const methods are
+// thread-safe.
+//
+// A column without spread keeps its units: a constant column (ColumnProfile.constant, kConstantRange) gets scale 1, or
+// kConstantRange times its magnitude where that is more, so that float32's own steps stay below 1. ROBUST takes the
+// standard deviation where the interquartile range of a column that does vary is 0 (mostly zeros, say).
+//
+// A missing value becomes the column's mean (ROBUST: median) in scaled units.
 #pragma once
 
 #include <cstddef>
@@ -19,18 +26,24 @@ class Scaler {
   static constexpr float kLimit = 1e4f;
 
   Scaler() = default;
+
+  // names: one a column. rows: [n x columns], at least one row.
   static absl::StatusOr<Scaler> Fit(astray::v1::Scaling scaling, const std::vector<std::string>& names,
                                     std::span<const float> rows);
+  // Untrusted: sizes agree, numbers are finite, scales above 0, fills within ±kLimit.
   static absl::StatusOr<Scaler> FromState(const astray::v1::ScalerState& state);
   const astray::v1::ScalerState& state() const { return state_; }
 
   size_t columns() const { return offset_.size(); }
 
-  // rows, scaled, observed: [n x columns]. A NaN becomes the column's fill, with observed 0.
+  // rows, scaled, observed: [n x columns], no infinities. A NaN becomes the column's fill, with observed 0.
   void Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const;
+  // scaled, rows: [n x columns]. What is past float32 becomes its largest number.
   void Invert(std::span<const float> scaled, std::span<float> rows) const;
 
  private:
+  void KeepArrays();
+
   astray::v1::ScalerState state_;
   std::vector<double> offset_, scale_, fill_;
 };
