@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ inline constexpr uint32_t kArtifactFormatVersion = 1;
 // [a-z0-9][a-z0-9_.-]{0,62}: a model's name is a folder, a metric label and part of URLs.
 absl::Status CheckModelName(absl::string_view name);
 
+// The version that a folder's name stands for: decimal digits without leading zeros, at least 1. 0 for any other text.
+int64_t ParseVersion(absl::string_view text);
+
 // Writes `detector` as the next version under base_path/name, or as `version` where it is not 0 (AlreadyExists where
 // taken). Replays `golden_rows` to make golden.pb. Returns the artifact's path. A crash leaves nothing visible.
 absl::StatusOr<std::filesystem::path> WriteArtifact(const std::filesystem::path& base_path, const Detector& detector,
@@ -27,9 +31,10 @@ absl::StatusOr<std::filesystem::path> WriteArtifact(const std::filesystem::path&
                                                     const astray::v1::TrainingReport& report, int64_t version);
 
 // Reads and checks everything: format version, sizes, checksums, limits, finite weights; then replays golden.pb,
-// which also warms the detector up. name and version come from the path's last two parts.
+// which also warms the detector up. name and version come from the path's last two parts; where the last is no version,
+// the name is the manifest's and the version 0. artifact_sha256 is that of manifest.textproto.
 // NotFound: no such folder or no manifest. DataLoss: size, checksum, content. FailedPrecondition: a format version
-// or an astray that this program does not know; golden inputs that do not reproduce. Every error names the file.
+// that this program does not know; golden inputs that do not reproduce. Every error names the file.
 absl::StatusOr<std::shared_ptr<const Detector>> ReadArtifact(const std::filesystem::path& path);
 
 absl::StatusOr<astray::v1::Manifest> ReadManifest(const std::filesystem::path& path);

@@ -31,10 +31,10 @@ class Calibration {
   astray::v1::CalibrationState ToState() const;
 
   // The ⌈(n+1)(1-a)⌉-th smallest error, for the rate a given at creation. Above 0, so that score = error / threshold
-  // is defined.
+  // is defined: where that error is 0, the smallest error above 0 (float's smallest normal number if there is none).
   double threshold() const { return threshold_; }
   double false_positive_rate() const { return false_positive_rate_; }
-  double PValue(float error) const;  // (1 + #{calibration errors >= error}) / (n + 1)
+  double PValue(float error) const;  // (1 + #{calibration errors >= error}) / (n + 1); error is not NaN
   size_t samples() const { return errors_.size(); }
   double resolution() const { return 1.0 / static_cast<double>(samples() + 1); }
   const Origin& origin() const { return origin_; }

@@ -1,0 +1,142 @@
+#include "engine/detect/detector.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/detect/score_kind.h"
+
+namespace astray {
+namespace {
+
+constexpr size_t kChunkVectors = 256;
+constexpr size_t kChunkValues = size_t{1} << 20;  // of each buffer: 4 MiB
+
+// Keeps the largest shares in `slots`, largest first; equal shares in the order of the features. Returns how many.
+size_t SelectLargest(std::span<const float> feature_error, std::span<Contribution> slots) {
+  const auto larger = [](const Contribution& a, const Contribution& b) {
+    return a.share != b.share ? a.share > b.share : a.feature < b.feature;
+  };
+  size_t used = 0;
+  for (size_t feature = 0; feature < feature_error.size(); ++feature) {
+    if (!(feature_error[feature] > 0)) continue;
+    const Contribution candidate{.feature = static_cast<uint32_t>(feature), .share = feature_error[feature]};
+    if (used == slots.size()) {
+      if (!larger(candidate, slots[0])) continue;
+      std::pop_heap(slots.begin(), slots.end(), larger);
+      slots.back() = candidate;
+    } else {
+      slots[used++] = candidate;
+    }
+    std::push_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), larger);
+  }
+  std::sort_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), larger);
+  return used;
+}
+
+}  // namespace
+
+Detector::Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const Calibration> calibration)
+    : model_(std::move(model)), calibration_(std::move(calibration)) {}
+
+std::shared_ptr<const Detector> Detector::WithCalibration(std::shared_ptr<const Calibration> calibration) const {
+  return std::make_shared<const Detector>(model_, std::move(calibration));
+}
+
+template <typename Visit>
+absl::Status Detector::ForEachVector(std::span<const float> rows, Batch* batch, std::vector<float>* output,
+                                     Visit visit) const {
+  const Pipeline& pipeline = model_->pipeline;
+  const size_t width = pipeline.width();
+  const size_t row_count = rows.size() / features();
+  const size_t vectors = row_count < window() ? 0 : row_count - window() + 1;
+  if (vectors == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(ExecutorPool::Lease executor, model_->executors.Acquire());
+  const size_t chunk = std::clamp<size_t>(kChunkValues / width, 1, kChunkVectors);
+  for (size_t first = 0; first < vectors; first += chunk) {
+    const size_t count = std::min(chunk, vectors - first);
+    RETURN_IF_ERROR(pipeline.Apply(rows.subspan(first * features(), (count + window() - 1) * features()), batch));
+    output->resize(count * width);
+    RETURN_IF_ERROR(executor->Forward(count, batch->values, *output));
+    for (size_t i = 0; i < count; ++i) {
+      const std::span<const float> observed(batch->observed.data() + i * width, width);
+      visit(first + i, batch->vector(i), std::span<const float>(output->data() + i * width, width), observed);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Detector::Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const {
+  // All of them first: an error in a later chunk would count its rows from there.
+  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
+  const size_t row_count = rows.size() / features();
+  const size_t vectors = row_count < window() ? 0 : row_count - window() + 1;
+  result->verdicts.assign(vectors, Verdict());
+  result->contributions_stride = std::min(options.top_contributors, features());
+  result->contributions.resize(vectors * result->contributions_stride);
+  result->reconstruction.resize(options.reconstruction ? vectors * features() : 0);
+
+  const double threshold = calibration_->threshold();
+  const auto visit = [&](size_t i, std::span<const float> input, std::span<const float> output,
+                         std::span<const float> observed) {
+    Verdict& verdict = result->verdicts[i];
+    const float error = VectorError(model_->score_scale, input, output, observed, {});
+    if (options.reconstruction) {
+      model_->pipeline.InvertNewestRow(output, std::span(result->reconstruction).subspan(i * features(), features()));
+    }
+    if (std::isnan(error)) {
+      verdict.state = Verdict::State::kAllMissing;
+      return;
+    }
+    verdict.state = Verdict::State::kScored;
+    verdict.error = error;
+    verdict.score = static_cast<float>(std::min<double>(error / threshold, std::numeric_limits<float>::max()));
+    // The same as error > threshold: the quotient of two floats next to each other rounds to more than 1.
+    verdict.anomalous = verdict.score > 1;
+    verdict.p_value = calibration_->PValue(error);
+    if (result->contributions_stride > 0 && (verdict.anomalous || options.explain_all)) {
+      Explain(i, rows.subspan((i + window() - 1) * features(), features()), input, output, observed, result);
+    }
+  };
+  return ForEachVector(rows, &result->batch, &result->output, visit);
+}
+
+void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<const float> input,
+                       std::span<const float> output, std::span<const float> observed, ScoreResult* result) const {
+  result->feature_error.assign(features(), 0);
+  VectorError(model_->score_scale, input, output, observed, result->feature_error);
+  double total = 0;
+  for (const float part : result->feature_error) total += part;
+
+  const std::span<Contribution> slots =
+      std::span(result->contributions).subspan(i * result->contributions_stride, result->contributions_stride);
+  const size_t used = SelectLargest(result->feature_error, slots);
+  result->verdicts[i].contributions = static_cast<uint32_t>(used);
+  result->expected_row.resize(features());
+  model_->pipeline.InvertNewestRow(output, result->expected_row);
+  for (Contribution& contribution : slots.first(used)) {
+    contribution.share = static_cast<float>(contribution.share / total);
+    contribution.observed = newest_row[contribution.feature];
+    contribution.expected = result->expected_row[contribution.feature];
+  }
+}
+
+absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows) const {
+  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
+  std::vector<float> errors;
+  errors.reserve(rows.size() / features());
+  Batch batch;
+  std::vector<float> output;
+  RETURN_IF_ERROR(ForEachVector(rows, &batch, &output,
+                                [&](size_t /*i*/, std::span<const float> input, std::span<const float> reconstruction,
+                                    std::span<const float> observed) {
+                                  const float error =
+                                      VectorError(model_->score_scale, input, reconstruction, observed, {});
+                                  if (!std::isnan(error)) errors.push_back(error);
+                                }));
+  return errors;
+}
+
+}  // namespace astray

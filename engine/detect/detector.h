@@ -28,7 +28,7 @@ struct DetectorModel {
   astray::v1::Recipe recipe;    // complete
   Pipeline pipeline;
   astray::v1::ScoreScale score_scale;
-  ExecutorPool executors;       // holds the network
+  ExecutorPool executors;  // holds the network
 };
 
 struct Contribution {
@@ -41,32 +41,36 @@ struct Contribution {
 struct Verdict {
   enum class State : uint8_t { kScored, kWarmingUp, kAllMissing };
   State state = State::kWarmingUp;
-  bool anomalous = false;
-  float score = 0;
+  bool anomalous = false;  // score above 1
+  float score = 0;         // error / threshold, held at float's largest number
   float error = 0;
   double p_value = 1;
-  uint32_t contributions = 0;  // how many of this verdict's entries in ScoreResult::contributions are used
+  uint32_t contributions = 0;  // how many of this verdict's entries in ScoreResult::contributions are used; a feature
+                               // with no part in the error has none
 };
 
 struct ScoreOptions {
   size_t top_contributors = 3;
-  bool explain_all = false;     // contributors for normal verdicts too
+  bool explain_all = false;  // contributors for normal verdicts too
   bool reconstruction = false;
 };
 
 // Buffers of one scoring call; reuse it from call to call and nothing is allocated.
 struct ScoreResult {
-  std::vector<Verdict> verdicts;             // one for each vector
-  std::vector<Contribution> contributions;   // verdicts x min(top_contributors, features), largest first
-  std::vector<float> reconstruction;         // verdicts x features, or empty
+  std::vector<Verdict> verdicts;            // one for each vector
+  std::vector<Contribution> contributions;  // verdicts x min(top_contributors, features), largest first
+  std::vector<float> reconstruction;        // verdicts x features, or empty
   size_t contributions_stride = 0;
-  Batch batch;                               // scratch: the network's input
-  std::vector<float> output;                 // scratch: its output
-  std::vector<float> feature_error;          // scratch
+  Batch batch;                       // scratch: the network's input, a chunk of vectors at a time
+  std::vector<float> output;         // scratch: its output
+  std::vector<float> feature_error;  // scratch
+  std::vector<float> expected_row;   // scratch
 };
 
 class Detector {
  public:
+  // The parts must fit together: the network's input and output are pipeline.width(), score_scale passes
+  // CheckScoreScale for it. `calibration` may be null where only Errors is called.
   Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const Calibration> calibration);
 
   // The same model with another calibration.
@@ -74,7 +78,9 @@ class Detector {
 
   // rows: n time-ordered rows x features(), NaN is missing. Gives n - window() + 1 verdicts (none for fewer rows than
   // the window): verdict i is on row i + window() - 1. Bit for bit the same however rows are cut into calls.
-  // InvalidArgument for a wrong number of values or an infinity; names the row (from 0) and the feature.
+  // Memory beyond the result's is bounded, whatever n is.
+  // InvalidArgument for a wrong number of values or an infinity; names the row (from 0) and the feature. After an error
+  // `result` holds nothing of use.
   absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const;
 
   // The errors alone, for calibration; vectors with nothing observed are left out.
@@ -86,6 +92,14 @@ class Detector {
   size_t window() const { return model_->pipeline.window(); }
 
  private:
+  // Calls visit(i, input, output, observed) for every vector in order. Defined and used in detector.cc.
+  template <typename Visit>
+  absl::Status ForEachVector(std::span<const float> rows, Batch* batch, std::vector<float>* output, Visit visit) const;
+
+  // Fills in contributions and expected row of vector i, whose verdict has its error.
+  void Explain(size_t i, std::span<const float> newest_row, std::span<const float> input, std::span<const float> output,
+               std::span<const float> observed, ScoreResult* result) const;
+
   // The pool inside is thread-safe; the rest is never changed.
   std::shared_ptr<DetectorModel> model_;
   std::shared_ptr<const Calibration> calibration_;

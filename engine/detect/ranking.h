@@ -1,5 +1,6 @@
-// Measures of how well scores rank anomalies above normal rows. labels: 1 is anomalous. Ties count as scikit-learn
-// counts them. NaN where a class is missing.
+// Measures of how well scores rank anomalies above normal rows. labels: one a score, 1 is anomalous. Scores hold no
+// NaN. Ties count as scikit-learn counts them (roc_auc_score, average_precision_score, precision_recall_curve). NaN
+// where a class is missing.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,10 @@ namespace astray {
 
 double Auroc(std::span<const float> scores, std::span<const uint8_t> labels);
 double AveragePrecision(std::span<const float> scores, std::span<const uint8_t> labels);
+// Over every threshold that is a score, with rows at or above it flagged.
 double BestF1(std::span<const float> scores, std::span<const uint8_t> labels);
 
+// A ratio of nothing is 0.
 struct Confusion {
   uint64_t true_positives = 0, false_positives = 0, true_negatives = 0, false_negatives = 0;
   double precision() const;
@@ -18,6 +21,8 @@ struct Confusion {
   double f1() const;
   double false_positive_rate() const;
 };
+
+// Rows with a score above `threshold` are flagged.
 Confusion CountAbove(std::span<const float> scores, std::span<const uint8_t> labels, float threshold);
 
 }  // namespace astray

@@ -1,4 +1,11 @@
-// How a residual becomes an error (recipe.proto, ScoreKind). All formulas take the mean over observed values only.
+// How a residual becomes an error (recipe.proto, ScoreKind). With residuals r_j = output_j - input_j of a vector and O
+// its observed positions,
+//   MEAN_SQUARED        error = mean over j in O of r_j²
+//   FEATURE_NORMALISED  error = mean over j in O of r_j² / v_j
+// where v_j is the mean squared residual of position j on held-out normal vectors, but at least
+// max(kVarianceFloor, kVarianceFloorRatio * mean of all v): a column that is learned perfectly, a constant say, must
+// not turn its rounding noise into the largest part of the error. A position never observed there gets the mean of all
+// v.
 #pragma once
 
 #include <span>
@@ -10,7 +17,11 @@
 
 namespace astray {
 
-// Fits what `kind` needs on held-out normal vectors: input, output, observed are [vectors x width].
+inline constexpr double kVarianceFloor = 1e-6;
+inline constexpr double kVarianceFloorRatio = 1e-3;
+
+// Fits what `kind` needs on held-out normal vectors: input, output, observed are [vectors x width]. InvalidArgument for
+// an unknown kind or sizes that do not agree, Internal for an output that is not finite.
 absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(astray::v1::ScoreKind kind, size_t width,
                                                      std::span<const float> input, std::span<const float> output,
                                                      std::span<const float> observed);
@@ -18,8 +29,9 @@ absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(astray::v1::ScoreKind kind,
 // InvalidArgument where the scale does not fit a network of `width` outputs (untrusted).
 absl::Status CheckScoreScale(const astray::v1::ScoreScale& scale, size_t width);
 
-// The error of one vector; adds each feature's part to feature_error [features], vector position j belonging to
-// feature j % features. With nothing observed the error is NaN.
+// The error of one vector of `width` values; NaN with nothing observed, and held below float's largest number.
+// Unless feature_error [features] is empty, adds to it what each feature contributes, vector position j belonging to
+// feature j % features: the parts add up to the error.
 float VectorError(const astray::v1::ScoreScale& scale, std::span<const float> input, std::span<const float> output,
                   std::span<const float> observed, std::span<float> feature_error);
 
