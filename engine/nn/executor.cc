@@ -1,0 +1,128 @@
+#include "engine/nn/executor.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "engine/base/random.h"
+#include "engine/base/status_macros.h"
+#include "engine/nn/onednn.h"
+
+namespace astray {
+namespace {
+
+// Candidate row counts of a tile, smallest first. A small one keeps single rows cheap, a large one feeds the kernel.
+constexpr std::array<size_t, 3> kTileRows = {1, 8, 64};
+
+// The network for one number of rows.
+class Tile {
+ public:
+  static absl::StatusOr<Tile> Create(const Network& network, size_t rows) {
+    Tile tile;
+    tile.rows_ = rows;
+    tile.buffers_.emplace_back(rows * network.input_size());
+    for (int i = 0; i < network.spec().layers_size(); ++i) {
+      const v1::DenseLayer& dense = network.spec().layers(i).dense();
+      const float* parameters = network.parameters().data();
+      ASSIGN_OR_RETURN(auto layer, onednn::PackedDense::Create({rows, dense.inputs(), dense.outputs()},
+                                                               dense.activation(),
+                                                               parameters + network.offsets(i).weights,
+                                                               parameters + network.offsets(i).bias));
+      tile.layers_.push_back(std::move(layer));
+      tile.buffers_.emplace_back(rows * dense.outputs());
+    }
+    return tile;
+  }
+
+  size_t rows() const { return rows_; }
+  float* input() { return buffers_.front().data(); }
+  const float* layer_output(size_t layer) const { return buffers_[layer + 1].data(); }
+  const AlignedBuffer& output() const { return buffers_.back(); }
+
+  absl::Status Run() {
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      RETURN_IF_ERROR(layers_[i]->Run(buffers_[i].data(), buffers_[i + 1].data()));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  size_t rows_ = 0;
+  std::vector<std::unique_ptr<onednn::PackedDense>> layers_;
+  std::vector<AlignedBuffer> buffers_;  // input, then each layer's output
+};
+
+// Whether each row of `tile` comes out with the same bits as from `reference`, whatever its place.
+absl::StatusOr<bool> Agree(Tile& reference, Tile& tile, size_t inputs, size_t outputs) {
+  Random random(1);
+  random.FillNormal({tile.input(), tile.rows() * inputs});
+  RETURN_IF_ERROR(tile.Run());
+  for (size_t row = 0; row < tile.rows(); row += reference.rows()) {
+    std::copy_n(tile.input() + row * inputs, reference.rows() * inputs, reference.input());
+    RETURN_IF_ERROR(reference.Run());
+    if (std::memcmp(reference.output().data(), tile.output().data() + row * outputs,
+                    reference.rows() * outputs * sizeof(float)) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+struct Executor::Impl {
+  size_t inputs, outputs, code_size, code_layer;
+  std::vector<Tile> tiles;  // ascending row counts
+};
+
+Executor::Executor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Executor::~Executor() = default;
+
+absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Network& network) {
+  auto impl = std::make_unique<Impl>();
+  impl->inputs = network.input_size();
+  impl->outputs = network.output_size();
+  impl->code_size = network.code_size();
+  impl->code_layer = network.spec().code_layer();
+  // oneDNN picks a kernel by shape, and two kernels may add in another order. A tile size whose bits differ from the
+  // others' is left out, so that verdicts do not depend on batching.
+  for (const size_t rows : kTileRows) {
+    ASSIGN_OR_RETURN(Tile tile, Tile::Create(network, rows));
+    if (!impl->tiles.empty()) {
+      ASSIGN_OR_RETURN(const bool agree, Agree(impl->tiles.front(), tile, impl->inputs, impl->outputs));
+      if (!agree) continue;
+    }
+    impl->tiles.push_back(std::move(tile));
+  }
+  return std::unique_ptr<Executor>(new Executor(std::move(impl)));
+}
+
+absl::Status Executor::Forward(size_t rows, std::span<const float> input, std::span<float> output) {
+  return Forward(rows, input, output, {});
+}
+
+absl::Status Executor::Forward(size_t rows, std::span<const float> input, std::span<float> output,
+                               std::span<float> code) {
+  onednn::UseCallingThreadOnly();
+  const auto& [inputs, outputs, code_size, code_layer, tiles] = *impl_;
+  for (size_t row = 0; row < rows;) {
+    // The smallest tile that holds what is left, or the largest there is.
+    auto tile = std::ranges::find_if(impl_->tiles, [&](const Tile& t) { return t.rows() >= rows - row; });
+    if (tile == impl_->tiles.end()) --tile;
+    const size_t count = std::min(tile->rows(), rows - row);
+    std::copy_n(input.data() + row * inputs, count * inputs, tile->input());
+    // Rows left over from the last call would cost time where they hold denormals.
+    std::fill_n(tile->input() + count * inputs, (tile->rows() - count) * inputs, 0.0f);
+    RETURN_IF_ERROR(tile->Run());
+    std::copy_n(tile->output().data(), count * outputs, output.data() + row * outputs);
+    if (!code.empty()) {
+      std::copy_n(tile->layer_output(code_layer), count * code_size, code.data() + row * code_size);
+    }
+    row += count;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace astray
