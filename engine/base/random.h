@@ -18,12 +18,12 @@ class Random {
   Random(uint64_t seed, uint64_t stream);
 
   uint64_t NextUint64();
-  uint64_t UniformInt(uint64_t bound);  // [0, bound), without modulo bias; bound > 0
-  double Uniform();                     // [0, 1), 53 bits
-  double Normal();                      // N(0, 1)
-  void FillUniform(std::span<float> out);  // [0, 1), 24 bits
-  void FillNormal(std::span<float> out);   // N(0, 1)
-  void Shuffle(std::span<uint32_t> items); // Fisher-Yates
+  uint64_t UniformInt(uint64_t bound);      // [0, bound), without modulo bias; bound > 0
+  double Uniform();                         // [0, 1), 53 bits
+  double Normal();                          // N(0, 1)
+  void FillUniform(std::span<float> out);   // [0, 1), 24 bits
+  void FillNormal(std::span<float> out);    // N(0, 1)
+  void Shuffle(std::span<uint32_t> items);  // Fisher-Yates
 
  private:
   std::array<uint64_t, 4> state_;

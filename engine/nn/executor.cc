@@ -26,10 +26,9 @@ class Tile {
     for (int i = 0; i < network.spec().layers_size(); ++i) {
       const v1::DenseLayer& dense = network.spec().layers(i).dense();
       const float* parameters = network.parameters().data();
-      ASSIGN_OR_RETURN(auto layer, onednn::PackedDense::Create({rows, dense.inputs(), dense.outputs()},
-                                                               dense.activation(),
-                                                               parameters + network.offsets(i).weights,
-                                                               parameters + network.offsets(i).bias));
+      ASSIGN_OR_RETURN(auto layer, onednn::PackedDense::Create(
+                                       {rows, dense.inputs(), dense.outputs()}, dense.activation(),
+                                       parameters + network.offsets(i).weights, parameters + network.offsets(i).bias));
       tile.layers_.push_back(std::move(layer));
       tile.buffers_.emplace_back(rows * dense.outputs());
     }

@@ -112,9 +112,9 @@ Gradient::~Gradient() = default;
 absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(const Network& network, v1::Loss loss, size_t batch_size) {
   const int last = network.spec().layers_size() - 1;
   if (loss == v1::BINARY_CROSS_ENTROPY && network.spec().layers(last).dense().activation() != v1::SIGMOID) {
-    return absl::InvalidArgumentError(absl::StrCat("loss: BINARY_CROSS_ENTROPY expects layer '",
-                                                   network.spec().layers(last).name(), "' to be SIGMOID, got ",
-                                                   v1::Activation_Name(network.spec().layers(last).dense().activation())));
+    return absl::InvalidArgumentError(
+        absl::StrCat("loss: BINARY_CROSS_ENTROPY expects layer '", network.spec().layers(last).name(),
+                     "' to be SIGMOID, got ", v1::Activation_Name(network.spec().layers(last).dense().activation())));
   }
   if (batch_size == 0) return absl::InvalidArgumentError("batch_size: expected at least 1, got 0");
   auto impl = std::make_unique<Impl>();
@@ -124,8 +124,8 @@ absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(const Network& networ
   impl->input = AlignedBuffer(batch_size * network.input_size());
   impl->gradient = AlignedBuffer(network.parameters().size());
   for (const v1::Layer& layer : network.spec().layers()) {
-    ASSIGN_OR_RETURN(auto dense, onednn::TrainableDense::Create({batch_size, layer.dense().inputs(),
-                                                                 layer.dense().outputs()}));
+    ASSIGN_OR_RETURN(auto dense,
+                     onednn::TrainableDense::Create({batch_size, layer.dense().inputs(), layer.dense().outputs()}));
     impl->layers.push_back(std::move(dense));
     impl->outputs.emplace_back(batch_size * layer.dense().outputs());
     impl->deltas.emplace_back(batch_size * layer.dense().outputs());

@@ -17,7 +17,8 @@ class Gradient {
   // Keeps a reference to `network`, which must outlive it, and reads its parameters at every call.
   // BINARY_CROSS_ENTROPY needs a SIGMOID output (InvalidArgument otherwise) and is computed from the
   // pre-activation, so that saturation costs no accuracy.
-  static absl::StatusOr<std::unique_ptr<Gradient>> Create(const Network& network, astray::v1::Loss loss, size_t batch_size);
+  static absl::StatusOr<std::unique_ptr<Gradient>> Create(const Network& network, astray::v1::Loss loss,
+                                                          size_t batch_size);
   ~Gradient();
 
   // input, target [batch_size x input/output_size]. `observed` is empty (all observed) or [batch_size x output_size]

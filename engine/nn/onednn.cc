@@ -2,10 +2,9 @@
 
 #include <omp.h>
 
+#include <dnnl.hpp>
 #include <unordered_map>
 #include <utility>
-
-#include <dnnl.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "engine/nn/aligned_buffer.h"
@@ -54,8 +53,17 @@ using dnnl::inner_product_forward;
 convolution_forward::primitive_desc ConvolutionForward(const memory::desc& x, const memory::desc& w,
                                                        const memory::desc& b, const memory::desc& y,
                                                        const dnnl::primitive_attr& attr) {
-  return {CpuEngine(), dnnl::prop_kind::forward_inference, algorithm::convolution_direct, x, w, b, y, {1, 1}, {0, 0},
-          {0, 0}, attr};
+  return {CpuEngine(),
+          dnnl::prop_kind::forward_inference,
+          algorithm::convolution_direct,
+          x,
+          w,
+          b,
+          y,
+          {1, 1},
+          {0, 0},
+          {0, 0},
+          attr};
 }
 
 void AppendActivation(dnnl::post_ops& ops, algorithm kind) { ops.append_eltwise(kind, 0.0f, 0.0f); }
@@ -123,9 +131,7 @@ class Execution {
   void Declare(int argument, const memory::desc& desc) {
     arguments_.insert_or_assign(argument, memory(desc, CpuEngine(), nullptr));
   }
-  void Bind(int argument, const float* data) {
-    arguments_.at(argument).set_data_handle(const_cast<float*>(data));
-  }
+  void Bind(int argument, const float* data) { arguments_.at(argument).set_data_handle(const_cast<float*>(data)); }
   void Run() {
     primitive_.execute(stream_, arguments_);
     stream_.wait();

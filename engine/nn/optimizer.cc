@@ -44,9 +44,8 @@ absl::StatusOr<Optimizer> Optimizer::Create(const v1::TrainingRecipe& recipe, si
   RETURN_IF_ERROR(CheckUnitInterval("adam.beta2", optimizer.beta2_));
   RETURN_IF_ERROR(CheckLearningRate("adam.epsilon", optimizer.epsilon_));
   if (!(optimizer.weight_decay_ >= 0 && optimizer.learning_rate_ * optimizer.weight_decay_ < 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("training.adam.weight_decay: expected a number in [0, 1 / learning_rate), got ",
-                     optimizer.weight_decay_));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "training.adam.weight_decay: expected a number in [0, 1 / learning_rate), got ", optimizer.weight_decay_));
   }
   optimizer.second_moment_ = AlignedBuffer(parameter_count);
   return optimizer;

@@ -1,0 +1,79 @@
+#include "engine/nn/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "engine/base/random.h"
+
+namespace astray {
+namespace {
+
+constexpr size_t kCount = 37;
+
+// 100 steps with random gradients; `expected` is the update rule in double precision.
+template <typename Rule>
+void ExpectFollows(const v1::TrainingRecipe& recipe, Rule rule) {
+  auto optimizer = Optimizer::Create(recipe, kCount);
+  ASSERT_TRUE(optimizer.ok()) << optimizer.status();
+  Random random(9);
+  std::vector<float> parameters(kCount), gradient(kCount);
+  random.FillNormal(parameters);
+  std::vector<double> expected(parameters.begin(), parameters.end());
+  for (int t = 1; t <= 100; ++t) {
+    random.FillNormal(gradient);
+    optimizer->Step(gradient, parameters);
+    for (size_t i = 0; i < kCount; ++i) rule(t, i, gradient[i], expected[i]);
+  }
+  for (size_t i = 0; i < kCount; ++i) EXPECT_NEAR(parameters[i], expected[i], 2e-5);
+  EXPECT_EQ(optimizer->steps(), 100u);
+}
+
+TEST(Optimizer, SgdWithMomentumFollowsItsFormula) {
+  v1::TrainingRecipe recipe;
+  recipe.mutable_sgd()->set_learning_rate(0.01f);
+  recipe.mutable_sgd()->set_momentum(0.9f);
+  std::vector<double> velocity(kCount);
+  ExpectFollows(recipe, [&](int, size_t i, double g, double& p) {
+    velocity[i] = double{0.9f} * velocity[i] + g;
+    p -= double{0.01f} * velocity[i];
+  });
+}
+
+void ExpectAdam(double weight_decay) {
+  v1::TrainingRecipe recipe;
+  recipe.mutable_adam()->set_learning_rate(0.01f);
+  recipe.mutable_adam()->set_weight_decay(static_cast<float>(weight_decay));
+  const double rate = 0.01f, decay = static_cast<float>(weight_decay), beta1 = 0.9, beta2 = 0.999;
+  std::vector<double> m(kCount), v(kCount);
+  ExpectFollows(recipe, [&](int t, size_t i, double g, double& p) {
+    m[i] = beta1 * m[i] + (1 - beta1) * g;
+    v[i] = beta2 * v[i] + (1 - beta2) * g * g;
+    p -= rate * decay * p;
+    p -= rate * (m[i] / (1 - std::pow(beta1, t))) / (std::sqrt(v[i] / (1 - std::pow(beta2, t))) + 1e-8);
+  });
+}
+
+TEST(Optimizer, AdamFollowsItsFormula) { ExpectAdam(0); }
+TEST(Optimizer, AdamWDecaysWeightsApartFromTheGradient) { ExpectAdam(0.1); }
+
+TEST(Optimizer, NamesTheFieldThatIsOutOfRange) {
+  v1::TrainingRecipe recipe;
+  recipe.mutable_adam()->set_learning_rate(-1);
+  EXPECT_EQ(Optimizer::Create(recipe, 1).status().message(),
+            "training.adam.learning_rate: expected a positive number, got -1");
+  recipe.mutable_adam()->set_learning_rate(0.1f);
+  recipe.mutable_adam()->set_beta1(1);
+  EXPECT_EQ(Optimizer::Create(recipe, 1).status().message(), "training.adam.beta1: expected a number in [0, 1), got 1");
+  recipe.mutable_adam()->set_beta1(0.9f);
+  recipe.mutable_adam()->set_weight_decay(-0.5f);
+  EXPECT_EQ(Optimizer::Create(recipe, 1).status().message(),
+            "training.adam.weight_decay: expected a number in [0, 1 / learning_rate), got -0.5");
+  recipe.mutable_sgd()->set_learning_rate(0);
+  EXPECT_EQ(Optimizer::Create(recipe, 1).status().message(),
+            "training.sgd.learning_rate: expected a positive number, got 0");
+}
+
+}  // namespace
+}  // namespace astray
