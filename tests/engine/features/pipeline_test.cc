@@ -1,0 +1,170 @@
+#include "engine/features/pipeline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <utility>
+
+#include "engine/base/random.h"
+
+namespace astray {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+v1::FeaturesRecipe FeaturesRecipe(v1::Scaling scaling, uint32_t window) {
+  v1::FeaturesRecipe recipe;
+  recipe.set_scaling(scaling);
+  recipe.set_window(window);
+  return recipe;
+}
+
+// Two features; MIN_MAX maps 0..10 and 0..100 to 0..1.
+Pipeline TwoFeatures(uint32_t window) {
+  auto pipeline =
+      Pipeline::Fit(FeaturesRecipe(v1::MIN_MAX, window), {"flow", "pressure"}, std::vector<float>{0, 100, 10, 0});
+  EXPECT_TRUE(pipeline.ok()) << pipeline.status();
+  return *std::move(pipeline);
+}
+
+TEST(Pipeline, ScalesRowByRowWithoutAWindow) {
+  const Pipeline pipeline = TwoFeatures(1);
+  Batch batch;
+  ASSERT_TRUE(pipeline.Apply(std::vector<float>{5, 10, kNaN, 50}, &batch).ok());
+  EXPECT_EQ(batch.vectors, 2u);
+  EXPECT_EQ(batch.width, 2u);
+  EXPECT_THAT(batch.values, ElementsAre(0.5f, 0.1f, 0.5f, 0.5f));
+  EXPECT_THAT(batch.observed, ElementsAre(1, 1, 0, 1));
+}
+
+TEST(Pipeline, SlidesTheWindowOldestRowFirst) {
+  const Pipeline pipeline = TwoFeatures(2);
+  EXPECT_EQ(pipeline.width(), 4u);
+  Batch batch;
+  ASSERT_TRUE(pipeline.Apply(std::vector<float>{1, 10, 2, 20, 3, kNaN}, &batch).ok());
+  EXPECT_EQ(batch.vectors, 2u);
+  EXPECT_THAT(batch.vector(0), ElementsAre(0.1f, 0.1f, 0.2f, 0.2f));
+  EXPECT_THAT(batch.vector(1), ElementsAre(0.2f, 0.2f, 0.3f, 0.5f));
+  EXPECT_THAT(batch.observed, ElementsAre(1, 1, 1, 1, 1, 1, 1, 0));
+}
+
+TEST(Pipeline, FewerRowsThanTheWindowGiveNoVector) {
+  const Pipeline pipeline = TwoFeatures(3);
+  Batch batch;
+  ASSERT_TRUE(pipeline.Apply(std::vector<float>{1, 2, 3, 4, 5, 6}, &batch).ok());
+  EXPECT_EQ(batch.vectors, 1u);
+  ASSERT_TRUE(pipeline.Apply(std::vector<float>{1, 2, 3, 4}, &batch).ok());
+  EXPECT_EQ(batch.vectors, 0u);
+  ASSERT_TRUE(pipeline.Apply({}, &batch).ok());
+  EXPECT_EQ(batch.vectors, 0u);
+}
+
+TEST(Pipeline, ReusesWhatTheBatchHasAllocated) {
+  const Pipeline pipeline = TwoFeatures(2);
+  Batch batch;
+  std::vector<float> rows(200, 1.0f);
+  ASSERT_TRUE(pipeline.Apply(rows, &batch).ok());
+  const float* const values = batch.values.data();
+  const float* const observed = batch.observed.data();
+  const float* const scratch = batch.row_values.data();
+  rows.resize(50);
+  ASSERT_TRUE(pipeline.Apply(rows, &batch).ok());
+  rows.resize(200);
+  ASSERT_TRUE(pipeline.Apply(rows, &batch).ok());
+  EXPECT_EQ(batch.values.data(), values);
+  EXPECT_EQ(batch.observed.data(), observed);
+  EXPECT_EQ(batch.row_values.data(), scratch);
+}
+
+TEST(Pipeline, VectorsAreTheSameHoweverRowsAreCut) {
+  Random random(3);
+  std::vector<float> rows(2 * 100);
+  random.FillUniform(rows);
+  const Pipeline pipeline = TwoFeatures(7);
+  Batch whole;
+  ASSERT_TRUE(pipeline.Apply(rows, &whole).ok());
+  Batch part;
+  for (size_t first = 0; first + 9 <= 100; ++first) {
+    ASSERT_TRUE(pipeline.Apply(std::span(rows).subspan(first * 2, 9 * 2), &part).ok());
+    ASSERT_EQ(part.vectors, 3u);
+    for (size_t i = 0; i < 3; ++i) {
+      ASSERT_TRUE(std::equal(part.vector(i).begin(), part.vector(i).end(), whole.vector(first + i).begin()));
+    }
+  }
+}
+
+TEST(Pipeline, InvertsTheNewestRow) {
+  const Pipeline pipeline = TwoFeatures(2);
+  std::vector<float> row(2);
+  pipeline.InvertNewestRow(std::vector<float>{9, 9, 0.25f, 0.5f}, row);
+  EXPECT_THAT(row, ElementsAre(2.5f, 50));
+}
+
+TEST(Pipeline, NamesRowAndFeatureOfWhatItRefuses) {
+  const Pipeline pipeline = TwoFeatures(2);
+  Batch batch;
+  EXPECT_EQ(pipeline.Apply(std::vector<float>(5), &batch),
+            absl::InvalidArgumentError("rows: expected a multiple of 2 values (the model's features), got 5"));
+  EXPECT_EQ(
+      pipeline.Apply(std::vector<float>{1, 2, 3, -HUGE_VALF, HUGE_VALF, 1}, &batch),
+      absl::InvalidArgumentError("row 1, feature 'pressure': expected a finite number, or NaN for missing, got -inf"));
+}
+
+TEST(Pipeline, FitRefusesRecipesAndRowsThatCannotBe) {
+  const std::vector<float> rows = {1, 2, 3, 4};
+  const auto message = [&](uint32_t window, std::vector<std::string> names, const std::vector<float>& data) {
+    const auto status = Pipeline::Fit(FeaturesRecipe(v1::STANDARD, window), std::move(names), data).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message());
+  };
+  EXPECT_EQ(message(0, {"a", "b"}, rows), "window: expected 1 to 4096 rows, got 0");
+  EXPECT_EQ(message(4097, {"a", "b"}, rows), "window: expected 1 to 4096 rows, got 4097");
+  std::vector<std::string> names(100);
+  for (size_t i = 0; i < names.size(); ++i) names[i] = std::to_string(i);
+  EXPECT_EQ(message(4096, names, std::vector<float>(100)),
+            "window: expected features x window of at most 65536, got 100 x 4096");
+  EXPECT_THAT(message(1, {"a", "a"}, rows), HasSubstr("unique"));
+  EXPECT_THAT(message(1, {"a", "b"}, {}), HasSubstr("at least one row"));
+  EXPECT_EQ(message(1, {"a", "b"}, {1, kNaN, 2, kNaN}), "column 'b': all 2 values are missing");
+}
+
+TEST(Pipeline, StateRoundTrips) {
+  const Pipeline pipeline = TwoFeatures(5);
+  const auto again = Pipeline::FromState(pipeline.ToState());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->ToState().SerializeAsString(), pipeline.ToState().SerializeAsString());
+  EXPECT_EQ(again->window(), 5u);
+  EXPECT_THAT(again->feature_names(), ElementsAre("flow", "pressure"));
+}
+
+TEST(Pipeline, RefusesABadState) {
+  const v1::PipelineState good = TwoFeatures(2).ToState();
+  const std::vector<std::pair<std::function<void(v1::PipelineState&)>, std::string>> cases = {
+      {[](v1::PipelineState& s) { s.clear_feature_names(); }, "at least one"},
+      {[](v1::PipelineState& s) { s.set_feature_names(1, "flow"); }, "unique"},
+      {[](v1::PipelineState& s) { s.add_feature_names("third"); }, "scaler: expected 3 columns"},
+      {[](v1::PipelineState& s) { s.clear_transforms(); }, "expected a scaler and then a window"},
+      {[](v1::PipelineState& s) { s.add_transforms(); }, "expected a scaler and then a window"},
+      {[](v1::PipelineState& s) { s.mutable_transforms()->SwapElements(0, 1); }, "expected a scaler and then a window"},
+      {[](v1::PipelineState& s) { s.mutable_transforms(0)->mutable_scaler()->set_scale(0, 0); }, "scale 0"},
+      {[](v1::PipelineState& s) { s.mutable_transforms(1)->mutable_window()->set_rows(0); }, "window: expected 1"},
+      {[](v1::PipelineState& s) { s.mutable_transforms(1)->mutable_window()->set_rows(4000000000u); },
+       "window: expected 1 to 4096 rows, got 4000000000"},
+  };
+  for (const auto& [damage, message] : cases) {
+    v1::PipelineState state = good;
+    damage(state);
+    const auto pipeline = Pipeline::FromState(state);
+    EXPECT_EQ(pipeline.status().code(), absl::StatusCode::kInvalidArgument) << message;
+    EXPECT_THAT(std::string(pipeline.status().message()), HasSubstr(message));
+  }
+}
+
+}  // namespace
+}  // namespace astray
