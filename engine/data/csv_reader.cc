@@ -1,0 +1,263 @@
+#include "engine/data/csv_reader.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/status_macros.h"
+#include "engine/data/csv_splitter.h"
+
+namespace astray {
+namespace {
+
+enum class Role { kFeature, kTimestamp, kLabel, kCulprits, kDropped };
+
+struct Column {
+  std::string name;
+  Role role = Role::kFeature;
+  size_t feature = 0;       // position among the features
+  bool has_number = false;  // whether a number was seen, for the hint of an error
+};
+
+bool IsMissing(absl::string_view cell) {
+  static constexpr std::array<absl::string_view, 4> kMissing = {"na", "nan", "null", "?"};
+  if (cell.empty()) return true;
+  // Numbers begin otherwise: the common case ends here.
+  if (!absl::ascii_isalpha(cell.front()) && cell.front() != '?' && cell.front() != '-') return false;
+  if (cell == "-nan") return true;
+  return std::any_of(kMissing.begin(), kMissing.end(),
+                     [&](absl::string_view word) { return absl::EqualsIgnoreCase(cell, word); });
+}
+
+bool IsTimestampName(absl::string_view name) {
+  static constexpr std::array<absl::string_view, 5> kNames = {"timestamp", "time", "datetime", "date", "ts"};
+  return std::any_of(kNames.begin(), kNames.end(),
+                     [&](absl::string_view known) { return absl::EqualsIgnoreCase(name, known); });
+}
+
+// At most 40 bytes of an untrusted cell, control bytes escaped.
+std::string Quoted(absl::string_view cell) {
+  constexpr size_t kMost = 40;
+  return absl::StrCat("\"", absl::Utf8SafeCEscape(cell.substr(0, kMost)), cell.size() > kMost ? "..." : "", "\"");
+}
+
+bool ParseFloat(absl::string_view cell, float* value) {
+  if (!cell.empty() && cell.front() == '+') cell.remove_prefix(1);
+  double number = 0;
+  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), number);
+  if (end != cell.data() + cell.size()) return false;
+  // Too small for a double is as good as zero; too large, or infinite, is no reading.
+  if (error == std::errc::result_out_of_range) return false;
+  if (error != std::errc() || !(std::abs(number) <= std::numeric_limits<float>::max())) return false;
+  *value = static_cast<float>(number);
+  return true;
+}
+
+bool ParseLabel(absl::string_view cell, uint8_t* label) {
+  for (const absl::string_view word : {"1", "true", "anomaly", "1.0"}) {
+    if (absl::EqualsIgnoreCase(cell, word)) return *label = 1, true;
+  }
+  for (const absl::string_view word : {"0", "false", "normal", "0.0"}) {
+    if (absl::EqualsIgnoreCase(cell, word)) return *label = 0, true;
+  }
+  return false;
+}
+
+class CsvReaderImpl final : public CsvReader {
+ public:
+  CsvReaderImpl(std::unique_ptr<ByteSource> source, std::string name, const CsvOptions& options)
+      : name_(std::move(name)), splitter_(std::move(source), options.max_line_bytes, options.max_columns) {}
+
+  absl::Status ReadHeader(const CsvOptions& options);
+  absl::StatusOr<bool> Next(CsvRow* row) override;
+  const std::vector<std::string>& feature_names() const override { return feature_names_; }
+  bool has_timestamps() const override { return has_role(Role::kTimestamp); }
+  bool has_labels() const override { return has_role(Role::kLabel); }
+
+ private:
+  absl::Status AssignRoles(const CsvOptions& options);
+  absl::Status SelectFeatures(const std::vector<std::string>& names);
+  absl::Status ReadCell(Column& column, absl::string_view cell, CsvRow* row);
+  bool has_role(Role role) const {
+    return std::any_of(columns_.begin(), columns_.end(), [role](const Column& c) { return c.role == role; });
+  }
+  absl::Status Error(absl::string_view text) const {
+    return absl::InvalidArgumentError(absl::StrCat(name_, ": ", text));
+  }
+  std::string ColumnList() const {
+    return absl::StrJoin(columns_, ", ", [](std::string* out, const Column& c) { absl::StrAppend(out, c.name); });
+  }
+
+  std::string name_;
+  CsvSplitter splitter_;
+  std::vector<Column> columns_;
+  std::vector<std::string> feature_names_;
+  std::vector<absl::string_view> cells_;
+  uint64_t row_ = 0;
+  bool failed_ = false;
+};
+
+absl::Status CsvReaderImpl::ReadHeader(const CsvOptions& options) {
+  const absl::StatusOr<bool> found = splitter_.Next(&cells_);
+  if (!found.ok()) return Error(found.status().message());
+  if (!*found) return Error("expected a header line, got an empty file");
+  std::set<std::string> seen;
+  for (const absl::string_view cell : cells_) {
+    const std::string column(absl::StripAsciiWhitespace(cell));
+    if (column.empty())
+      return Error(absl::StrCat("header: column ", columns_.size() + 1, ": expected a name, got none"));
+    if (!seen.insert(column).second) return Error(absl::StrCat("header: column ", Quoted(column), " is there twice"));
+    columns_.push_back({.name = column});
+  }
+  return AssignRoles(options);
+}
+
+absl::Status CsvReaderImpl::AssignRoles(const CsvOptions& options) {
+  const auto assign = [&](const std::string& name, Role role) -> absl::Status {
+    if (name.empty()) return absl::OkStatus();
+    const auto column = std::find_if(columns_.begin(), columns_.end(), [&](const Column& c) { return c.name == name; });
+    if (column == columns_.end()) {
+      return Error(absl::StrCat("column '", name, "': not in the header, which has ", ColumnList()));
+    }
+    column->role = role;
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(assign(options.timestamp_column, Role::kTimestamp));
+  RETURN_IF_ERROR(assign(options.label_column, Role::kLabel));
+  RETURN_IF_ERROR(assign(options.culprit_column, Role::kCulprits));
+  for (const std::string& name : options.ignore_columns) RETURN_IF_ERROR(assign(name, Role::kDropped));
+  if (options.timestamp_column.empty()) {
+    const auto column = std::find_if(columns_.begin(), columns_.end(), [](const Column& c) {
+      return c.role == Role::kFeature && IsTimestampName(c.name);
+    });
+    if (column != columns_.end()) column->role = Role::kTimestamp;
+  }
+  if (!options.feature_names.empty()) return SelectFeatures(options.feature_names);
+  for (Column& column : columns_) {
+    if (column.role != Role::kFeature) continue;
+    column.feature = feature_names_.size();
+    feature_names_.push_back(column.name);
+  }
+  if (feature_names_.empty()) return Error(absl::StrCat("header: expected at least one feature, got ", ColumnList()));
+  return absl::OkStatus();
+}
+
+absl::Status CsvReaderImpl::SelectFeatures(const std::vector<std::string>& names) {
+  feature_names_ = names;
+  std::vector<std::string> missing;
+  for (Column& column : columns_) {
+    const auto wanted = std::find(names.begin(), names.end(), column.name);
+    if (wanted != names.end()) {
+      column.role = Role::kFeature;
+      column.feature = static_cast<size_t>(wanted - names.begin());
+    } else if (column.role == Role::kFeature) {
+      column.role = Role::kDropped;
+    }
+  }
+  for (const std::string& name : names) {
+    if (std::none_of(columns_.begin(), columns_.end(), [&](const Column& c) { return c.name == name; })) {
+      missing.push_back(name);
+    }
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return Error(absl::StrCat("header: expected the columns ", absl::StrJoin(missing, ", "), ", got ", ColumnList()));
+}
+
+absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, CsvRow* row) {
+  const auto where = [&] { return absl::StrCat("column '", column.name, "' row ", row_, ": "); };
+  cell = absl::StripAsciiWhitespace(cell);
+  switch (column.role) {
+    case Role::kDropped:
+      break;
+    case Role::kTimestamp:
+      row->timestamp.assign(cell.data(), cell.size());
+      break;
+    case Role::kCulprits:
+      row->culprits.assign(cell.data(), cell.size());
+      break;
+    case Role::kLabel:
+      if (!ParseLabel(cell, &row->label)) {
+        return Error(absl::StrCat(where(), "expected a label (0, 1, normal, anomaly), got ", Quoted(cell)));
+      }
+      break;
+    case Role::kFeature:
+      float& value = row->values[column.feature];
+      if (IsMissing(cell)) {
+        value = std::numeric_limits<float>::quiet_NaN();
+      } else if (ParseFloat(cell, &value)) {
+        column.has_number = true;
+      } else {
+        return Error(absl::StrCat(
+            where(), "expected a number, got ", Quoted(cell),
+            column.has_number ? "" : absl::StrCat(" (--ignore-columns=", column.name, " leaves the column out)")));
+      }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> CsvReaderImpl::Next(CsvRow* row) {
+  if (failed_) return false;
+  failed_ = true;  // until this row has been read
+  const absl::StatusOr<bool> found = splitter_.Next(&cells_);
+  if (!found.ok()) return Error(found.status().message());
+  if (!*found) return false;
+  row->number = ++row_;
+  if (cells_.size() != columns_.size()) {
+    return Error(absl::StrCat("row ", row_, ": expected ", columns_.size(), " columns, got ", cells_.size()));
+  }
+  row->values.resize(feature_names_.size());
+  for (size_t i = 0; i < cells_.size(); ++i) RETURN_IF_ERROR(ReadCell(columns_[i], cells_[i], row));
+  failed_ = false;
+  return true;
+}
+
+absl::StatusOr<std::unique_ptr<CsvReader>> Start(std::unique_ptr<ByteSource> source, std::string name,
+                                                 const CsvOptions& options) {
+  auto reader = std::make_unique<CsvReaderImpl>(std::move(source), std::move(name), options);
+  RETURN_IF_ERROR(reader->ReadHeader(options));
+  return reader;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CsvReader>> CsvReader::Open(const std::string& path, const CsvOptions& options) {
+  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path));
+  return Start(std::move(source), path == "-" ? "standard input" : path, options);
+}
+
+absl::StatusOr<std::unique_ptr<CsvReader>> CsvReader::FromStream(std::istream* input, std::string name,
+                                                                 const CsvOptions& options) {
+  return Start(ByteSource::FromStream(input, name), name, options);
+}
+
+absl::StatusOr<Dataset> ReadCsv(const std::string& path, const CsvOptions& options) {
+  ASSIGN_OR_RETURN(const auto reader, CsvReader::Open(path, options));
+  Dataset dataset;
+  dataset.feature_names = reader->feature_names();
+  CsvRow row;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, reader->Next(&row));
+    if (!more) break;
+    if (dataset.values.size() + row.values.size() > options.max_values) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": row ", row.number, ": expected at most ", options.max_values, " values in a file"));
+    }
+    dataset.values.insert(dataset.values.end(), row.values.begin(), row.values.end());
+    if (reader->has_timestamps()) dataset.timestamps.push_back(row.timestamp);
+    if (reader->has_labels()) dataset.labels.push_back(row.label);
+    if (!options.culprit_column.empty()) dataset.culprits.push_back(row.culprits);
+  }
+  if (dataset.rows() == 0) return absl::InvalidArgumentError(absl::StrCat(path, ": expected rows, got a header alone"));
+  return dataset;
+}
+
+}  // namespace astray

@@ -15,8 +15,8 @@ namespace astray {
 class PlantSimulator {
  public:
   struct Options {
-    std::string plant = "pump";       // one of Plants()
-    size_t rows = 20000;              // of each run; one row a second
+    std::string plant = "pump";  // one of Plants()
+    size_t rows = 20000;         // of each run; one row a second
     uint64_t seed = 1;
     std::vector<std::string> faults;  // each one of Faults(plant); empty makes a normal run
     double missing_ratio = 0;         // share of values dropped out
