@@ -62,8 +62,8 @@ absl::Status ReplayGolden(const Detector& detector, const v1::Golden& golden) {
     const float expected = golden.errors(static_cast<int>(i));
     if (std::isnan(expected) && std::isnan(errors[i])) continue;
     const double difference = std::abs(static_cast<double>(errors[i]) - expected);
-    // Written so that a NaN fails.
-    if (!(difference <= kGoldenTolerance * std::max<double>(threshold, expected))) {
+    // Written so that a NaN or an infinity in the file fails.
+    if (!(difference <= kGoldenTolerance * std::max<double>(threshold, errors[i]))) {
       return absl::FailedPreconditionError(absl::StrCat("vector ", i, ": expected error ", expected, ", got ",
                                                         errors[i], ": this program does not reproduce the detector"));
     }

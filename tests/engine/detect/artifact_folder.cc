@@ -1,0 +1,67 @@
+#include "tests/engine/detect/artifact_folder.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <iterator>
+
+#include "engine/base/sha256.h"
+#include "engine/detect/artifact.h"
+#include "google/protobuf/text_format.h"
+
+namespace astray {
+
+std::filesystem::path UniqueFolder() {
+  static std::atomic<int> counter{0};
+  const std::filesystem::path path = std::filesystem::path(testing::TempDir()) /
+                                     ("astray-detect-" + std::to_string(getpid()) + "-" + std::to_string(counter++));
+  std::filesystem::remove_all(path);
+  std::filesystem::create_directories(path);
+  return path;
+}
+
+std::string ReadBytes(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  EXPECT_TRUE(in.good()) << path;
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+void WriteBytes(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out << bytes;
+  ASSERT_TRUE(out.good()) << path;
+}
+
+std::filesystem::path WriteSmallArtifact(const SmallDetectorOptions& options) {
+  const auto detector = MakeSmallDetector(options);
+  std::vector<float> rows = SmallRows(options.window + 4, 2);
+  rows[1] = std::numeric_limits<float>::quiet_NaN();
+  auto path = WriteArtifact(UniqueFolder(), *detector, rows, SmallReport(), 0);
+  EXPECT_TRUE(path.ok()) << path.status();
+  return *path;
+}
+
+void EditManifest(const std::filesystem::path& artifact, const std::function<void(v1::Manifest&)>& edit) {
+  v1::Manifest manifest;
+  const std::filesystem::path path = artifact / "manifest.textproto";
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(ReadBytes(path), &manifest));
+  edit(manifest);
+  std::string text;
+  google::protobuf::TextFormat::PrintToString(manifest, &text);
+  WriteBytes(path, text);
+}
+
+void Forge(const std::filesystem::path& artifact, const std::string& file, const std::string& bytes) {
+  WriteBytes(artifact / file, bytes);
+  EditManifest(artifact, [&](v1::Manifest& manifest) {
+    for (v1::ManifestFile& entry : *manifest.mutable_files()) {
+      if (entry.path() != file) continue;
+      entry.set_bytes(bytes.size());
+      entry.set_sha256(Sha256Hex(bytes));
+    }
+  });
+}
+
+}  // namespace astray

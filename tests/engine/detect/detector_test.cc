@@ -1,0 +1,307 @@
+#include "engine/detect/detector.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <thread>
+
+#include "engine/base/random.h"
+#include "engine/detect/row_history.h"
+#include "tests/engine/detect/small_detector.h"
+
+namespace astray {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+ScoreResult Score(const Detector& detector, std::span<const float> rows, const ScoreOptions& options = {}) {
+  ScoreResult result;
+  const absl::Status status = detector.Score(rows, options, &result);
+  EXPECT_TRUE(status.ok()) << status;
+  return result;
+}
+
+bool SameBits(const Verdict& a, const Verdict& b) {
+  return a.state == b.state && a.anomalous == b.anomalous && a.contributions == b.contributions &&
+         std::memcmp(&a.score, &b.score, sizeof a.score) == 0 && std::memcmp(&a.error, &b.error, sizeof a.error) == 0 &&
+         std::memcmp(&a.p_value, &b.p_value, sizeof a.p_value) == 0;
+}
+
+bool SameBits(const Contribution& a, const Contribution& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+
+// The network in double precision, straight from its layers and parameters.
+std::vector<double> Reconstruct(const Network& network, std::vector<double> values) {
+  for (size_t layer = 0; layer < static_cast<size_t>(network.spec().layers_size()); ++layer) {
+    const v1::DenseLayer& dense = network.spec().layers(static_cast<int>(layer)).dense();
+    std::vector<double> next(dense.outputs());
+    for (size_t o = 0; o < dense.outputs(); ++o) {
+      double sum = network.parameters()[network.offsets(layer).bias + o];
+      for (size_t i = 0; i < dense.inputs(); ++i) {
+        sum += network.parameters()[network.offsets(layer).weights + o * dense.inputs() + i] * values[i];
+      }
+      if (dense.activation() == v1::RELU) sum = std::max(sum, 0.0);
+      if (dense.activation() == v1::TANH) sum = std::tanh(sum);
+      next[o] = sum;
+    }
+    values = std::move(next);
+  }
+  return values;
+}
+
+TEST(Detector, MatchesDoublePrecision) {
+  for (const v1::ScoreKind kind : {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED}) {
+    const auto detector = MakeSmallDetector({.window = 2, .kind = kind});
+    const DetectorModel& model = detector->model();
+    const v1::ScalerState& scaler = model.pipeline.scaler().state();
+    std::vector<float> rows = SmallRows(50, 9);
+    rows[7] = kNaN;
+    rows[40] *= 1.5f;
+    const ScoreResult result = Score(*detector, rows);
+    ASSERT_EQ(result.verdicts.size(), 49u);
+    for (size_t vector = 0; vector < 49; ++vector) {
+      std::vector<double> input(6);
+      for (size_t j = 0; j < 6; ++j) {
+        const float value = rows[vector * 3 + j];
+        const auto column = static_cast<int>(j % 3);
+        input[j] = std::isnan(value) ? scaler.fill(column) : (value - scaler.offset(column)) / scaler.scale(column);
+      }
+      const std::vector<double> output = Reconstruct(model.executors.network(), input);
+      double sum = 0;
+      double count = 0;
+      for (size_t j = 0; j < 6; ++j) {
+        if (std::isnan(rows[vector * 3 + j])) continue;
+        const double square = (output[j] - input[j]) * (output[j] - input[j]);
+        sum += kind == v1::MEAN_SQUARED ? square : square / model.score_scale.residual_variance(static_cast<int>(j));
+        count += 1;
+      }
+      const Verdict& verdict = result.verdicts[vector];
+      EXPECT_NEAR(verdict.error, sum / count, 1e-4 * sum / count);
+      EXPECT_FLOAT_EQ(verdict.score, static_cast<float>(verdict.error / detector->calibration().threshold()));
+      EXPECT_EQ(verdict.p_value, detector->calibration().PValue(verdict.error));
+      EXPECT_EQ(verdict.anomalous, verdict.error > detector->calibration().threshold());
+      EXPECT_EQ(verdict.state, Verdict::State::kScored);
+    }
+  }
+}
+
+TEST(Detector, FewerRowsThanTheWindowGiveNoVerdict) {
+  const auto detector = MakeSmallDetector({.window = 3});
+  EXPECT_EQ(Score(*detector, SmallRows(3, 1)).verdicts.size(), 1u);
+  EXPECT_TRUE(Score(*detector, SmallRows(2, 1)).verdicts.empty());
+  EXPECT_TRUE(Score(*detector, {}).verdicts.empty());
+}
+
+TEST(Detector, VerdictsAreTheSameBitForBitHoweverRowsAreCut) {
+  for (const uint32_t window : {1u, 3u, 10u}) {
+    const auto detector = MakeSmallDetector({.window = window});
+    std::vector<float> rows = SmallRows(900, 5);
+    Random random(window);
+    for (int i = 0; i < 200; ++i) rows[random.UniformInt(rows.size())] = i % 3 == 0 ? kNaN : 1e5f;
+    const ScoreOptions options = {.top_contributors = 2, .explain_all = true, .reconstruction = true};
+    const ScoreResult whole = Score(*detector, rows, options);
+    ASSERT_EQ(whole.verdicts.size(), 900 - window + 1);
+
+    RowHistory history(3, window);
+    ScoreResult part;
+    size_t read = 0;
+    size_t vector = 0;
+    while (read < 900) {
+      const size_t count = std::min<size_t>(random.UniformInt(read < 300 ? 5 : 300), 900 - read);
+      ASSERT_TRUE(detector->Score(history.Extend(std::span(rows).subspan(read * 3, count * 3)), options, &part).ok());
+      ASSERT_EQ(part.verdicts.size(), count - history.warming_up_rows());
+      for (size_t i = 0; i < part.verdicts.size(); ++i, ++vector) {
+        ASSERT_TRUE(SameBits(part.verdicts[i], whole.verdicts[vector])) << "vector " << vector;
+        for (size_t k = 0; k < whole.verdicts[vector].contributions; ++k) {
+          ASSERT_TRUE(SameBits(part.contributions[i * 2 + k], whole.contributions[vector * 2 + k]));
+        }
+        ASSERT_EQ(std::memcmp(&part.reconstruction[i * 3], &whole.reconstruction[vector * 3], 3 * sizeof(float)), 0);
+      }
+      read += count;
+    }
+    EXPECT_EQ(vector, whole.verdicts.size());
+  }
+}
+
+TEST(Detector, NamesTheFeatureThatWentAstray) {
+  const auto detector = MakeSmallDetector({.window = 3});
+  std::vector<float> rows = SmallRows(20, 6);
+  rows[10 * 3 + 2] = 9.0f;
+  const ScoreResult result = Score(*detector, rows);
+  for (const size_t vector : {8u, 9u, 10u}) {  // the vectors whose window covers row 10
+    const Verdict& verdict = result.verdicts[vector];
+    EXPECT_TRUE(verdict.anomalous);
+    EXPECT_EQ(verdict.p_value, detector->calibration().resolution());
+    ASSERT_GE(verdict.contributions, 1u);
+    const Contribution& first = result.contributions[vector * result.contributions_stride];
+    EXPECT_EQ(first.feature, 2u);
+    EXPECT_GT(first.share, 0.9f);
+    EXPECT_EQ(first.observed, rows[(vector + 2) * 3 + 2]) << "of the newest row";
+  }
+}
+
+TEST(Detector, SharesAreSortedAndAddUpToOne) {
+  const auto detector = MakeSmallDetector();
+  const ScoreResult result =
+      Score(*detector, SmallRows(100, 7), {.top_contributors = 99, .explain_all = true, .reconstruction = true});
+  ASSERT_EQ(result.contributions_stride, 3u);
+  for (size_t i = 0; i < result.verdicts.size(); ++i) {
+    const Contribution* contributions = &result.contributions[i * 3];
+    ASSERT_EQ(result.verdicts[i].contributions, 3u);
+    EXPECT_NEAR(contributions[0].share + contributions[1].share + contributions[2].share, 1, 1e-6);
+    EXPECT_GE(contributions[0].share, contributions[1].share);
+    EXPECT_GE(contributions[1].share, contributions[2].share);
+    for (size_t k = 0; k < 3; ++k) {
+      EXPECT_EQ(contributions[k].expected, result.reconstruction[i * 3 + contributions[k].feature]);
+    }
+  }
+  const ScoreResult top = Score(*detector, SmallRows(100, 7), {.top_contributors = 1, .explain_all = true});
+  for (size_t i = 0; i < top.verdicts.size(); ++i) {
+    EXPECT_TRUE(SameBits(top.contributions[i], result.contributions[i * 3]));
+  }
+}
+
+TEST(Detector, ExplainsNormalVerdictsOnlyWhenAsked) {
+  const auto detector = MakeSmallDetector();
+  std::vector<float> rows = SmallRows(40, 8);
+  rows[60] = 1e6f;
+  const ScoreResult result = Score(*detector, rows);
+  EXPECT_TRUE(result.reconstruction.empty());
+  size_t normal = 0;
+  for (const Verdict& verdict : result.verdicts) {
+    EXPECT_EQ(verdict.contributions > 0, verdict.anomalous);
+    normal += verdict.anomalous ? 0 : 1;
+  }
+  EXPECT_GT(normal, 0u);
+  const ScoreResult none = Score(*detector, rows, {.top_contributors = 0, .explain_all = true});
+  EXPECT_TRUE(none.contributions.empty());
+}
+
+TEST(Detector, MissingValuesTakeNoPart) {
+  const auto detector = MakeSmallDetector({.window = 1});
+  std::vector<float> rows = SmallRows(4, 8);
+  rows[1] = kNaN;
+  rows[3] = rows[4] = rows[5] = kNaN;
+  const ScoreResult result = Score(*detector, rows, {.top_contributors = 3, .explain_all = true});
+  EXPECT_EQ(result.verdicts[0].state, Verdict::State::kScored);
+  EXPECT_EQ(result.verdicts[0].contributions, 2u);
+  for (size_t k = 0; k < 2; ++k) EXPECT_NE(result.contributions[k].feature, 1u);
+
+  EXPECT_EQ(result.verdicts[1].state, Verdict::State::kAllMissing);
+  EXPECT_FALSE(result.verdicts[1].anomalous);
+  EXPECT_EQ(result.verdicts[1].score, 0);
+  EXPECT_EQ(result.verdicts[1].p_value, 1);
+  EXPECT_EQ(result.verdicts[1].contributions, 0u);
+  EXPECT_EQ(result.verdicts[2].state, Verdict::State::kScored);
+}
+
+TEST(Detector, AMissingNewestValueIsObservedAsNaN) {
+  const auto detector = MakeSmallDetector({.window = 2});
+  std::vector<float> rows = SmallRows(2, 8);
+  rows[3] = kNaN;  // flow of the newest row; the row before has it
+  const ScoreResult result = Score(*detector, rows, {.explain_all = true});
+  bool found = false;
+  for (size_t k = 0; k < result.verdicts[0].contributions; ++k) {
+    if (result.contributions[k].feature != 0) continue;
+    found = true;
+    EXPECT_TRUE(std::isnan(result.contributions[k].observed));
+    EXPECT_TRUE(std::isfinite(result.contributions[k].expected));
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST(Detector, TheLargestNumbersGiveFiniteVerdicts) {
+  const auto detector = MakeSmallDetector({.window = 2});
+  constexpr float kMax = std::numeric_limits<float>::max();
+  const std::vector<float> rows = {kMax, -kMax, kMax, -kMax, kMax, -kMax, kMax, kMax, kMax};
+  const ScoreResult result = Score(*detector, rows, {.reconstruction = true});
+  for (size_t i = 0; i < result.verdicts.size(); ++i) {
+    EXPECT_TRUE(result.verdicts[i].anomalous);
+    EXPECT_TRUE(std::isfinite(result.verdicts[i].score));
+    EXPECT_TRUE(std::isfinite(result.verdicts[i].error));
+  }
+  for (const float value : result.reconstruction) EXPECT_TRUE(std::isfinite(value));
+}
+
+TEST(Detector, NamesRowAndFeatureOfWhatItRefuses) {
+  const auto detector = MakeSmallDetector();
+  ScoreResult result;
+  EXPECT_EQ(detector->Score(std::vector<float>(7), {}, &result),
+            absl::InvalidArgumentError("rows: expected a multiple of 3 values (the model's features), got 7"));
+  std::vector<float> rows = SmallRows(800, 1);
+  rows[700 * 3 + 1] = HUGE_VALF;
+  const auto refused =
+      absl::InvalidArgumentError("row 700, feature 'pressure': expected a finite number, or NaN for missing, got inf");
+  EXPECT_EQ(detector->Score(rows, {}, &result), refused);
+  EXPECT_EQ(detector->Errors(rows).status(), refused);
+}
+
+TEST(Detector, ErrorsAreThoseOfTheVerdictsWithSomethingObserved) {
+  const auto detector = MakeSmallDetector({.window = 1});
+  std::vector<float> rows = SmallRows(600, 3);
+  for (size_t i = 300; i < 330; ++i) rows[i] = kNaN;
+  const ScoreResult result = Score(*detector, rows);
+  std::vector<float> expected;
+  for (const Verdict& verdict : result.verdicts) {
+    if (verdict.state == Verdict::State::kScored) expected.push_back(verdict.error);
+  }
+  const auto errors = detector->Errors(rows);
+  ASSERT_TRUE(errors.ok());
+  EXPECT_EQ(errors->size(), 590u);
+  EXPECT_EQ(*errors, expected);
+}
+
+TEST(Detector, AnotherCalibrationSharesTheModel) {
+  const auto detector = MakeSmallDetector();
+  auto calibration = Calibration::Create({1, 2, 3, 400}, 0.2, {.epoch = 2});
+  ASSERT_TRUE(calibration.ok());
+  const auto other = detector->WithCalibration(std::make_shared<const Calibration>(*std::move(calibration)));
+  EXPECT_EQ(&other->model(), &detector->model());
+  EXPECT_EQ(other->calibration().epoch(), 2u);
+  const std::vector<float> rows = SmallRows(10, 4);
+  EXPECT_EQ(Score(*other, rows).verdicts[0].error, Score(*detector, rows).verdicts[0].error);
+  EXPECT_FLOAT_EQ(Score(*other, rows).verdicts[0].score, Score(*other, rows).verdicts[0].error / 400);
+}
+
+TEST(Detector, ReusesWhatTheResultHasAllocated) {
+  const auto detector = MakeSmallDetector();
+  const ScoreOptions options = {.explain_all = true, .reconstruction = true};
+  ScoreResult result = Score(*detector, SmallRows(600, 4), options);
+  const auto buffers = [&] {
+    return std::vector<const void*>{
+        result.verdicts.data(), result.contributions.data(), result.reconstruction.data(), result.batch.values.data(),
+        result.output.data(),   result.feature_error.data(), result.expected_row.data()};
+  };
+  const auto before = buffers();
+  ASSERT_TRUE(detector->Score(SmallRows(30, 4), options, &result).ok());
+  ASSERT_TRUE(detector->Score(SmallRows(600, 4), options, &result).ok());
+  EXPECT_EQ(buffers(), before);
+}
+
+TEST(Detector, ScoresOnManyThreadsAtOnce) {
+  const auto detector = MakeSmallDetector();
+  const std::vector<float> rows = SmallRows(500, 11);
+  const ScoreResult expected = Score(*detector, rows);
+  std::vector<int> different(6, 0);
+  std::vector<std::thread> threads;
+  for (int& count : different) {
+    threads.emplace_back([&detector, &rows, &expected, &count] {
+      for (int round = 0; round < 5; ++round) {
+        const ScoreResult result = Score(*detector, rows);
+        for (size_t i = 0; i < expected.verdicts.size(); ++i) {
+          count += SameBits(result.verdicts[i], expected.verdicts[i]) ? 0 : 1;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(different, ::testing::Each(0));
+}
+
+}  // namespace
+}  // namespace astray

@@ -1,0 +1,102 @@
+#include "tests/engine/detect/small_detector.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "engine/base/random.h"
+#include "engine/detect/score_kind.h"
+
+namespace astray {
+namespace {
+
+template <typename T>
+T OrDie(absl::StatusOr<T> value) {
+  if (value.ok()) return *std::move(value);
+  std::fprintf(stderr, "%s\n", value.status().ToString().c_str());
+  std::abort();
+}
+
+void AddLayer(v1::NetworkSpec& spec, const char* name, size_t inputs, size_t outputs, v1::Activation activation) {
+  v1::Layer* layer = spec.add_layers();
+  layer->set_name(name);
+  layer->mutable_dense()->set_inputs(static_cast<uint32_t>(inputs));
+  layer->mutable_dense()->set_outputs(static_cast<uint32_t>(outputs));
+  layer->mutable_dense()->set_activation(activation);
+}
+
+v1::Recipe MakeRecipe(const SmallDetectorOptions& options) {
+  v1::Recipe recipe;
+  recipe.set_name("pump");
+  recipe.set_seed(options.seed);
+  recipe.mutable_features()->set_scaling(v1::STANDARD);
+  recipe.mutable_features()->set_window(options.window);
+  recipe.mutable_score()->set_kind(options.kind);
+  recipe.mutable_calibration()->set_false_positive_rate(0.02);
+  return recipe;
+}
+
+}  // namespace
+
+std::vector<float> SmallRows(size_t n, uint64_t seed) {
+  Random random(seed, 1);
+  std::vector<float> rows;
+  for (size_t i = 0; i < n; ++i) {
+    const double load = std::sin(static_cast<double>(i) / 17);
+    rows.push_back(static_cast<float>(20 + 3 * load + 0.1 * random.Normal()));
+    rows.push_back(static_cast<float>(101300 - 50 * load + 5 * random.Normal()));
+    rows.push_back(static_cast<float>(0.5 + 0.01 * random.Normal()));
+  }
+  return rows;
+}
+
+std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& options) {
+  const v1::Recipe recipe = MakeRecipe(options);
+  const std::vector<float> rows = SmallRows(options.calibration_rows, 100);
+  Pipeline pipeline = OrDie(Pipeline::Fit(recipe.features(), {"flow", "pressure", "temperature"}, rows));
+  const size_t width = pipeline.width();
+
+  v1::NetworkSpec spec;
+  AddLayer(spec, "encoder_0", width, 8, v1::RELU);
+  AddLayer(spec, "code", 8, 4, v1::TANH);
+  AddLayer(spec, "decoder_0", 4, 8, v1::RELU);
+  AddLayer(spec, "output", 8, width, v1::LINEAR);
+  spec.set_code_layer(1);
+  Network network = OrDie(Network::Create(std::move(spec)));
+  Random random(options.seed);
+  network.Initialise(random);
+
+  Batch batch;
+  if (!pipeline.Apply(rows, &batch).ok()) std::abort();
+  std::vector<float> output(batch.values.size());
+  if (!OrDie(Executor::Create(network))->Forward(batch.vectors, batch.values, output).ok()) std::abort();
+  v1::ScoreScale scale = OrDie(FitScoreScale(options.kind, width, batch.values, output, batch.observed));
+
+  std::shared_ptr<DetectorModel> model(new DetectorModel{.name = recipe.name(),
+                                                         .recipe = recipe,
+                                                         .pipeline = std::move(pipeline),
+                                                         .score_scale = std::move(scale),
+                                                         .executors = ExecutorPool(std::move(network))});
+  const std::vector<float> errors = OrDie(Detector(model, nullptr).Errors(rows));
+  auto calibration = std::make_shared<const Calibration>(
+      OrDie(Calibration::Create(errors, recipe.calibration().false_positive_rate(), {})));
+  return std::make_shared<const Detector>(std::move(model), std::move(calibration));
+}
+
+v1::TrainingReport SmallReport() {
+  v1::TrainingReport report;
+  report.set_rows(400);
+  report.set_parameters(204);
+  v1::LossPoint* loss = report.add_losses();
+  loss->set_step(50);
+  loss->set_training(0.5);
+  loss->set_validation(0.6);
+  v1::Warning* warning = report.add_warnings();
+  warning->set_kind(v1::Warning::PCA_AS_GOOD);
+  warning->set_text("column 'Druck °C' \"quoted\"");
+  return report;
+}
+
+}  // namespace astray

@@ -1,0 +1,30 @@
+// A detector small enough for tests: three features, a network with random weights, calibrated on its own rows.
+// The same options give the same bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "astray/v1/recipe.pb.h"
+#include "astray/v1/report.pb.h"
+#include "engine/detect/detector.h"
+
+namespace astray {
+
+struct SmallDetectorOptions {
+  uint32_t window = 3;
+  uint64_t seed = 1;
+  v1::ScoreKind kind = v1::FEATURE_NORMALISED;
+  size_t calibration_rows = 400;
+};
+
+// n time-ordered rows of features "flow", "pressure", "temperature".
+std::vector<float> SmallRows(size_t n, uint64_t seed);
+
+std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& options = {});
+
+v1::TrainingReport SmallReport();
+
+}  // namespace astray
