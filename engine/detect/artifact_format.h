@@ -5,7 +5,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
+#include "absl/strings/string_view.h"
 #include "engine/nn/network.h"
 
 namespace astray {
@@ -33,5 +35,8 @@ inline constexpr ArtifactFile kReportFile = {"report.json", uint64_t{16} << 20};
 // What a manifest lists: each of these once, and nothing else.
 inline constexpr std::array<ArtifactFile, 7> kListedFiles = {
     kRecipeFile, kNetworkFile, kWeightsFile, kPipelineFile, kCalibrationFile, kGoldenFile, kReportFile};
+
+// The manifest's last line: the SHA-256 of everything above it, as a comment.
+std::string ManifestChecksumLine(absl::string_view text_above);
 
 }  // namespace astray

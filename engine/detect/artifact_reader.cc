@@ -80,6 +80,15 @@ absl::Status CheckFiles(const std::filesystem::path& path, const v1::Manifest& m
   return absl::OkStatus();
 }
 
+absl::Status CheckChecksumLine(const std::filesystem::path& path, absl::string_view text) {
+  const size_t line_bytes = ManifestChecksumLine("").size();
+  const absl::string_view above = text.substr(0, text.size() - std::min(text.size(), line_bytes));
+  const std::string expected = ManifestChecksumLine(above);
+  if (text.substr(above.size()) == expected) return absl::OkStatus();
+  return DataLossAt(path, absl::StrCat("expected the last line '", expected.substr(0, expected.size() - 1),
+                                       "': the file was changed after it was written"));
+}
+
 absl::StatusOr<ReadManifestResult> ReadManifestAndSha256(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kManifestFile.name;
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kManifestFile.max_bytes));
@@ -92,6 +101,7 @@ absl::StatusOr<ReadManifestResult> ReadManifestAndSha256(const std::filesystem::
                            kArtifactFormatVersion));
   }
   if (!parsed) return DataLossAt(path, complaint.error());
+  RETURN_IF_ERROR(CheckChecksumLine(path, text));
   if (!complaint.warning().empty()) return DataLossAt(path, complaint.warning());
   RETURN_IF_ERROR(CheckFiles(path, result.manifest));
   if (const absl::Status status = CheckModelName(result.manifest.name()); !status.ok()) {

@@ -101,6 +101,7 @@ absl::StatusOr<std::string> MakeManifest(const DetectorModel& model, const std::
     entry->set_sha256(Sha256Hex(content.bytes));
   }
   std::string text = ToText(manifest);
+  text += ManifestChecksumLine(text);
   if (text.size() > kManifestFile.max_bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat(kManifestFile.name, ": expected at most ", kManifestFile.max_bytes, " bytes, got ", text.size()));

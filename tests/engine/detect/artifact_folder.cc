@@ -9,6 +9,7 @@
 
 #include "engine/base/sha256.h"
 #include "engine/detect/artifact.h"
+#include "engine/detect/artifact_format.h"
 #include "google/protobuf/text_format.h"
 
 namespace astray {
@@ -50,7 +51,11 @@ void EditManifest(const std::filesystem::path& artifact, const std::function<voi
   edit(manifest);
   std::string text;
   google::protobuf::TextFormat::PrintToString(manifest, &text);
-  WriteBytes(path, text);
+  WriteManifest(artifact, text);
+}
+
+void WriteManifest(const std::filesystem::path& artifact, const std::string& text) {
+  WriteBytes(artifact / "manifest.textproto", text + ManifestChecksumLine(text));
 }
 
 void Forge(const std::filesystem::path& artifact, const std::string& file, const std::string& bytes) {

@@ -22,7 +22,10 @@ std::filesystem::path WriteSmallArtifact(const SmallDetectorOptions& options = {
 // Replaces one file and makes the manifest agree with it, as one with bad intentions would.
 void Forge(const std::filesystem::path& artifact, const std::string& file, const std::string& bytes);
 
-// Changes the manifest.
+// Writes a manifest of this text, with the checksum line that belongs to it.
+void WriteManifest(const std::filesystem::path& artifact, const std::string& text);
+
+// Changes the manifest, and its checksum line with it.
 void EditManifest(const std::filesystem::path& artifact, const std::function<void(v1::Manifest&)>& edit);
 
 }  // namespace astray
