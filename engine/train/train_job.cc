@@ -1,0 +1,146 @@
+#include "engine/train/train_job.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/random.h"
+#include "engine/base/status_macros.h"
+#include "engine/detect/score_kind.h"
+#include "engine/train/data_split.h"
+#include "engine/train/quality_report.h"
+#include "engine/train/random_streams.h"
+#include "engine/train/recipe.h"
+
+namespace astray {
+namespace {
+
+// Enough vectors to judge by; more only take longer.
+constexpr size_t kMaxJudgingVectors = 4096;
+constexpr size_t kMaxPcaVectors = 16384;
+constexpr size_t kGoldenVectors = 8;
+constexpr double kDefaultFalsePositiveRate = 0.01;
+
+std::vector<float> Reordered(const Dataset& dataset, const std::vector<uint32_t>& order) {
+  std::vector<float> rows;
+  rows.reserve(dataset.values.size());
+  for (const uint32_t i : order) rows.insert(rows.end(), dataset.row(i).begin(), dataset.row(i).end());
+  return rows;
+}
+
+std::span<const float> RowsOf(std::span<const float> rows, size_t features, const Segment& segment) {
+  return rows.subspan(segment.begin * features, segment.rows * features);
+}
+
+// The pipeline sees the training part only.
+absl::StatusOr<Pipeline> FitPipeline(const v1::Recipe& recipe, const Dataset& dataset, std::span<const float> rows,
+                                     const DataSplit& split) {
+  std::vector<float> training;
+  for (const Segment& segment : split.training) {
+    const auto part = RowsOf(rows, dataset.features(), segment);
+    training.insert(training.end(), part.begin(), part.end());
+  }
+  return Pipeline::Fit(recipe.features(), dataset.feature_names, training);
+}
+
+absl::StatusOr<v1::ScoreScale> FitScale(const v1::Recipe& recipe, const Network& network, const VectorSet& validation) {
+  ASSIGN_OR_RETURN(const auto executor, Executor::Create(network));
+  const std::vector<float> input = validation.GatherValues(), observed = validation.GatherObserved();
+  std::vector<float> output(input.size());
+  RETURN_IF_ERROR(executor->Forward(validation.size(), input, output));
+  return FitScoreScale(recipe.score().kind(), validation.width(), input, output, observed);
+}
+
+// The asked-for rate, or by default the finest one near 1 % that the errors resolve, with a warning.
+double ChooseRate(size_t samples, v1::Recipe* recipe, v1::TrainingReport* report) {
+  v1::CalibrationRecipe* calibration = recipe->mutable_calibration();
+  if (!calibration->has_false_positive_rate()) {
+    const double finest = 1.0 / static_cast<double>(samples + 1);
+    calibration->set_false_positive_rate(std::max(kDefaultFalsePositiveRate, finest));
+    if (finest > kDefaultFalsePositiveRate) {
+      v1::Warning* warning = report->add_warnings();
+      warning->set_kind(v1::Warning::FEW_CALIBRATION_ROWS);
+      warning->set_text(
+          absl::StrFormat("%d calibration vectors resolve no false-positive rate below %.3g: that is the "
+                          "threshold's; calibrate with more normal data to reach %g",
+                          samples, finest, kDefaultFalsePositiveRate));
+    }
+  }
+  return calibration->false_positive_rate();
+}
+
+}  // namespace
+
+absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Dataset& dataset,
+                                      const std::function<void(const TrainProgress&)>& progress) {
+  if (dataset.rows() == 0) return absl::InvalidArgumentError("data: expected rows, got none");
+  ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
+  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), !dataset.timestamps.empty()));
+  const std::vector<float> rows = Reordered(dataset, split.order);
+  const size_t features = dataset.features(), window = recipe.features().window();
+  ASSIGN_OR_RETURN(Pipeline pipeline, FitPipeline(recipe, dataset, rows, split));
+
+  std::vector<float> scaled(rows.size()), observed(rows.size());
+  pipeline.scaler().Apply(rows, scaled, observed);
+  const auto vectors = [&](const std::vector<Segment>& segments, size_t limit) {
+    return VectorSet(scaled, observed, features, window, segments, limit);
+  };
+  const VectorSet training = vectors(split.training, 0);
+  const VectorSet validation = vectors(split.validation, kMaxJudgingVectors);
+
+  ASSIGN_OR_RETURN(Network network, Network::Create(BuildNetworkSpec(recipe, pipeline.width())));
+  Random initialise(recipe.seed(), kInitialiseStream);
+  network.Initialise(initialise);
+  const Network untrained = network.Clone();
+  ASSIGN_OR_RETURN(const TrainingResult result, TrainNetwork(recipe, training, validation, &network, progress));
+
+  TrainedDetector trained;
+  v1::TrainingReport& report = trained.report;
+  ASSIGN_OR_RETURN(*report.mutable_comparison(),
+                   CompareReconstructions(recipe, network, untrained, vectors(split.training, kMaxPcaVectors),
+                                          validation, vectors(split.calibration, kMaxJudgingVectors)));
+  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitScale(recipe, network, validation));
+
+  report.set_rows(dataset.rows());
+  report.set_training_vectors(training.size());
+  report.set_validation_vectors(vectors(split.validation, 0).size());
+  report.set_parameters(network.parameter_count());
+  report.set_steps(result.steps);
+  report.set_best_step(result.best_step);
+  report.set_stopped_early(result.stopped_early);
+  report.mutable_losses()->Assign(result.losses.begin(), result.losses.end());
+  AddWarnings(pipeline, &report);
+
+  // Errors come from the detector itself, so that calibration and scoring cannot differ.
+  const std::shared_ptr<DetectorModel> model(new DetectorModel{.name = recipe.name(),
+                                                               .version = 0,
+                                                               .artifact_sha256 = "",
+                                                               .recipe = {},
+                                                               .pipeline = std::move(pipeline),
+                                                               .score_scale = std::move(scale),
+                                                               .executors = ExecutorPool(std::move(network))});
+  const Detector uncalibrated(model, nullptr);
+  std::vector<float> errors;
+  for (const Segment& segment : split.calibration) {
+    ASSIGN_OR_RETURN(const std::vector<float> part, uncalibrated.Errors(RowsOf(rows, features, segment)));
+    errors.insert(errors.end(), part.begin(), part.end());
+  }
+  if (errors.empty()) return absl::InvalidArgumentError("data: every row held out for calibration has no value at all");
+  report.set_calibration_vectors(errors.size());
+  const double rate = ChooseRate(errors.size(), &recipe, &report);
+  ASSIGN_OR_RETURN(Calibration calibration, Calibration::Create(std::move(errors), rate, {}));
+  report.set_threshold(calibration.threshold());
+  report.set_false_positive_rate(rate);
+
+  model->recipe = std::move(recipe);
+  trained.detector =
+      std::make_shared<const Detector>(model, std::make_shared<const Calibration>(std::move(calibration)));
+  const Segment& held_out = split.calibration.front();
+  const auto golden = RowsOf(rows, features, {held_out.begin, std::min(held_out.rows, window + kGoldenVectors - 1)});
+  trained.golden_rows.assign(golden.begin(), golden.end());
+  return trained;
+}
+
+}  // namespace astray

@@ -11,18 +11,14 @@
 #include "astray/v1/report.pb.h"
 #include "engine/data/dataset.h"
 #include "engine/detect/detector.h"
+#include "engine/train/trainer.h"
 
 namespace astray {
-
-struct TrainProgress {
-  uint64_t step = 0, max_steps = 0;
-  double training_loss = 0, validation_loss = 0, best_validation_loss = 0;
-};
 
 struct TrainedDetector {
   std::shared_ptr<const Detector> detector;  // version 0 until WriteArtifact gives it one
   astray::v1::TrainingReport report;
-  std::vector<float> golden_rows;            // a few held-out rows for golden.pb
+  std::vector<float> golden_rows;  // a few held-out rows for golden.pb
 };
 
 // `recipe` may be incomplete; `dataset` is normal rows, time-ordered where it has timestamps.

@@ -1,0 +1,61 @@
+#include "engine/train/data_split.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/random.h"
+#include "engine/train/random_streams.h"
+
+namespace astray {
+namespace {
+
+// Vectors that each part has at least.
+constexpr size_t kMinVectors = 10;
+// A block is at least this many windows long: each loses a window's rows at its border.
+constexpr size_t kMinWindowsInBlock = 200;
+constexpr size_t kMaxBlocks = 10;
+
+size_t PartRows(double fraction, size_t rows, size_t window) {
+  const size_t wanted = static_cast<size_t>(std::lround(fraction * static_cast<double>(rows)));
+  return std::max(wanted, window + kMinVectors - 1);
+}
+
+}  // namespace
+
+absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered) {
+  const size_t window = recipe.features().window();
+  const size_t smallest = 4 * (window + kMinVectors - 1);
+  if (rows < smallest) {
+    return absl::InvalidArgumentError(absl::StrCat("data: expected at least ", smallest,
+                                                   " rows to train, validate and calibrate on windows of ", window,
+                                                   window == 1 ? " row" : " rows", ", got ", rows));
+  }
+  DataSplit split;
+  split.order.resize(rows);
+  std::iota(split.order.begin(), split.order.end(), 0u);
+  size_t blocks = 1;
+  if (time_ordered || window > 1) {
+    blocks = std::clamp<size_t>(rows / (kMinWindowsInBlock * window), 1, kMaxBlocks);
+  } else {
+    Random(recipe.seed(), kSplitStream).Shuffle(split.order);
+  }
+  for (size_t block = 0; block < blocks; ++block) {
+    const size_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;
+    const size_t validation = PartRows(recipe.training().validation_fraction(), end - begin, window);
+    const size_t calibration = PartRows(recipe.calibration().holdout_fraction(), end - begin, window);
+    if (validation + calibration + window + kMinVectors - 1 > end - begin) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("data: training.validation_fraction and calibration.holdout_fraction leave too few of the ",
+                       rows, " rows to train on"));
+    }
+    const size_t training = end - begin - validation - calibration;
+    split.training.push_back({begin, training});
+    split.validation.push_back({begin + training, validation});
+    split.calibration.push_back({begin + training + validation, calibration});
+  }
+  return split;
+}
+
+}  // namespace astray

@@ -1,0 +1,31 @@
+// Which rows teach, which stop the training and which calibrate. The three never share a row.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/recipe.pb.h"
+
+namespace astray {
+
+// Rows [begin, begin + rows) of the ordered data.
+struct Segment {
+  size_t begin = 0;
+  size_t rows = 0;
+};
+
+struct DataSplit {
+  // Position in the data of each row, as the segments count them: the rows' own order where it is time,
+  // else a seeded shuffle.
+  std::vector<uint32_t> order;
+  std::vector<Segment> training, validation, calibration;
+};
+
+// Time-ordered rows are cut into contiguous blocks (training, validation, calibration; over again in long data, so
+// that each part sees every period); a window never spans two blocks. Others are shuffled.
+// `recipe` is complete. InvalidArgument where there are too few rows: "data: expected at least 67 rows ..., got 12".
+absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered);
+
+}  // namespace astray

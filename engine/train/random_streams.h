@@ -1,0 +1,16 @@
+// What the seed's independent streams are used for: a change in one does not shift the others.
+#pragma once
+
+#include <cstdint>
+
+namespace astray {
+
+enum RandomStream : uint64_t {
+  kSplitStream = 1,
+  kInitialiseStream = 2,
+  kBatchStream = 3,
+  kCorruptionStream = 4,
+  kHeldOutCorruptionStream = 5,
+};
+
+}  // namespace astray

@@ -1,0 +1,35 @@
+// Trains a network on corrupted vectors against the clean ones, and stops when held-out vectors stop getting better.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/recipe.pb.h"
+#include "astray/v1/report.pb.h"
+#include "engine/nn/network.h"
+#include "engine/train/vector_set.h"
+
+namespace astray {
+
+struct TrainProgress {
+  uint64_t step = 0, max_steps = 0;
+  double training_loss = 0, validation_loss = 0, best_validation_loss = 0;
+};
+
+struct TrainingResult {
+  uint64_t steps = 0;
+  uint64_t best_step = 0;
+  bool stopped_early = false;
+  std::vector<v1::LossPoint> losses;
+};
+
+// Changes `network` from its initial to its best parameters: those with the smallest loss on `validation` under one
+// fixed draw of the corruption. `recipe` is complete. Deterministic.
+// Internal, with what to change, where the loss becomes non-finite; the network then holds the best parameters so far.
+absl::StatusOr<TrainingResult> TrainNetwork(const v1::Recipe& recipe, const VectorSet& training,
+                                            const VectorSet& validation, Network* network,
+                                            const std::function<void(const TrainProgress&)>& progress);
+
+}  // namespace astray
