@@ -212,7 +212,7 @@ absl::Status CheckTogether(const std::filesystem::path& folder, const DetectorMo
                       absl::StrCat("expected inputs and outputs of ", width, " (", kPipelineFile.name, "'s), got ",
                                    network.input_size(), " and ", network.output_size()));
   }
-  if (const absl::Status status = CheckScoreScale(model.score_scale, width); !status.ok()) {
+  if (const absl::Status status = CheckScoreScale(model.score_scale, model.pipeline.features(), width); !status.ok()) {
     return DataLossAt(folder / kManifestFile.name, status.message());
   }
   return absl::OkStatus();

@@ -2,10 +2,13 @@
 // its observed positions,
 //   MEAN_SQUARED        error = mean over j in O of r_j²
 //   FEATURE_NORMALISED  error = mean over j in O of r_j² / v_j
-// where v_j is the mean squared residual of position j on held-out normal vectors, but at least
-// max(kVarianceFloor, kVarianceFloorRatio * mean of all v): a column that is learned perfectly, a constant say, must
-// not turn its rounding noise into the largest part of the error. A position never observed there gets the mean of all
-// v.
+//   WINDOW_NORMALISED   error = mean over features f of max((mean over j in O_f of r_j)² / l_f,
+//                                                           mean over j in O_f of r_j² / v_j)
+// where O_f are the observed positions of feature f (a feature without any is left out), l_f is the mean of the first
+// term's numerator on held-out normal vectors, v_j is the mean squared residual of position j on held-out normal
+// vectors, but at least max(kVarianceFloor, kVarianceFloorRatio * mean of all v): a column that is learned perfectly, a
+// constant say, must not turn its rounding noise into the largest part of the error. A position never observed there
+// gets the mean of all v.
 #pragma once
 
 #include <span>
@@ -20,14 +23,15 @@ namespace astray {
 inline constexpr double kVarianceFloor = 1e-6;
 inline constexpr double kVarianceFloorRatio = 1e-3;
 
-// Fits what `kind` needs on held-out normal vectors: input, output, observed are [vectors x width]. InvalidArgument for
+// Fits what `kind` needs on held-out normal vectors: input, output, observed are [vectors x width], width is
+// features x window. InvalidArgument for
 // an unknown kind or sizes that do not agree, Internal for an output that is not finite.
-absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(astray::v1::ScoreKind kind, size_t width,
+absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(astray::v1::ScoreKind kind, size_t features, size_t width,
                                                      std::span<const float> input, std::span<const float> output,
                                                      std::span<const float> observed);
 
-// InvalidArgument where the scale does not fit a network of `width` outputs (untrusted).
-absl::Status CheckScoreScale(const astray::v1::ScoreScale& scale, size_t width);
+// InvalidArgument where the scale does not fit `width` outputs on `features` features (untrusted).
+absl::Status CheckScoreScale(const astray::v1::ScoreScale& scale, size_t features, size_t width);
 
 // The error of one vector of `width` values; NaN with nothing observed, and held below float's largest number.
 // Unless feature_error [features] is empty, adds to it what each feature contributes, vector position j belonging to

@@ -173,7 +173,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   }
   if (recipe.loss() == v1::LOSS_UNSPECIFIED) recipe.set_loss(v1::MEAN_SQUARED_ERROR);
   FillTraining(dataset.rows(), recipe.mutable_training());
-  if (recipe.score().kind() == v1::SCORE_KIND_UNSPECIFIED) recipe.mutable_score()->set_kind(v1::FEATURE_NORMALISED);
+  if (recipe.score().kind() == v1::SCORE_KIND_UNSPECIFIED) recipe.mutable_score()->set_kind(v1::WINDOW_NORMALISED);
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);
   RETURN_IF_ERROR(CheckRanges(recipe));
   RETURN_IF_ERROR(CheckTogether(recipe));

@@ -45,12 +45,13 @@ absl::StatusOr<Pipeline> FitPipeline(const v1::Recipe& recipe, const Dataset& da
   return Pipeline::Fit(recipe.features(), dataset.feature_names, training);
 }
 
-absl::StatusOr<v1::ScoreScale> FitScale(const v1::Recipe& recipe, const Network& network, const VectorSet& validation) {
+absl::StatusOr<v1::ScoreScale> FitScale(const v1::Recipe& recipe, const Network& network, size_t features,
+                                        const VectorSet& validation) {
   ASSIGN_OR_RETURN(const auto executor, Executor::Create(network));
   const std::vector<float> input = validation.GatherValues(), observed = validation.GatherObserved();
   std::vector<float> output(input.size());
   RETURN_IF_ERROR(executor->Forward(validation.size(), input, output));
-  return FitScoreScale(recipe.score().kind(), validation.width(), input, output, observed);
+  return FitScoreScale(recipe.score().kind(), features, validation.width(), input, output, observed);
 }
 
 // The asked-for rate, or by default the finest one near 1 % that the errors resolve, with a warning.
@@ -101,7 +102,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   ASSIGN_OR_RETURN(*report.mutable_comparison(),
                    CompareReconstructions(recipe, network, untrained, vectors(split.training, kMaxPcaVectors),
                                           validation, vectors(split.calibration, kMaxJudgingVectors)));
-  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitScale(recipe, network, validation));
+  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitScale(recipe, network, features, validation));
 
   report.set_rows(dataset.rows());
   report.set_training_vectors(training.size());

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 #include "engine/base/sha256.h"
 #include "engine/detect/artifact.h"
@@ -16,7 +17,7 @@ namespace astray {
 
 std::filesystem::path UniqueFolder() {
   static std::atomic<int> counter{0};
-  const std::filesystem::path path = std::filesystem::path(testing::TempDir()) /
+  std::filesystem::path path = std::filesystem::path(testing::TempDir()) /
                                      ("astray-detect-" + std::to_string(getpid()) + "-" + std::to_string(counter++));
   std::filesystem::remove_all(path);
   std::filesystem::create_directories(path);

@@ -130,8 +130,10 @@ TEST(Artifact, TakesTheNextVersionOrTheOneAskedFor) {
 TEST(Artifact, WritersAtOnceTakeDifferentVersions) {
   const std::filesystem::path base = UniqueFolder();
   const auto detector = MakeSmallDetector();
+  constexpr int kWriters = 4;
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
+  threads.reserve(kWriters);
+  for (int i = 0; i < kWriters; ++i) {
     threads.emplace_back([&] {
       for (int k = 0; k < 3; ++k) {
         const auto path = WriteArtifact(base, *detector, SmallRows(9, 2), SmallReport(), 0);

@@ -99,15 +99,54 @@ TEST(VectorError, StaysFiniteWhereTheNetworkOverflowed) {
   }
 }
 
+TEST(VectorError, WindowNormalisedTakesTheLargerOfShiftAndShape) {
+  // Two features over a window of two: the first shifted by 2, the second swinging by ±3 around its expectation.
+  const std::vector<float> input = {2, 3, 2, -3}, output = {0, 0, 0, 0};
+  v1::ScoreScale scale;
+  scale.set_kind(v1::WINDOW_NORMALISED);
+  for (const float variance : {1.0f, 1.0f, 1.0f, 1.0f}) scale.add_residual_variance(variance);
+  for (const float variance : {0.5f, 0.5f}) scale.add_level_variance(variance);
+  std::vector<float> parts(2);
+  const float error = VectorError(scale, input, output, std::vector<float>{1, 1, 1, 1}, parts);
+  EXPECT_FLOAT_EQ(parts[0], (2.0f * 2 / 0.5f) / 2);  // the shift: its mean residual squared over 0.5 is 8, above 4
+  EXPECT_FLOAT_EQ(parts[1], (3.0f * 3) / 2);         // the swing: its mean residual is 0
+  EXPECT_FLOAT_EQ(error, parts[0] + parts[1]);
+  // Without the second feature only the first counts; without any there is no error.
+  EXPECT_FLOAT_EQ(VectorError(scale, input, output, std::vector<float>{1, 0, 1, 0}, {}), 8);
+  EXPECT_TRUE(std::isnan(VectorError(scale, input, output, std::vector<float>(4), {})));
+}
+
+TEST(VectorError, WindowNormalisedEqualsFeatureNormalisedOnSingleRows) {
+  const std::vector<float> input = {1, 2, 3}, output = {0.5f, 4, 2.9f}, observed = {1, 1, 1};
+  const auto window = FitScoreScale(v1::WINDOW_NORMALISED, 3, 3, input, output, observed);
+  const auto feature = FitScoreScale(v1::FEATURE_NORMALISED, 3, 3, input, output, observed);
+  ASSERT_TRUE(window.ok() && feature.ok());
+  const std::vector<float> other = {0, 1, 9};
+  EXPECT_FLOAT_EQ(VectorError(*window, input, other, observed, {}), VectorError(*feature, input, other, observed, {}));
+}
+
+TEST(FitScoreScale, FitsTheLevelOfAWindowsFeatures) {
+  // One feature, windows of two: mean residuals 2 and -1, so the level's mean square is 2.5.
+  const std::vector<float> input = {0, 0, 0, 0}, output = {1, 3, 0, -2}, observed = {1, 1, 1, 1};
+  const auto scale = FitScoreScale(v1::WINDOW_NORMALISED, 1, 2, input, output, observed);
+  ASSERT_TRUE(scale.ok()) << scale.status();
+  EXPECT_FLOAT_EQ(scale->level_variance(0), 2.5f);
+  EXPECT_FLOAT_EQ(scale->residual_variance(0), 0.5f);
+  EXPECT_FLOAT_EQ(scale->residual_variance(1), 6.5f);
+  EXPECT_TRUE(CheckScoreScale(*scale, 1, 2).ok());
+  EXPECT_THAT(std::string(CheckScoreScale(*scale, 2, 2).message()),
+              HasSubstr("level_variance: expected 2 values, got 1"));
+}
+
 TEST(FitScoreScale, IsTheMeanSquaredResidualOfEachPosition) {
   const std::vector<float> input = {0, 0, 0, 0, 0, 0};
   const std::vector<float> output = {1, 10, 3, 20, 2, 500};
   const std::vector<float> observed = {1, 1, 1, 1, 1, 0};
-  const auto scale = FitScoreScale(v1::FEATURE_NORMALISED, 2, input, output, observed);
+  const auto scale = FitScoreScale(v1::FEATURE_NORMALISED, 2, 2, input, output, observed);
   ASSERT_TRUE(scale.ok()) << scale.status();
   EXPECT_FLOAT_EQ(scale->residual_variance(0), 14.0f / 3);
   EXPECT_FLOAT_EQ(scale->residual_variance(1), 250);
-  EXPECT_TRUE(CheckScoreScale(*scale, 2).ok());
+  EXPECT_TRUE(CheckScoreScale(*scale, 2, 2).ok());
 }
 
 // Held-out vectors then have an error of 1 on average, and every position the same part in it.
@@ -122,7 +161,7 @@ TEST(FitScoreScale, MakesTheHeldOutMeanOne) {
     output[i] = input[i] + output[i] * (0.1f + static_cast<float>(i % kWidth));
   }
   const std::vector<float> observed(input.size(), 1.0f);
-  const auto scale = FitScoreScale(v1::FEATURE_NORMALISED, kWidth, input, output, observed);
+  const auto scale = FitScoreScale(v1::FEATURE_NORMALISED, kWidth, kWidth, input, output, observed);
   ASSERT_TRUE(scale.ok());
   std::vector<float> parts(kWidth);
   double sum = 0;
@@ -138,11 +177,11 @@ TEST(FitScoreScale, FloorsAColumnLearnedPerfectly) {
   const std::vector<float> input = {0, 0, 0, 0};
   const std::vector<float> observed = {1, 1, 1, 1};
   // Mean over the positions 1: the floor is a thousandth of it.
-  auto scale =
-      FitScoreScale(v1::FEATURE_NORMALISED, 2, input, std::vector<float>{1e-5f, 1.41421356f, 0, 1.41421356f}, observed);
+  auto scale = FitScoreScale(v1::FEATURE_NORMALISED, 2, 2, input,
+                             std::vector<float>{1e-5f, 1.41421356f, 0, 1.41421356f}, observed);
   ASSERT_TRUE(scale.ok());
   EXPECT_NEAR(scale->residual_variance(0), 1e-3, 1e-8);
-  scale = FitScoreScale(v1::FEATURE_NORMALISED, 2, input, std::vector<float>{0, 0, 0, 0}, observed);
+  scale = FitScoreScale(v1::FEATURE_NORMALISED, 2, 2, input, std::vector<float>{0, 0, 0, 0}, observed);
   ASSERT_TRUE(scale.ok());
   EXPECT_FLOAT_EQ(scale->residual_variance(0), 1e-6f);
 }
@@ -150,22 +189,23 @@ TEST(FitScoreScale, FloorsAColumnLearnedPerfectly) {
 TEST(FitScoreScale, APositionNeverObservedGetsTheMean) {
   const std::vector<float> zeros = {0, 0, 0};
   auto scale =
-      FitScoreScale(v1::FEATURE_NORMALISED, 3, zeros, std::vector<float>{1, 2, 9}, std::vector<float>{1, 1, 0});
+      FitScoreScale(v1::FEATURE_NORMALISED, 3, 3, zeros, std::vector<float>{1, 2, 9}, std::vector<float>{1, 1, 0});
   ASSERT_TRUE(scale.ok());
   EXPECT_FLOAT_EQ(scale->residual_variance(2), 2.5f);
-  scale = FitScoreScale(v1::FEATURE_NORMALISED, 3, zeros, zeros, zeros);
+  scale = FitScoreScale(v1::FEATURE_NORMALISED, 3, 3, zeros, zeros, zeros);
   ASSERT_TRUE(scale.ok());
   EXPECT_THAT(scale->residual_variance(), ElementsAre(1, 1, 1));
 }
 
 TEST(FitScoreScale, RefusesWhatItCannotFit) {
   const std::vector<float> one = {1};
-  EXPECT_THAT(FitScoreScale(v1::SCORE_KIND_UNSPECIFIED, 1, one, one, one).status().message(),
-              HasSubstr("score.kind: expected MEAN_SQUARED or FEATURE_NORMALISED, got 0"));
-  EXPECT_EQ(FitScoreScale(v1::FEATURE_NORMALISED, 2, one, one, one).status().code(),
+  EXPECT_THAT(FitScoreScale(v1::SCORE_KIND_UNSPECIFIED, 1, 1, one, one, one).status().message(),
+              HasSubstr("score.kind: expected MEAN_SQUARED, FEATURE_NORMALISED or WINDOW_NORMALISED, got 0"));
+  EXPECT_EQ(FitScoreScale(v1::FEATURE_NORMALISED, 2, 2, one, one, one).status().code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(FitScoreScale(v1::FEATURE_NORMALISED, 1, {}, {}, {}).status().code(), absl::StatusCode::kInvalidArgument);
-  const auto status = FitScoreScale(v1::FEATURE_NORMALISED, 1, one, std::vector<float>{HUGE_VALF}, one).status();
+  EXPECT_EQ(FitScoreScale(v1::FEATURE_NORMALISED, 1, 1, {}, {}, {}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  const auto status = FitScoreScale(v1::FEATURE_NORMALISED, 1, 1, one, std::vector<float>{HUGE_VALF}, one).status();
   EXPECT_EQ(status, absl::InternalError("score: vector 0 position 0: expected a finite output, got inf"));
 }
 
@@ -179,13 +219,13 @@ TEST(CheckScoreScale, RefusesABadScale) {
       {Normalised({HUGE_VALF, 1}), "residual_variance 0"},
   };
   for (const auto& [scale, message] : cases) {
-    const absl::Status status = CheckScoreScale(scale, 2);
+    const absl::Status status = CheckScoreScale(scale, 2, 2);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()), HasSubstr(message));
   }
   v1::ScoreScale extra = MeanSquared();
   extra.add_residual_variance(1);
-  EXPECT_THAT(std::string(CheckScoreScale(extra, 2).message()), HasSubstr("expected 0 values, got 1"));
+  EXPECT_THAT(std::string(CheckScoreScale(extra, 2, 2).message()), HasSubstr("expected 0 values, got 1"));
 }
 
 }  // namespace
