@@ -18,7 +18,7 @@ namespace astray {
 std::filesystem::path UniqueFolder() {
   static std::atomic<int> counter{0};
   std::filesystem::path path = std::filesystem::path(testing::TempDir()) /
-                                     ("astray-detect-" + std::to_string(getpid()) + "-" + std::to_string(counter++));
+                               ("astray-detect-" + std::to_string(getpid()) + "-" + std::to_string(counter++));
   std::filesystem::remove_all(path);
   std::filesystem::create_directories(path);
   return path;

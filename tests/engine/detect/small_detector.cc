@@ -72,7 +72,8 @@ std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& op
   if (!pipeline.Apply(rows, &batch).ok()) std::abort();
   std::vector<float> output(batch.values.size());
   if (!OrDie(Executor::Create(network))->Forward(batch.vectors, batch.values, output).ok()) std::abort();
-  v1::ScoreScale scale = OrDie(FitScoreScale(options.kind, pipeline.features(), width, batch.values, output, batch.observed));
+  v1::ScoreScale scale =
+      OrDie(FitScoreScale(options.kind, pipeline.features(), width, batch.values, output, batch.observed));
 
   std::shared_ptr<DetectorModel> model(new DetectorModel{.name = recipe.name(),
                                                          .recipe = recipe,
