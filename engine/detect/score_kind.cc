@@ -18,7 +18,9 @@ constexpr double kLargest = std::numeric_limits<float>::max();
 double Hold(double value) { return std::isnan(value) ? kLargest : std::min(value, kLargest); }
 
 absl::Status CheckKind(absl::string_view field, v1::ScoreKind kind) {
-  if (kind == v1::FEATURE_NORMALISED || kind == v1::WINDOW_NORMALISED) return absl::OkStatus();
+  if (kind == v1::MEAN_SQUARED || kind == v1::FEATURE_NORMALISED || kind == v1::WINDOW_NORMALISED) {
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(
       absl::StrCat(field, ": expected MEAN_SQUARED, FEATURE_NORMALISED or WINDOW_NORMALISED, got ", kind));
 }
@@ -102,8 +104,8 @@ absl::StatusOr<v1::ScoreScale> FitScoreScale(v1::ScoreKind kind, size_t features
                                              std::span<const float> observed) {
   v1::ScoreScale scale;
   scale.set_kind(kind);
-  if (kind == v1::MEAN_SQUARED) return scale;
   RETURN_IF_ERROR(CheckKind("score.kind", kind));
+  if (kind == v1::MEAN_SQUARED) return scale;
   if (features == 0 || width == 0 || width % features != 0 || input.empty() || input.size() % width != 0 ||
       output.size() != input.size() || observed.size() != input.size()) {
     return absl::InvalidArgumentError(
@@ -134,7 +136,7 @@ absl::StatusOr<v1::ScoreScale> FitScoreScale(v1::ScoreKind kind, size_t features
 }
 
 absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_t width) {
-  if (scale.kind() != v1::MEAN_SQUARED) RETURN_IF_ERROR(CheckKind("score: kind", scale.kind()));
+  RETURN_IF_ERROR(CheckKind("score: kind", scale.kind()));
   RETURN_IF_ERROR(
       CheckVariances("residual_variance", scale.residual_variance(), scale.kind() == v1::MEAN_SQUARED ? 0 : width));
   return CheckVariances("level_variance", scale.level_variance(), scale.kind() == v1::WINDOW_NORMALISED ? features : 0);

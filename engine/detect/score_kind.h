@@ -4,11 +4,12 @@
 //   FEATURE_NORMALISED  error = mean over j in O of r_j² / v_j
 //   WINDOW_NORMALISED   error = mean over features f of max((mean over j in O_f of r_j)² / l_f,
 //                                                           mean over j in O_f of r_j² / v_j)
-// where O_f are the observed positions of feature f (a feature without any is left out), l_f is the mean of the first
-// term's numerator on held-out normal vectors, v_j is the mean squared residual of position j on held-out normal
-// vectors, but at least max(kVarianceFloor, kVarianceFloorRatio * mean of all v): a column that is learned perfectly, a
-// constant say, must not turn its rounding noise into the largest part of the error. A position never observed there
-// gets the mean of all v.
+// where O_f are the observed positions of feature f (a feature without any is left out), v_j is the mean of r_j² on
+// held-out normal vectors, and l_f is there the mean of (mean over j in O_f of r_j)².
+//
+// No v is less than max(kVarianceFloor, kVarianceFloorRatio * mean of all v), and so for l: a column that is learned
+// perfectly, a constant say, must not turn its rounding noise into the largest part of the error. Where held-out
+// vectors never observed a position or feature, it gets the mean of all.
 #pragma once
 
 #include <span>
@@ -24,8 +25,8 @@ inline constexpr double kVarianceFloor = 1e-6;
 inline constexpr double kVarianceFloorRatio = 1e-3;
 
 // Fits what `kind` needs on held-out normal vectors: input, output, observed are [vectors x width], width is
-// features x window. InvalidArgument for
-// an unknown kind or sizes that do not agree, Internal for an output that is not finite.
+// features x window. InvalidArgument for an unknown kind or sizes that do not agree, Internal for an output that is not
+// finite.
 absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(astray::v1::ScoreKind kind, size_t features, size_t width,
                                                      std::span<const float> input, std::span<const float> output,
                                                      std::span<const float> observed);

@@ -273,6 +273,11 @@ TEST_F(ArtifactCorruption, PartsThatDoNotFitTogether) {
   Forge(path_, "pipeline.pb", pipeline);
   EditManifest(path_, [](v1::Manifest& m) { m.mutable_score()->add_residual_variance(1); });
   ExpectRefused(absl::StatusCode::kDataLoss, kManifest, "residual_variance: expected 9 values, got 10");
+  EditManifest(path_, [](v1::Manifest& m) {
+    m.mutable_score()->set_kind(v1::WINDOW_NORMALISED);
+    m.mutable_score()->mutable_residual_variance()->RemoveLast();
+  });
+  ExpectRefused(absl::StatusCode::kDataLoss, kManifest, "level_variance: expected 3 values, got 0");
 }
 
 TEST_F(ArtifactCorruption, ContentThatDoesNotParse) {

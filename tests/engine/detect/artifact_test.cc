@@ -33,7 +33,7 @@ std::vector<Verdict> Verdicts(const Detector& detector, const std::vector<float>
 }
 
 TEST(Artifact, ReadsBackTheSameDetectorBitForBit) {
-  for (const v1::ScoreKind kind : {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED}) {
+  for (const v1::ScoreKind kind : {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED, v1::WINDOW_NORMALISED}) {
     const SmallDetectorOptions options = {.window = 4, .kind = kind};
     const auto written = MakeSmallDetector(options);
     const auto read = ReadArtifact(WriteSmallArtifact(options));

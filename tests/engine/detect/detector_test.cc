@@ -59,8 +59,36 @@ std::vector<double> Reconstruct(const Network& network, std::vector<double> valu
   return values;
 }
 
+// Mean over what is not NaN.
+double Mean(const std::vector<double>& values) {
+  double sum = 0;
+  double count = 0;
+  for (const double value : values) {
+    if (std::isnan(value)) continue;
+    sum += value;
+    count += 1;
+  }
+  return sum / count;
+}
+
+// The formulas of score_kind.h for three features and a window of two; a residual that is not observed is NaN.
+double Error(const v1::ScoreScale& scale, const std::vector<double>& residual) {
+  std::vector<double> terms(6);
+  for (size_t j = 0; j < 6; ++j) {
+    const double variance = scale.kind() == v1::MEAN_SQUARED ? 1 : scale.residual_variance(static_cast<int>(j));
+    terms[j] = residual[j] * residual[j] / variance;
+  }
+  if (scale.kind() != v1::WINDOW_NORMALISED) return Mean(terms);
+  std::vector<double> features(3);
+  for (size_t f = 0; f < 3; ++f) {
+    const double level = Mean({residual[f], residual[f + 3]});
+    features[f] = std::max(level * level / scale.level_variance(static_cast<int>(f)), Mean({terms[f], terms[f + 3]}));
+  }
+  return Mean(features);
+}
+
 TEST(Detector, MatchesDoublePrecision) {
-  for (const v1::ScoreKind kind : {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED}) {
+  for (const v1::ScoreKind kind : {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED, v1::WINDOW_NORMALISED}) {
     const auto detector = MakeSmallDetector({.window = 2, .kind = kind});
     const DetectorModel& model = detector->model();
     const v1::ScalerState& scaler = model.pipeline.scaler().state();
@@ -77,16 +105,13 @@ TEST(Detector, MatchesDoublePrecision) {
         input[j] = std::isnan(value) ? scaler.fill(column) : (value - scaler.offset(column)) / scaler.scale(column);
       }
       const std::vector<double> output = Reconstruct(model.executors.network(), input);
-      double sum = 0;
-      double count = 0;
+      std::vector<double> residual(6, kNaN);
       for (size_t j = 0; j < 6; ++j) {
-        if (std::isnan(rows[vector * 3 + j])) continue;
-        const double square = (output[j] - input[j]) * (output[j] - input[j]);
-        sum += kind == v1::MEAN_SQUARED ? square : square / model.score_scale.residual_variance(static_cast<int>(j));
-        count += 1;
+        if (!std::isnan(rows[vector * 3 + j])) residual[j] = output[j] - input[j];
       }
+      const double expected = Error(model.score_scale, residual);
       const Verdict& verdict = result.verdicts[vector];
-      EXPECT_NEAR(verdict.error, sum / count, 1e-4 * sum / count);
+      EXPECT_NEAR(verdict.error, expected, 1e-4 * expected);
       EXPECT_FLOAT_EQ(verdict.score, static_cast<float>(verdict.error / detector->calibration().threshold()));
       EXPECT_EQ(verdict.p_value, detector->calibration().PValue(verdict.error));
       EXPECT_EQ(verdict.anomalous, verdict.error > detector->calibration().threshold());
@@ -104,7 +129,7 @@ TEST(Detector, FewerRowsThanTheWindowGiveNoVerdict) {
 
 TEST(Detector, VerdictsAreTheSameBitForBitHoweverRowsAreCut) {
   for (const uint32_t window : {1u, 3u, 10u}) {
-    const auto detector = MakeSmallDetector({.window = window});
+    const auto detector = MakeSmallDetector({.window = window, .kind = v1::WINDOW_NORMALISED});
     std::vector<float> rows = SmallRows(900, 5);
     Random random(window);
     for (int i = 0; i < 200; ++i) rows[random.UniformInt(rows.size())] = i % 3 == 0 ? kNaN : 1e5f;
