@@ -55,8 +55,12 @@ bool ParseFloat(absl::string_view cell, float* value) {
   double number = 0;
   const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), number);
   if (end != cell.data() + cell.size()) return false;
-  // Too small for a double is as good as zero; too large, or infinite, is no reading.
-  if (error == std::errc::result_out_of_range) return false;
+  if (error == std::errc::result_out_of_range) {
+    // Too small for a double is as good as zero; too large is no reading.
+    if (!absl::StrContains(cell, "e-") && !absl::StrContains(cell, "E-")) return false;
+    *value = 0;
+    return true;
+  }
   if (error != std::errc() || !(std::abs(number) <= std::numeric_limits<float>::max())) return false;
   *value = static_cast<float>(number);
   return true;

@@ -1,0 +1,143 @@
+#include "engine/base/file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/random.h"
+
+namespace astray {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::filesystem::path FreshFolder(const std::string& name) {
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / absl::StrCat("file_test_", getpid(), "_", name);
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  return folder;
+}
+
+// Runs `work` in a child process and kills it after some microseconds.
+template <typename Work>
+void KillWhileRunning(uint64_t microseconds, Work work) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    for (int i = 0;; ++i) work(i);
+  }
+  usleep(static_cast<useconds_t>(microseconds));
+  kill(child, SIGKILL);
+  int status = 0;
+  waitpid(child, &status, 0);
+}
+
+TEST(ReadFile, GivesWhatWasWritten) {
+  const auto path = FreshFolder("read") / "a";
+  const std::string bytes("a\0b\n\xff", 5);
+  ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
+  EXPECT_EQ(*ReadFile(path, 5), bytes);
+  ASSERT_TRUE(WriteFileAtomically(path, "").ok());
+  EXPECT_EQ(*ReadFile(path, 0), "");
+}
+
+TEST(ReadFile, RefusesWithThePathAndTheReason) {
+  const auto folder = FreshFolder("refuse");
+  EXPECT_EQ(ReadFile(folder / "none", 10).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(ReadFile(folder / "none", 10).status().message()), HasSubstr("none: cannot open: No such"));
+  ASSERT_TRUE(WriteFileAtomically(folder / "big", std::string(11, 'x')).ok());
+  EXPECT_THAT(std::string(ReadFile(folder / "big", 10).status().message()),
+              HasSubstr("big: expected at most 10 bytes, got 11"));
+  EXPECT_THAT(std::string(ReadFile(folder, 10).status().message()), HasSubstr("expected a regular file"));
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  EXPECT_THAT(std::string(ReadFile(folder / "fifo", 10).status().message()), HasSubstr("expected a regular file"));
+}
+
+TEST(WriteFileAtomically, LeavesNothingBehindWhereItFails) {
+  const auto folder = FreshFolder("fail");
+  EXPECT_EQ(WriteFileAtomically(folder / "none" / "a", "x").code(), absl::StatusCode::kNotFound);
+  std::filesystem::create_directory(folder / "taken");
+  std::filesystem::create_directory(folder / "taken" / "full");
+  EXPECT_FALSE(WriteFileAtomically(folder / "taken", "x").ok());
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
+}
+
+TEST(WriteFileAtomically, AKillAtAnyMomentLeavesTheOldContentOrTheNew) {
+  const auto path = FreshFolder("kill") / "state";
+  const std::string old_content(50000, 'o'), new_content(70000, 'n');
+  Random random(1);
+  for (int round = 0; round < 40; ++round) {
+    ASSERT_TRUE(WriteFileAtomically(path, old_content).ok());
+    KillWhileRunning(random.UniformInt(3000), [&](int i) {
+      if (!WriteFileAtomically(path, i % 2 ? old_content : new_content).ok()) _exit(1);
+    });
+    const auto content = ReadFile(path, 1 << 20);
+    ASSERT_TRUE(content.ok()) << content.status();
+    EXPECT_TRUE(*content == old_content || *content == new_content) << "size " << content->size();
+  }
+}
+
+TEST(StagedDirectory, BecomesVisibleAllAtOnce) {
+  const auto folder = FreshFolder("staged");
+  auto staged = StagedDirectory::Create(folder / "sub" / "1");
+  ASSERT_TRUE(staged.ok()) << staged.status();
+  ASSERT_TRUE(staged->Write("a", "alpha").ok());
+  EXPECT_FALSE(std::filesystem::exists(folder / "sub" / "1"));
+  ASSERT_TRUE(staged->Commit().ok());
+  EXPECT_EQ(*ReadFile(folder / "sub" / "1" / "a", 100), "alpha");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder / "sub"), {}), 1);
+}
+
+TEST(StagedDirectory, NeverReplacesWhatIsThere) {
+  const auto folder = FreshFolder("taken");
+  auto first = *StagedDirectory::Create(folder / "1");
+  auto second = *StagedDirectory::Create(folder / "1");
+  ASSERT_TRUE(first.Write("a", "first").ok());
+  ASSERT_TRUE(second.Write("a", "second").ok());
+  ASSERT_TRUE(first.Commit().ok());
+  EXPECT_EQ(second.Commit().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(*ReadFile(folder / "1" / "a", 100), "first");
+}
+
+TEST(StagedDirectory, TakesWhatWasNotCommittedAway) {
+  const auto folder = FreshFolder("dropped");
+  {
+    auto staged = *StagedDirectory::Create(folder / "1");
+    ASSERT_TRUE(staged.Write("a", "alpha").ok());
+    const auto moved = std::move(staged);
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+}
+
+TEST(StagedDirectory, AKillAtAnyMomentLeavesNoHalfFolder) {
+  const auto folder = FreshFolder("killed");
+  Random random(2);
+  for (int round = 0; round < 30; ++round) {
+    KillWhileRunning(random.UniformInt(4000), [&](int i) {
+      auto staged = StagedDirectory::Create(folder / absl::StrCat(round, "-", i));
+      if (!staged.ok() || !staged->Write("a", "alpha").ok() || !staged->Write("b", std::string(9000, 'b')).ok() ||
+          !staged->Commit().ok()) {
+        _exit(1);
+      }
+    });
+  }
+  int visible = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().filename().string().front() == '.') continue;
+    ++visible;
+    EXPECT_EQ(*ReadFile(entry.path() / "a", 100), "alpha");
+    EXPECT_EQ(ReadFile(entry.path() / "b", 10000)->size(), 9000u);
+  }
+  EXPECT_GT(visible, 0);
+}
+
+}  // namespace
+}  // namespace astray
