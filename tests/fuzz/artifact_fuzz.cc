@@ -1,6 +1,6 @@
 // An artifact with one file replaced by the input and a manifest that agrees with it: the reader refuses it with a
 // message that names the folder, or gives a detector that scores.
-// The first byte picks the file, the rest is its content. Seeds: any artifact's files, each behind its number.
+// The first byte picks the file, the rest is its content. Seeds: the golden artifact's files, each behind its number.
 #include <unistd.h>
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "engine/base/sha256.h"
 #include "engine/detect/artifact.h"
 #include "engine/detect/artifact_format.h"
+#include "google/protobuf/stubs/logging.h"
 #include "google/protobuf/text_format.h"
 #include "tests/engine/detect/small_detector.h"
 
@@ -35,6 +36,7 @@ void WriteBytes(const std::filesystem::path& path, const std::string& bytes) {
 class Artifact {
  public:
   Artifact() {
+    google::protobuf::SetLogHandler(nullptr);
     const std::filesystem::path base =
         std::filesystem::temp_directory_path() / ("astray-artifact-fuzz-" + std::to_string(getpid()));
     std::filesystem::remove_all(base);
