@@ -16,8 +16,6 @@
 namespace astray {
 namespace {
 
-using ::testing::HasSubstr;
-
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 ScoreResult Score(const Detector& detector, std::span<const float> rows, const ScoreOptions& options = {}) {
