@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """What any gRPC tool expects of a server: health, watched health, reflection, a drain that is announced."""
+import os
+import shutil
 import tempfile
 import unittest
 
 import grpc
 import wire
 from google.protobuf import descriptor_pb2
-from programs import Plant, Server
+from programs import Plant, Server, http
 
 SERVICES = ["astray.v1.DetectionService", "astray.v1.ModelService"]
 
@@ -24,9 +26,14 @@ class GrpcTest(unittest.TestCase):
                 client.check("astray.v1.NoSuchService")
             self.assertEqual(caught.exception.code(), grpc.StatusCode.NOT_FOUND)
 
-    def test_without_a_model_the_server_lives_but_does_not_serve(self):
-        with tempfile.TemporaryDirectory() as empty, Server(empty) as server, wire.Client(server.address) as client:
-            self.assertEqual(client.check(), "NOT_SERVING")
+    def test_a_server_whose_only_model_is_broken_lives_but_does_not_serve(self):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(self.plant.models, folder, dirs_exist_ok=True)
+            os.truncate(f"{folder}/pump/1/weights.bin", 10)
+            with Server(folder) as server, wire.Client(server.address) as client:
+                self.assertEqual(client.check(), "NOT_SERVING")
+                self.assertEqual(http(server.http_port, "/readyz")[0], 503)
+                self.assertEqual(http(server.http_port, "/healthz")[0], 200)
 
     def test_watch_tells_of_the_drain_before_the_server_goes(self):
         with Server(self.plant.models) as server, wire.Client(server.wait_until_ready().address) as client:
