@@ -1,0 +1,107 @@
+#include "server/calibration_run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace astray {
+namespace {
+
+std::span<const float> Values(const v1::CalibrateRows& rows) {
+  return {rows.values().data(), static_cast<size_t>(rows.values_size())};
+}
+
+}  // namespace
+
+void CalibrationRun::Add(const v1::CalibrateRequest& request, std::shared_ptr<const std::atomic<bool>> cancelled,
+                         std::function<void(absl::Status)> done) {
+  switch (request.part_case()) {
+    case v1::CalibrateRequest::kHeader:
+      done(Begin(request.header()));
+      return;
+    case v1::CalibrateRequest::kRows:
+      break;
+    case v1::CalibrateRequest::PART_NOT_SET:
+      done(absl::InvalidArgumentError("part: expected a header or rows, got neither"));
+      return;
+  }
+  if (const absl::Status status = CheckRows(request.rows()); !status.ok()) {
+    done(status);
+    return;
+  }
+  const std::span<const float> values = Values(request.rows());
+  chunk_.assign(values.size() / scorer_.detector().features(), std::numeric_limits<float>::quiet_NaN());
+  const absl::Status status = scorer_.ScoreErrors(
+      values, std::move(cancelled),
+      [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+        Keep(job_first, result, first, count);
+      },
+      [this, done](absl::Status scored) {
+        std::copy_if(chunk_.begin(), chunk_.end(), std::back_inserter(errors_),
+                     [](float error) { return !std::isnan(error); });
+        done(std::move(scored));
+      });
+  if (!status.ok()) done(status);
+}
+
+absl::Status CalibrationRun::Begin(const v1::CalibrateHeader& header) {
+  if (begun_) return absl::InvalidArgumentError("part: expected rows after the header, got another header");
+  if (header.has_false_positive_rate() && !(header.false_positive_rate() > 0 && header.false_positive_rate() < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("header.false_positive_rate: expected a number in (0, 1), got ", header.false_positive_rate()));
+  }
+  RETURN_IF_ERROR(scorer_.Begin(header.model(), v1::ScoreOptions()));
+  header_ = header;
+  begun_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status CalibrationRun::CheckRows(const v1::CalibrateRows& rows) {
+  if (!begun_) return absl::InvalidArgumentError("part: expected the header first, got rows");
+  if (const absl::Status status = scorer_.Check(Values(rows)); !status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows.", status.message(), rows_ == 0 ? "" : absl::StrCat(" (after ", rows_, " good rows)")));
+  }
+  rows_ += Values(rows).size() / scorer_.detector().features();
+  if (rows_ > max_rows_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows: expected at most ", max_rows_, " in one calibration (max_calibration_rows), got more"));
+  }
+  return absl::OkStatus();
+}
+
+void CalibrationRun::Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const Verdict& verdict = result.verdicts[first + i];
+    if (verdict.state == Verdict::State::kScored) chunk_[job_first + i] = verdict.error;
+  }
+}
+
+absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
+  if (!begun_) return absl::InvalidArgumentError("part: expected a header, got an empty stream");
+  const Detector& detector = scorer_.detector();
+  const Calibration& before = detector.calibration();
+  const double rate = header_.has_false_positive_rate() ? header_.false_positive_rate() : before.false_positive_rate();
+  if (errors_.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat("rows: expected at least one window of ", detector.window(),
+                                                      " rows with a value in it, got ", rows_, " rows"));
+  }
+  const double threshold = before.threshold();
+  const auto flagged = std::count_if(errors_.begin(), errors_.end(), [&](float error) { return error > threshold; });
+  response->set_flagged_ratio_before(static_cast<double>(flagged) / static_cast<double>(errors_.size()));
+  response->set_previous_threshold(threshold);
+  ASSIGN_OR_RETURN(const std::shared_ptr<const Calibration> calibration,
+                   registry_->AddCalibration(detector, std::move(errors_), rate, header_.promote()));
+  response->set_model(detector.model().name);
+  response->set_version(detector.model().version);
+  *response->mutable_calibration() = Summarize(*calibration, header_.promote());
+  response->set_promoted(header_.promote());
+  return absl::OkStatus();
+}
+
+}  // namespace astray

@@ -1,0 +1,49 @@
+// One Calibrate call, whatever the transport: gathers the errors of normal rows, then makes a calibration of them.
+// Calls follow one another; each starts when the one before is done.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "astray/v1/service.pb.h"
+#include "server/detector_registry.h"
+#include "server/scoring_queue.h"
+#include "server/stream_scorer.h"
+
+namespace astray {
+
+class CalibrationRun {
+ public:
+  // The registry and the queue must outlive the run.
+  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, uint64_t max_rows)
+      : registry_(registry), scorer_(registry, queue), max_rows_(max_rows) {}
+
+  // Takes the next message: the header first, then rows, which must live until `done`; it is called once, on another
+  // thread or before this returns. InvalidArgument names what is wrong with the message.
+  void Add(const v1::CalibrateRequest& request, std::shared_ptr<const std::atomic<bool>> cancelled,
+           std::function<void(absl::Status)> done);
+
+  // Saves, and promotes where the header says so. Sorts and writes files.
+  absl::Status Finish(v1::CalibrateResponse* response);
+
+ private:
+  absl::Status Begin(const v1::CalibrateHeader& header);
+  absl::Status CheckRows(const v1::CalibrateRows& rows);
+  void Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count);
+
+  DetectorRegistry* registry_;
+  StreamScorer scorer_;
+  const uint64_t max_rows_;
+  bool begun_ = false;
+  v1::CalibrateHeader header_;
+  uint64_t rows_ = 0;
+  std::vector<float> chunk_;   // errors of the rows being added, NaN where there is none
+  std::vector<float> errors_;  // of those before
+};
+
+}  // namespace astray

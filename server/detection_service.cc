@@ -1,0 +1,75 @@
+#include "server/detection_service.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "server/calibrate_reactor.h"
+#include "server/score_stream_reactor.h"
+#include "server/scoring.h"
+
+namespace astray {
+
+grpc::ServerUnaryReactor* DetectionService::Score(Context* context, const v1::ScoreRequest* request,
+                                                  v1::ScoreResponse* response) {
+  auto* call = new UnaryCall(parts_.gate, parts_.metrics, Method::kScore);
+  if (const absl::Status admitted = call->Admitted(); !admitted.ok()) {
+    call->Complete(admitted);
+    return call;
+  }
+  const CallLimits limits{absl::FromChrono(context->deadline()), call->cancelled()};
+  astray::Score(*parts_.registry, parts_.queue, *request, response, limits,
+                [call](const absl::Status& status) { call->Complete(status); });
+  return call;
+}
+
+grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* DetectionService::ScoreStream(
+    Context* /*context*/) {
+  auto* stream = new ScoreStreamReactor(this);
+  stream->Start();
+  return stream;
+}
+
+grpc::ServerReadReactor<v1::CalibrateRequest>* DetectionService::Calibrate(Context* context,
+                                                                           v1::CalibrateResponse* response) {
+  auto* calibrate = new CalibrateReactor(this, context, response);
+  calibrate->Start();
+  return calibrate;
+}
+
+void DetectionService::EndStreams() {
+  absl::MutexLock lock(&mutex_);
+  ending_ = true;
+  for (ScoreStreamReactor* stream : streams_) stream->End();
+}
+
+absl::Status DetectionService::AddStream(ScoreStreamReactor* stream) {
+  absl::MutexLock lock(&mutex_);
+  if (ending_) return absl::UnavailableError("the server is shutting down");
+  if (streams_.size() >= kMaxStreams) {
+    return absl::ResourceExhaustedError(absl::StrCat(kMaxStreams, " streams are open already; retry later"));
+  }
+  streams_.insert(stream);
+  parts_.metrics->streams_active().Set(static_cast<double>(streams_.size()));
+  return absl::OkStatus();
+}
+
+void DetectionService::RemoveStream(ScoreStreamReactor* stream) {
+  absl::MutexLock lock(&mutex_);
+  streams_.erase(stream);
+  parts_.metrics->streams_active().Set(static_cast<double>(streams_.size()));
+}
+
+absl::Status DetectionService::AddCalibration() {
+  absl::MutexLock lock(&mutex_);
+  if (calibrations_ >= kMaxCalibrations) {
+    return absl::ResourceExhaustedError(absl::StrCat(kMaxCalibrations, " calibrations are running; retry later"));
+  }
+  ++calibrations_;
+  return absl::OkStatus();
+}
+
+void DetectionService::RemoveCalibration() {
+  absl::MutexLock lock(&mutex_);
+  --calibrations_;
+}
+
+}  // namespace astray

@@ -1,0 +1,62 @@
+// astray.v1.DetectionService: scoring and calibration over gRPC's callback API.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "astray/v1/service.grpc.pb.h"
+#include "server/call.h"
+#include "server/detector_registry.h"
+#include "server/scoring_queue.h"
+#include "server/serial_executor.h"
+
+namespace astray {
+
+class ScoreStreamReactor;
+
+class DetectionService final : public v1::DetectionService::CallbackService {
+ public:
+  static constexpr size_t kMaxStreams = 4096;    // ScoreStream calls open at once; then RESOURCE_EXHAUSTED
+  static constexpr size_t kMaxCalibrations = 8;  // Calibrate calls open at once; then RESOURCE_EXHAUSTED
+
+  // What the calls use; all must outlive the service.
+  struct Parts {
+    DetectorRegistry* registry;
+    ScoringQueue* queue;
+    SerialExecutor* executor;
+    CallGate* gate;
+    Metrics* metrics;
+    uint64_t max_calibration_rows;
+  };
+  explicit DetectionService(const Parts& parts) : parts_(parts) {}
+
+  using Context = grpc::CallbackServerContext;
+  grpc::ServerUnaryReactor* Score(Context* context, const v1::ScoreRequest* request,
+                                  v1::ScoreResponse* response) override;
+  grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* ScoreStream(Context* context) override;
+  grpc::ServerReadReactor<v1::CalibrateRequest>* Calibrate(Context* context, v1::CalibrateResponse* response) override;
+
+  // Lets open streams answer what they have read and then ends them with UNAVAILABLE. The gate must be closed before.
+  void EndStreams() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const Parts& parts() const { return parts_; }
+
+  // Called by reactors.
+  absl::Status AddStream(ScoreStreamReactor* stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveStream(ScoreStreamReactor* stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status AddCalibration() ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveCalibration() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  const Parts parts_;
+  absl::Mutex mutex_;
+  std::set<ScoreStreamReactor*> streams_ ABSL_GUARDED_BY(mutex_);
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  size_t calibrations_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace astray

@@ -1,0 +1,108 @@
+// The detectors being served: (name, version or label) -> detector, kept in step with models/<name>/<version>/ and with
+// what operators decided (calibration_store.h). Thread-safe.
+//
+// Find takes a lock only to copy a pointer to an immutable snapshot; it never waits for a load. Changes (Poll, Load,
+// Unload, labels, calibrations) are made one at a time, and each becomes visible all at once.
+//
+// A version that does not load, or not any more, is tried again when its folder changes; what served before goes on
+// serving. A version whose folder is gone stops serving. Unloaded versions stay so until Load or a restart.
+// A promoted calibration that cannot be used is logged and counted, and the artifact's own serves.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "astray/v1/service.pb.h"
+#include "engine/detect/detector.h"
+#include "server/calibration_store.h"
+#include "server/metrics.h"
+#include "server/registry_snapshot.h"
+
+namespace astray {
+
+struct ServedDetector {
+  std::shared_ptr<const Detector> detector;
+  std::shared_ptr<ModelMetrics> metrics;
+};
+
+class DetectorRegistry {
+ public:
+  // Loads nothing yet. `metrics` must outlive the registry and the metrics that it gave out.
+  DetectorRegistry(std::filesystem::path base_path, Metrics* metrics);
+
+  // InvalidArgument without a name; NotFound says what there is instead.
+  absl::StatusOr<ServedDetector> Find(const v1::ModelRef& ref) const;
+
+  // Looks at the model folder. An error (the folder cannot be listed) changes nothing.
+  absl::Status Poll() ABSL_LOCKS_EXCLUDED(change_mutex_);
+  // True from the first Poll on that finds a detector to serve, or no version at all.
+  bool ready() const ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
+
+  // Reads every version again. NotFound: no such folder; FailedPrecondition: no version serves, with the reason.
+  absl::StatusOr<v1::ModelSummary> Load(const std::string& name) ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::ModelSummary> Unload(const std::string& name, int64_t version) ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::ModelSummary> SetLabel(const std::string& name, const std::string& label, int64_t version)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  v1::ListModelsResponse List() const;
+  absl::StatusOr<v1::ModelDescription> Describe(const v1::ModelRef& ref) const;  // reads calibration files
+
+  // Makes a calibration of `errors` with the next epoch and saves it; with `promote`, makes it live too.
+  // FailedPrecondition: too few errors for the rate, a folder that cannot be written.
+  // Aborted: `detector`'s artifact is not served any more.
+  absl::StatusOr<std::shared_ptr<const Calibration>> AddCalibration(const Detector& detector, std::vector<float> errors,
+                                                                    double false_positive_rate, bool promote)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  // Promoting what is live already changes nothing. NotFound, FailedPrecondition: no such calibration, or not of this
+  // artifact.
+  absl::StatusOr<v1::CalibrationChange> Promote(const v1::ModelRef& ref, uint64_t epoch)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::CalibrationChange> Rollback(const v1::ModelRef& ref) ABSL_LOCKS_EXCLUDED(change_mutex_);
+
+ private:
+  std::shared_ptr<const RegistrySnapshot> snapshot() const ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
+  // Null takes the model out.
+  void Publish(const std::string& name, std::shared_ptr<const ServedModel> model) ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
+
+  // Brings a model in step with its folder; `force` reads every version again and forgets Unload.
+  absl::Status Refresh(const std::string& name, bool force) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  void RefreshState(const std::string& name, ServedModel* model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  void LoadVersion(const std::string& name, const v1::ServingState& state, ServedVersion* version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  void UpdateReadiness() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+
+  // A copy of a model that has versions, to change and publish. NotFound.
+  absl::StatusOr<ServedModel> CopyModel(const std::string& name) const;
+  // The serving state on disk, to change and write. FailedPrecondition where it cannot be read: it is not replaced.
+  absl::StatusOr<v1::ServingState> ReadStateToChange(const std::string& name) const;
+  absl::Status WriteState(const std::string& name, v1::ServingState state, ServedModel* model)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+
+  // Lets the calibration serve that `state` says is live.
+  void ApplyLiveCalibration(const std::string& name, const v1::ServingState& state, ServedVersion* version);
+  absl::StatusOr<std::shared_ptr<const Calibration>> ReadEpoch(const std::string& name, const ServedVersion& version,
+                                                               uint64_t epoch) const;
+  // Lets `calibration` serve once `state` with these promoted epochs is on disk.
+  absl::StatusOr<v1::CalibrationChange> GoLive(const std::string& name, int64_t number, v1::ServingState state,
+                                               const std::vector<uint64_t>& epochs,
+                                               std::shared_ptr<const Calibration> calibration)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+
+  const std::filesystem::path base_path_;
+  const CalibrationStore store_;
+  Metrics* const metrics_;
+
+  absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(snapshot_mutex_);
+  bool folder_lost_ ABSL_GUARDED_BY(change_mutex_) = false;
+  mutable absl::Mutex snapshot_mutex_;
+  std::shared_ptr<const RegistrySnapshot> snapshot_ ABSL_GUARDED_BY(snapshot_mutex_);
+  bool ready_ ABSL_GUARDED_BY(snapshot_mutex_) = false;
+};
+
+}  // namespace astray

@@ -1,0 +1,218 @@
+// The half of DetectorRegistry that is about calibrations and what is kept of them.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "engine/base/status_macros.h"
+#include "server/detector_registry.h"
+#include "server/fingerprint.h"
+#include "spdlog/spdlog.h"
+
+namespace astray {
+namespace {
+
+constexpr uint64_t kOwnEpoch = 1;  // of the calibration inside the artifact
+constexpr size_t kMaxPromotions = 256;
+
+std::vector<uint64_t> PromotedEpochs(const v1::ServingState& state, const ServedVersion& version) {
+  const v1::VersionState* found = FindVersionState(state, version.number, version.artifact_sha256());
+  if (found == nullptr) return {};
+  return {found->promoted_epochs().begin(), found->promoted_epochs().end()};
+}
+
+void SetPromotedEpochs(const ServedVersion& version, const std::vector<uint64_t>& epochs, v1::ServingState* state) {
+  auto* versions = state->mutable_versions();
+  auto it = std::find_if(versions->begin(), versions->end(),
+                         [&](const v1::VersionState& candidate) { return candidate.version() == version.number; });
+  v1::VersionState* target = it == versions->end() ? versions->Add() : &*it;
+  target->set_version(version.number);
+  target->set_artifact_sha256(version.artifact_sha256());
+  const size_t kept = std::min(epochs.size(), kMaxPromotions);
+  target->mutable_promoted_epochs()->Assign(epochs.end() - static_cast<std::ptrdiff_t>(kept), epochs.end());
+}
+
+void SetCalibration(std::shared_ptr<const Calibration> calibration, ServedVersion* version) {
+  version->metrics->SetCalibration(*calibration);
+  version->detector = version->detector->WithCalibration(std::move(calibration));
+}
+
+}  // namespace
+
+absl::StatusOr<v1::ServingState> DetectorRegistry::ReadStateToChange(const std::string& name) const {
+  absl::StatusOr<v1::ServingState> state = store_.ReadServingState(name);
+  if (state.ok()) return state;
+  return absl::FailedPreconditionError(absl::StrCat(state.status().message(), "; mend or remove that file first"));
+}
+
+absl::Status DetectorRegistry::WriteState(const std::string& name, v1::ServingState state, ServedModel* model) {
+  RETURN_IF_ERROR(store_.WriteServingState(name, state));
+  model->state = std::move(state);
+  model->state_fingerprint = FileFingerprint(store_.ServingStatePath(name));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::ReadEpoch(const std::string& name,
+                                                                               const ServedVersion& version,
+                                                                               uint64_t epoch) const {
+  if (epoch == kOwnEpoch) return version.calibration;
+  absl::StatusOr<Calibration> calibration = store_.Read(name, version.number, epoch);
+  if (absl::IsNotFound(calibration.status())) {
+    ASSIGN_OR_RETURN(std::vector<uint64_t> epochs, store_.ListEpochs(name, version.number));
+    epochs.insert(epochs.begin(), kOwnEpoch);
+    if (epochs.size() > 10) epochs.erase(epochs.begin(), epochs.end() - 10);
+    return absl::NotFoundError(absl::StrCat("model '", name, "' version ", version.number, ": calibration epoch ",
+                                            epoch, ": not found; the newest are: ", absl::StrJoin(epochs, ", ")));
+  }
+  if (!calibration.ok()) return absl::FailedPreconditionError(calibration.status().message());
+  if (calibration->origin().artifact_sha256 != version.artifact_sha256()) {
+    return absl::FailedPreconditionError(absl::StrCat("model '", name, "' version ", version.number,
+                                                      ": calibration epoch ", epoch, " belongs to another artifact (",
+                                                      calibration->origin().artifact_sha256.substr(0, 12),
+                                                      "), this one is ", version.artifact_sha256().substr(0, 12)));
+  }
+  return std::make_shared<const Calibration>(*std::move(calibration));
+}
+
+void DetectorRegistry::ApplyLiveCalibration(const std::string& name, const v1::ServingState& state,
+                                            ServedVersion* version) {
+  std::shared_ptr<const Calibration> live = version->calibration;
+  const std::vector<uint64_t> epochs = PromotedEpochs(state, *version);
+  if (!epochs.empty()) {
+    absl::StatusOr<std::shared_ptr<const Calibration>> promoted = ReadEpoch(name, *version, epochs.back());
+    if (promoted.ok()) {
+      live = *std::move(promoted);
+    } else {
+      spdlog::error("model {} version {}: the promoted calibration cannot be used, the artifact's own serves: {}", name,
+                    version->number, std::string(promoted.status().message()));
+      metrics_->CountLoadFailure(name);
+    }
+  } else if (std::any_of(state.versions().begin(), state.versions().end(), [&](const v1::VersionState& candidate) {
+               return candidate.version() == version->number && candidate.promoted_epochs_size() > 0 &&
+                      candidate.artifact_sha256() != version->artifact_sha256();
+             })) {
+    spdlog::warn("model {} version {}: calibrations were promoted for another artifact of this version; ignored", name,
+                 version->number);
+  }
+  SetCalibration(std::move(live), version);
+}
+
+absl::StatusOr<v1::CalibrationChange> DetectorRegistry::GoLive(const std::string& name, int64_t number,
+                                                               v1::ServingState state,
+                                                               const std::vector<uint64_t>& epochs,
+                                                               std::shared_ptr<const Calibration> calibration) {
+  ASSIGN_OR_RETURN(ServedModel model, CopyModel(name));
+  ServedVersion& version = model.versions.at(number);
+  v1::CalibrationChange change;
+  change.set_model(name);
+  change.set_version(number);
+  const Calibration& previous = version.detector->calibration();
+  *change.mutable_previous() = Summarize(previous, previous.epoch() == calibration->epoch());
+  *change.mutable_live() = Summarize(*calibration, true);
+
+  SetPromotedEpochs(version, epochs, &state);
+  RETURN_IF_ERROR(WriteState(name, std::move(state), &model));
+  SetCalibration(std::move(calibration), &version);
+  spdlog::info("model {} version {}: calibration epoch {} is live, threshold {:.6g} (before: epoch {}, {:.6g})", name,
+               number, change.live().epoch(), change.live().threshold(), change.previous().epoch(),
+               change.previous().threshold());
+  Publish(name, std::make_shared<const ServedModel>(std::move(model)));
+  return change;
+}
+
+absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::AddCalibration(const Detector& detector,
+                                                                                    std::vector<float> errors,
+                                                                                    double false_positive_rate,
+                                                                                    bool promote) {
+  const std::string& name = detector.model().name;
+  v1::ModelRef ref;
+  ref.set_name(name);
+  ref.set_version(detector.model().version);
+  absl::MutexLock lock(&change_mutex_);
+  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const absl::StatusOr<const ServedVersion*> version = FindServing(*current, ref);
+  if (!version.ok() || (*version)->artifact_sha256() != detector.model().artifact_sha256) {
+    return absl::AbortedError(absl::StrCat("model '", name, "' version ", ref.version(),
+                                           ": unloaded or replaced during the calibration; start again"));
+  }
+  v1::ServingState state;
+  if (promote) {
+    // Read first: nothing is kept of a call that cannot promote.
+    ASSIGN_OR_RETURN(state, ReadStateToChange(name));
+  }
+  ASSIGN_OR_RETURN(const std::vector<uint64_t> taken, store_.ListEpochs(name, ref.version()));
+  const uint64_t epoch = std::max({kOwnEpoch, detector.calibration().epoch(), taken.empty() ? 0 : taken.back()}) + 1;
+  ASSIGN_OR_RETURN(Calibration made, Calibration::Create(std::move(errors), false_positive_rate,
+                                                         {.epoch = epoch,
+                                                          .created_unix_seconds = absl::ToUnixSeconds(absl::Now()),
+                                                          .artifact_sha256 = detector.model().artifact_sha256}));
+  auto calibration = std::make_shared<const Calibration>(std::move(made));
+  RETURN_IF_ERROR(store_.Save(name, ref.version(), *calibration));
+  spdlog::info("model {} version {}: calibration epoch {} of {} vectors, threshold {:.6g}", name, ref.version(), epoch,
+               calibration->samples(), calibration->threshold());
+  if (promote) {
+    std::vector<uint64_t> epochs = PromotedEpochs(state, **version);
+    epochs.push_back(epoch);
+    RETURN_IF_ERROR(GoLive(name, ref.version(), std::move(state), epochs, calibration).status());
+  }
+  return calibration;
+}
+
+absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Promote(const v1::ModelRef& ref, uint64_t epoch) {
+  absl::MutexLock lock(&change_mutex_);
+  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  ASSIGN_OR_RETURN(const ServedVersion* version, FindServing(*current, ref));
+  ASSIGN_OR_RETURN(std::shared_ptr<const Calibration> calibration, ReadEpoch(ref.name(), *version, epoch));
+  ASSIGN_OR_RETURN(v1::ServingState state, ReadStateToChange(ref.name()));
+  std::vector<uint64_t> epochs = PromotedEpochs(state, *version);
+  if (epoch != (epochs.empty() ? kOwnEpoch : epochs.back())) epochs.push_back(epoch);
+  return GoLive(ref.name(), version->number, std::move(state), epochs, std::move(calibration));
+}
+
+absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Rollback(const v1::ModelRef& ref) {
+  absl::MutexLock lock(&change_mutex_);
+  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  ASSIGN_OR_RETURN(const ServedVersion* version, FindServing(*current, ref));
+  ASSIGN_OR_RETURN(v1::ServingState state, ReadStateToChange(ref.name()));
+  std::vector<uint64_t> epochs = PromotedEpochs(state, *version);
+  if (epochs.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("model '", ref.name(), "' version ", version->number, ": no promotion to undo"));
+  }
+  epochs.pop_back();
+  ASSIGN_OR_RETURN(std::shared_ptr<const Calibration> calibration,
+                   ReadEpoch(ref.name(), *version, epochs.empty() ? kOwnEpoch : epochs.back()));
+  return GoLive(ref.name(), version->number, std::move(state), epochs, std::move(calibration));
+}
+
+absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelRef& ref) const {
+  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  ASSIGN_OR_RETURN(const ServedVersion* version, FindServing(*current, ref));
+  const DetectorModel& model = version->detector->model();
+  v1::ModelDescription description;
+  description.set_name(ref.name());
+  *description.mutable_version() = Summarize(*version);
+  *description.mutable_recipe() = model.recipe;
+  for (const std::string& feature : model.pipeline.feature_names()) description.add_features(feature);
+  *description.mutable_profiles() = model.pipeline.scaler().state().profile();
+  description.set_window(static_cast<uint32_t>(model.pipeline.window()));
+  description.set_parameters(model.executors.network().parameter_count());
+
+  const uint64_t live = version->detector->calibration().epoch();
+  *description.add_calibrations() = Summarize(*version->calibration, live == kOwnEpoch);
+  ASSIGN_OR_RETURN(const std::vector<uint64_t> epochs, store_.ListEpochs(ref.name(), version->number));
+  for (const uint64_t epoch : epochs) {
+    const absl::StatusOr<std::shared_ptr<const Calibration>> calibration = ReadEpoch(ref.name(), *version, epoch);
+    if (calibration.ok() && epoch != kOwnEpoch) {
+      *description.add_calibrations() = Summarize(**calibration, live == epoch);
+    }
+  }
+  for (const auto& [label, number] : current->at(ref.name())->state.labels()) {
+    if (number == version->number) description.add_labels(label);
+  }
+  std::sort(description.mutable_labels()->begin(), description.mutable_labels()->end());
+  return description;
+}
+
+}  // namespace astray

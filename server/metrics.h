@@ -1,0 +1,123 @@
+// What Prometheus sees of astrayd. Thread-safe. Handles are made once for each (model, version) or method, never for
+// each request; labels come from what is loaded and from closed sets, so that a client cannot make series.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "engine/detect/calibration.h"
+#include "engine/detect/detector.h"
+#include "grpcpp/support/status.h"
+#include "prometheus/counter.h"
+#include "prometheus/family.h"
+#include "prometheus/gauge.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+#include "server/status.h"
+
+namespace astray {
+
+enum class Method {
+  kScore,
+  kScoreStream,
+  kCalibrate,
+  kListModels,
+  kDescribeModel,
+  kLoadModel,
+  kUnloadModel,
+  kPromoteCalibration,
+  kRollbackCalibration,
+  kSetLabel,
+};
+inline constexpr size_t kMethods = 10;
+
+// One served version's series; they go when the last holder goes.
+class ModelMetrics {
+ public:
+  // Verdicts [first, first + count) of `result`.
+  void RecordVerdicts(const ScoreResult& result, size_t first, size_t count);
+  void RecordValues(size_t values, size_t missing);
+  void SetCalibration(const Calibration& calibration);
+
+ private:
+  friend class Metrics;
+  prometheus::Counter* scored_rows = nullptr;
+  prometheus::Counter* anomalies = nullptr;
+  prometheus::Counter* values = nullptr;
+  prometheus::Counter* missing_values = nullptr;
+  prometheus::Histogram* score = nullptr;
+  prometheus::Histogram* p_value = nullptr;
+  prometheus::Gauge* threshold = nullptr;
+  prometheus::Gauge* calibration_samples = nullptr;
+  prometheus::Gauge* calibration_timestamp = nullptr;
+  prometheus::Gauge* calibration_epoch = nullptr;
+};
+
+class Metrics {
+ public:
+  Metrics();
+
+  prometheus::Registry& registry() { return *registry_; }
+  std::string Serialize() const;  // the text exposition format
+
+  // The series of a version; the same ones for as long as anybody holds them. Must not outlive this object.
+  std::shared_ptr<ModelMetrics> ForModel(const std::string& model, int64_t version);
+
+  void RecordRequest(Method method, grpc::StatusCode code);
+  void RecordDuration(Method method, absl::Duration duration);
+  void CountLoadFailure(const std::string& model);
+  void DropLoadFailures(const std::string& model);  // of a model whose folder is gone
+
+  void SetReady(bool ready) { ready_->Set(ready ? 1 : 0); }
+  void SetModelsLoaded(size_t versions) { models_loaded_->Set(static_cast<double>(versions)); }
+  prometheus::Gauge& streams_active() { return *streams_active_; }
+  prometheus::Gauge& queue_rows() { return *queue_rows_; }
+  prometheus::Histogram& queue_duration() { return *queue_duration_; }
+  prometheus::Histogram& batch_rows() { return *batch_rows_; }
+
+ private:
+  template <typename T>
+  using Family = prometheus::Family<T>;
+  using Key = std::pair<std::string, int64_t>;
+
+  void Release(const Key& key, const ModelMetrics& metrics) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  std::shared_ptr<prometheus::Registry> registry_;
+  Family<prometheus::Counter>& requests_;
+  Family<prometheus::Histogram>& request_duration_;
+  Family<prometheus::Counter>& load_failures_;
+  Family<prometheus::Counter>& scored_rows_;
+  Family<prometheus::Counter>& anomalies_;
+  Family<prometheus::Counter>& values_;
+  Family<prometheus::Counter>& missing_values_;
+  Family<prometheus::Histogram>& score_;
+  Family<prometheus::Histogram>& p_value_;
+  Family<prometheus::Gauge>& threshold_;
+  Family<prometheus::Gauge>& calibration_samples_;
+  Family<prometheus::Gauge>& calibration_timestamp_;
+  Family<prometheus::Gauge>& calibration_epoch_;
+  prometheus::Gauge* ready_;
+  prometheus::Gauge* models_loaded_;
+  prometheus::Gauge* streams_active_;
+  prometheus::Gauge* queue_rows_;
+  prometheus::Histogram* queue_duration_;
+  prometheus::Histogram* batch_rows_;
+  std::array<prometheus::Histogram*, kMethods> durations_;
+  std::array<std::array<std::atomic<prometheus::Counter*>, kStatusCodes>, kMethods> request_counters_{};
+
+  absl::Mutex mutex_;
+  std::map<Key, size_t> holders_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, prometheus::Counter*> failures_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace astray

@@ -1,0 +1,138 @@
+#include "server/registry_snapshot.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace astray {
+namespace {
+
+// "pump, valve and 3 more"; names may be many, a status is short.
+std::string JoinSome(const std::vector<std::string>& items) {
+  constexpr size_t kMost = 10;
+  if (items.empty()) return "none";
+  const size_t shown = std::min(items.size(), kMost);
+  const std::string text = absl::StrJoin(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), ", ");
+  return items.size() == shown ? text : absl::StrCat(text, " and ", items.size() - shown, " more");
+}
+
+std::string ServingNames(const RegistrySnapshot& snapshot) {
+  std::vector<std::string> names;
+  for (const auto& [name, model] : snapshot) {
+    const auto& versions = model->versions;
+    if (std::any_of(versions.begin(), versions.end(), [](const auto& v) { return v.second.detector != nullptr; })) {
+      names.push_back(name);
+    }
+  }
+  return JoinSome(names);
+}
+
+std::string ServingVersions(const ServedModel& model) {
+  std::vector<std::string> versions;
+  for (const auto& [number, version] : model.versions) {
+    if (version.detector != nullptr) versions.push_back(absl::StrCat(number));
+  }
+  return JoinSome(versions);
+}
+
+absl::StatusOr<const ServedVersion*> FindVersion(const std::string& name, const ServedModel& model, int64_t number,
+                                                 absl::string_view asked_as) {
+  const auto it = model.versions.find(number);
+  if (it == model.versions.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("model '", name, "': ", asked_as, ": not found; versions served: ", ServingVersions(model)));
+  }
+  const ServedVersion& version = it->second;
+  if (version.detector != nullptr) return &version;
+  const bool unloaded = version.state == v1::VersionSummary::UNLOADED;
+  return absl::NotFoundError(absl::StrCat("model '", name, "': ", asked_as, ": ",
+                                          unloaded ? "unloaded" : absl::StrCat("failed to load: ", version.error),
+                                          "; versions served: ", ServingVersions(model)));
+}
+
+absl::StatusOr<const ServedVersion*> FindLatest(const std::string& name, const ServedModel& model) {
+  for (auto it = model.versions.rbegin(); it != model.versions.rend(); ++it) {
+    if (it->second.detector != nullptr) return &it->second;
+  }
+  // None serves: say why of the newest.
+  return FindVersion(name, model, model.versions.rbegin()->first,
+                     absl::StrCat("version ", model.versions.rbegin()->first));
+}
+
+}  // namespace
+
+absl::StatusOr<const ServedVersion*> FindServing(const RegistrySnapshot& snapshot, const v1::ModelRef& ref) {
+  if (ref.name().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model.name: expected a model's name, got ''; models served: ", ServingNames(snapshot)));
+  }
+  const auto it = snapshot.find(ref.name());
+  if (it == snapshot.end() || it->second->versions.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat("model '", ref.name().substr(0, 64), "': not found; models served: ", ServingNames(snapshot)));
+  }
+  const ServedModel& model = *it->second;
+  switch (ref.choice_case()) {
+    case v1::ModelRef::kVersion:
+      return FindVersion(ref.name(), model, ref.version(), absl::StrCat("version ", ref.version()));
+    case v1::ModelRef::kLabel: {
+      const auto label = model.state.labels().find(ref.label());
+      if (label != model.state.labels().end()) {
+        return FindVersion(ref.name(), model, label->second,
+                           absl::StrCat("label '", ref.label(), "' (version ", label->second, ")"));
+      }
+      std::vector<std::string> labels;
+      for (const auto& [name, version] : model.state.labels()) labels.push_back(name);
+      std::sort(labels.begin(), labels.end());
+      return absl::NotFoundError(absl::StrCat("model '", ref.name(), "': label '", ref.label().substr(0, 64),
+                                              "': not found; labels: ", JoinSome(labels)));
+    }
+    case v1::ModelRef::CHOICE_NOT_SET:
+      break;
+  }
+  return FindLatest(ref.name(), model);
+}
+
+v1::VersionSummary Summarize(const ServedVersion& version) {
+  v1::VersionSummary summary;
+  summary.set_version(version.number);
+  summary.set_state(version.state);
+  summary.set_error(version.error);
+  if (version.detector != nullptr) {
+    summary.set_artifact_sha256(version.artifact_sha256());
+    summary.set_calibration_epoch(version.detector->calibration().epoch());
+    summary.set_threshold(version.detector->calibration().threshold());
+  }
+  return summary;
+}
+
+v1::ModelSummary Summarize(const std::string& name, const ServedModel& model) {
+  v1::ModelSummary summary;
+  summary.set_name(name);
+  for (const auto& [number, version] : model.versions) *summary.add_versions() = Summarize(version);
+  *summary.mutable_labels() = model.state.labels();
+  return summary;
+}
+
+v1::CalibrationSummary Summarize(const Calibration& calibration, bool live) {
+  v1::CalibrationSummary summary;
+  summary.set_epoch(calibration.epoch());
+  summary.set_threshold(calibration.threshold());
+  summary.set_false_positive_rate(calibration.false_positive_rate());
+  summary.set_samples(calibration.samples());
+  summary.set_resolution(calibration.resolution());
+  summary.set_created_unix_seconds(calibration.origin().created_unix_seconds);
+  summary.set_live(live);
+  return summary;
+}
+
+const v1::VersionState* FindVersionState(const v1::ServingState& state, int64_t version, const std::string& sha256) {
+  for (const v1::VersionState& candidate : state.versions()) {
+    if (candidate.version() == version && candidate.artifact_sha256() == sha256) return &candidate;
+  }
+  return nullptr;
+}
+
+}  // namespace astray

@@ -1,0 +1,50 @@
+// What DetectorRegistry serves at one moment. Snapshots are immutable once published.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/calibration.pb.h"
+#include "astray/v1/service.pb.h"
+#include "engine/detect/calibration.h"
+#include "engine/detect/detector.h"
+#include "server/metrics.h"
+
+namespace astray {
+
+struct ServedVersion {
+  int64_t number = 0;
+  v1::VersionSummary::State state = v1::VersionSummary::STATE_UNSPECIFIED;
+  std::string error;                               // of the last load; what served before may still do
+  std::string fingerprint;                         // of the folder at the last load
+  std::shared_ptr<const Detector> detector;        // null unless SERVING
+  std::shared_ptr<const Calibration> calibration;  // the artifact's own, epoch 1
+  std::shared_ptr<ModelMetrics> metrics;
+
+  const std::string& artifact_sha256() const { return detector->model().artifact_sha256; }
+};
+
+struct ServedModel {
+  std::map<int64_t, ServedVersion> versions;
+  v1::ServingState state;         // the last that could be read
+  std::string state_fingerprint;  // of serving.textproto at the last look
+  bool unloaded = false;          // with every version that may still come
+};
+
+using RegistrySnapshot = std::map<std::string, std::shared_ptr<const ServedModel>>;
+
+// The version that serves `ref`, within `snapshot`. InvalidArgument without a name; NotFound says what there is
+// instead.
+absl::StatusOr<const ServedVersion*> FindServing(const RegistrySnapshot& snapshot, const v1::ModelRef& ref);
+
+v1::VersionSummary Summarize(const ServedVersion& version);
+v1::ModelSummary Summarize(const std::string& name, const ServedModel& model);
+v1::CalibrationSummary Summarize(const Calibration& calibration, bool live);
+
+// What `state` says of a version of this artifact; null where it says nothing.
+const v1::VersionState* FindVersionState(const v1::ServingState& state, int64_t version, const std::string& sha256);
+
+}  // namespace astray

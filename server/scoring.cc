@@ -1,0 +1,161 @@
+#include "server/scoring.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace astray {
+namespace {
+
+constexpr size_t kSha256PrefixDigits = 12;
+
+std::string ModelText(const Detector& detector) {
+  return absl::StrCat("model '", detector.model().name, "' version ", detector.model().version);
+}
+
+v1::Verdict::State ToProto(Verdict::State state) {
+  switch (state) {
+    case Verdict::State::kScored:
+      return v1::Verdict::SCORED;
+    case Verdict::State::kWarmingUp:
+      return v1::Verdict::WARMING_UP;
+    case Verdict::State::kAllMissing:
+      return v1::Verdict::ALL_MISSING;
+  }
+  return v1::Verdict::SCORED;
+}
+
+absl::Status CheckRowCount(const Detector& detector, size_t rows, size_t most_rows) {
+  if (rows < detector.window()) {
+    return absl::InvalidArgumentError(absl::StrCat(ModelText(detector), " scores windows of ", detector.window(),
+                                                   " rows: values: expected at least ", detector.window(),
+                                                   " rows, got ", rows));
+  }
+  if (rows > most_rows) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("values: expected at most ", most_rows, " rows in one request, got ", rows));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most_rows, const v1::ScoreRequest& request,
+                                   v1::ScoreResponse* response) {
+  ASSIGN_OR_RETURN(ServedDetector served, registry.Find(request.model()));
+  ScoringJob job;
+  ASSIGN_OR_RETURN(job.options, ReadScoreOptions(request.options()));
+  job.rows = {request.values().data(), static_cast<size_t>(request.values_size())};
+  const Detector& detector = *served.detector;
+  RETURN_IF_ERROR(CheckValues(detector, job.rows));
+  const size_t rows = job.rows.size() / detector.features();
+  RETURN_IF_ERROR(CheckRowCount(detector, rows, most_rows));
+  RecordValues(job.rows, served.metrics.get());
+
+  FillProvenance(detector, response->mutable_provenance());
+  response->set_id(request.id());
+  const size_t warming_up = detector.window() - 1;
+  std::vector<v1::Verdict*> verdicts(rows);
+  response->mutable_verdicts()->Reserve(static_cast<int>(rows));
+  for (v1::Verdict*& verdict : verdicts) verdict = response->add_verdicts();
+  for (size_t i = 0; i < warming_up; ++i) FillWarmingUp(verdicts[i]);
+  job.detector = std::move(served.detector);
+  job.consume = [&detector, warming_up, verdicts = std::move(verdicts), metrics = std::move(served.metrics)](
+                    size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+    FillVerdicts(detector, result, first, count, std::span(verdicts).subspan(warming_up + job_first, count));
+    metrics->RecordVerdicts(result, first, count);
+  };
+  return job;
+}
+
+}  // namespace
+
+absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
+  ScoreOptions read;
+  if (options.has_top_contributors()) {
+    if (options.top_contributors() > kMaxTopContributors) {
+      return absl::InvalidArgumentError(absl::StrCat("options.top_contributors: expected at most ", kMaxTopContributors,
+                                                     ", got ", options.top_contributors()));
+    }
+    read.top_contributors = options.top_contributors();
+  }
+  read.explain_all = options.explain_all();
+  read.reconstruction = options.reconstruction();
+  return read;
+}
+
+absl::Status CheckValues(const Detector& detector, std::span<const float> values) {
+  if (values.empty() || values.size() % detector.features() != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("values: expected a multiple of ", detector.features(),
+                                                   " (the features of ", ModelText(detector), "), got ", values.size(),
+                                                   " numbers"));
+  }
+  const absl::Status status = detector.model().pipeline.CheckRows(values);
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(absl::StrCat("values: ", status.message()));
+}
+
+void RecordValues(std::span<const float> values, ModelMetrics* metrics) {
+  const auto missing = std::count_if(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+  metrics->RecordValues(values.size(), static_cast<size_t>(missing));
+}
+
+void FillProvenance(const Detector& detector, v1::Provenance* provenance) {
+  provenance->set_model(detector.model().name);
+  provenance->set_version(detector.model().version);
+  provenance->set_artifact_sha256(detector.model().artifact_sha256.substr(0, kSha256PrefixDigits));
+  provenance->set_calibration_epoch(detector.calibration().epoch());
+  provenance->set_threshold(detector.calibration().threshold());
+}
+
+void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
+                  std::span<v1::Verdict* const> out) {
+  const std::vector<std::string>& names = detector.model().pipeline.feature_names();
+  for (size_t i = 0; i < count; ++i) {
+    const size_t from = first + i;
+    const Verdict& verdict = result.verdicts[from];
+    v1::Verdict& reply = *out[i];
+    reply.set_state(ToProto(verdict.state));
+    reply.set_anomalous(verdict.anomalous);
+    reply.set_score(verdict.score);
+    reply.set_error(verdict.error);
+    reply.set_p_value(verdict.p_value);
+    const Contribution* contributions = result.contributions.data() + from * result.contributions_stride;
+    for (uint32_t j = 0; j < verdict.contributions; ++j) {
+      v1::Contribution* contribution = reply.add_contributions();
+      contribution->set_feature(names[contributions[j].feature]);
+      contribution->set_share(contributions[j].share);
+      contribution->set_observed(contributions[j].observed);
+      contribution->set_expected(contributions[j].expected);
+    }
+    if (!result.reconstruction.empty()) {
+      const float* expected = result.reconstruction.data() + from * names.size();
+      reply.mutable_reconstruction()->Add(expected, expected + names.size());
+    }
+  }
+}
+
+void FillWarmingUp(v1::Verdict* verdict) {
+  verdict->set_state(v1::Verdict::WARMING_UP);
+  verdict->set_p_value(1);
+}
+
+void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::ScoreRequest& request,
+           v1::ScoreResponse* response, CallLimits limits, std::function<void(absl::Status)> done) {
+  absl::StatusOr<ScoringJob> job = MakeJob(registry, queue->queue_rows(), request, response);
+  if (!job.ok()) {
+    done(job.status());
+    return;
+  }
+  job->deadline = limits.deadline;
+  job->cancelled = std::move(limits.cancelled);
+  job->done = done;
+  if (const absl::Status status = queue->Submit(*std::move(job), ScoringQueue::Admission::kCapped); !status.ok()) {
+    done(status);
+  }
+}
+
+}  // namespace astray

@@ -1,0 +1,52 @@
+// From a ScoreRequest to a ScoreResponse, whatever the transport.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "astray/v1/service.pb.h"
+#include "engine/detect/detector.h"
+#include "server/detector_registry.h"
+#include "server/scoring_queue.h"
+
+namespace astray {
+
+inline constexpr size_t kMaxTopContributors = 64;
+
+// InvalidArgument: "options.top_contributors: expected at most 64, got 100".
+absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options);
+
+// InvalidArgument where `values` are no rows of the detector: none at all, a wrong number, an infinity. Names the row
+// (from 0) and the feature: "values: row 3, feature 'flow': expected a finite number, or NaN for missing, got inf".
+absl::Status CheckValues(const Detector& detector, std::span<const float> values);
+
+// Counts the rows' values, and how many of them are missing.
+void RecordValues(std::span<const float> values, ModelMetrics* metrics);
+
+void FillProvenance(const Detector& detector, v1::Provenance* provenance);
+
+// Writes verdicts [first, first + count) of `result` to `out`, which has `count` fresh messages.
+void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
+                  std::span<v1::Verdict* const> out);
+
+// What a row has that no full window ends in.
+void FillWarmingUp(v1::Verdict* verdict);
+
+struct CallLimits {
+  absl::Time deadline = absl::InfiniteFuture();
+  std::shared_ptr<const std::atomic<bool>> cancelled;  // may be null
+};
+
+// Scores one request through the queue. `request` and `response` must live until `done`, which is called once, on
+// another thread or before this returns; `response` is complete only where the status is OK.
+// Errors are those of DetectionService.Score (service.proto).
+void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::ScoreRequest& request,
+           v1::ScoreResponse* response, CallLimits limits, std::function<void(absl::Status)> done);
+
+}  // namespace astray

@@ -1,0 +1,188 @@
+#include "server/server.h"
+
+#include <dirent.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/file.h"
+#include "engine/base/status_macros.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "server/host_port.h"
+#include "spdlog/spdlog.h"
+
+namespace astray {
+namespace {
+
+// For replies on their way and health watchers, once nothing of ours is in flight.
+constexpr absl::Duration kFarewell = absl::Milliseconds(200);
+
+absl::Status CheckModelFolder(const std::filesystem::path& path) {
+  if (DIR* folder = opendir(path.c_str()); folder != nullptr) {
+    closedir(folder);
+    return absl::OkStatus();
+  }
+  const std::string text =
+      absl::StrCat("model_base_path: cannot read the folder '", path.string(), "': ", std::strerror(errno));
+  if (errno == EACCES) return absl::PermissionDeniedError(text);
+  return errno == ENOENT ? absl::NotFoundError(text) : absl::InvalidArgumentError(text);
+}
+
+// gRPC's builder takes these for the whole process.
+void InitializeGrpcPlugins() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+}
+
+}  // namespace
+
+Server::Server(const ServerConfig& config)
+    : config_(config),
+      registry_(config.model_base_path, &metrics_),
+      queue_(config.workers, config.queue_rows, &metrics_),
+      detection_({&registry_, &queue_, &executor_, &gate_, &metrics_, config.max_calibration_rows}),
+      models_(&registry_, &executor_, &gate_, &metrics_) {}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config) {
+  RETURN_IF_ERROR(CheckModelFolder(config.model_base_path));
+  std::unique_ptr<Server> server(new Server(config));
+  RETURN_IF_ERROR(server->Listen());
+  server->watcher_ = std::thread([raw = server.get()] { raw->WatchModels(); });
+  return server;
+}
+
+absl::Status Server::Listen() {
+  ASSIGN_OR_RETURN(http_, HttpServer::Start(config_.host, config_.http_port,
+                                            {.metrics = [this] { return metrics_.Serialize(); },
+                                             .ready = [this] { return Ready(); },
+                                             .index = [this] { return IndexPage(); }}));
+  InitializeGrpcPlugins();
+  const std::string address = HostPort(config_.host, config_.port);
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &grpc_port_);
+  builder.RegisterService(&detection_);
+  builder.RegisterService(&models_);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(config_.max_message_bytes));
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Finds streams whose client vanished without a word; lets clients look for us as often.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  grpc_ = builder.BuildAndStart();
+  if (grpc_ == nullptr || grpc_port_ == 0) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("grpc: cannot listen on ", address, ": the port is in use or the address is not of this machine"));
+  }
+  SetReady(false);
+  return absl::OkStatus();
+}
+
+void Server::SetReady(bool ready) {
+  metrics_.SetReady(ready);
+  grpc::HealthCheckServiceInterface* health = grpc_->GetHealthCheckService();
+  for (const char* service : {"", v1::DetectionService::service_full_name(), v1::ModelService::service_full_name()}) {
+    health->SetServingStatus(service, ready);
+  }
+}
+
+void Server::WatchModels() {
+  while (true) {
+    // An error was logged by the registry; the folder may be back the next time.
+    registry_.Poll().IgnoreError();
+    if (registry_.ready()) BecomeReady();
+    absl::MutexLock lock(&mutex_);
+    const absl::Duration wait =
+        config_.poll_interval > absl::ZeroDuration() ? config_.poll_interval : absl::InfiniteDuration();
+    if (mutex_.AwaitWithTimeout(absl::Condition(&draining_), wait)) return;
+  }
+}
+
+void Server::BecomeReady() {
+  absl::MutexLock lock(&mutex_);
+  if (ready_ || draining_) return;
+  ready_ = true;
+  SetReady(true);
+  Announce();
+}
+
+void Server::Announce() {
+  size_t models = 0;
+  const v1::ListModelsResponse list = registry_.List();
+  for (const v1::ModelSummary& model : list.models()) {
+    const auto serves = [](const v1::VersionSummary& version) {
+      return version.state() == v1::VersionSummary::SERVING;
+    };
+    models += std::any_of(model.versions().begin(), model.versions().end(), serves) ? 1 : 0;
+  }
+  spdlog::info("astrayd ready: grpc {} http {}, {} model{}", HostPort(config_.host, grpc_port()),
+               HostPort(config_.host, http_port()), models, models == 1 ? "" : "s");
+  if (config_.port_file.empty()) return;
+  const std::string ports = absl::StrCat(grpc_port(), " ", http_port(), "\n");
+  if (const absl::Status status = WriteFileAtomically(config_.port_file, ports); !status.ok()) {
+    spdlog::error("port file: {}", std::string(status.message()));
+  }
+}
+
+bool Server::Ready() {
+  absl::MutexLock lock(&mutex_);
+  return ready_ && !draining_;
+}
+
+bool Server::AwaitReady(absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithTimeout(absl::Condition(&ready_), timeout);
+}
+
+void Server::Drain() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (std::exchange(draining_, true)) return;
+    if (grpc_ != nullptr) SetReady(false);
+  }
+  if (grpc_ != nullptr) {
+    gate_.Close();
+    detection_.EndStreams();
+    const bool empty = gate_.AwaitEmpty(config_.drain_timeout);
+    if (!empty) {
+      spdlog::warn("calls still in flight after {} are cancelled", absl::FormatDuration(config_.drain_timeout));
+    }
+    grpc_->Shutdown(absl::ToChronoTime(absl::Now() + kFarewell));
+    grpc_->Wait();
+  }
+  if (watcher_.joinable()) watcher_.join();
+  queue_.Shutdown();
+  http_.reset();
+}
+
+Server::~Server() { Drain(); }
+
+std::string Server::IndexPage() const {
+  // Names are of CheckModelName's alphabet: nothing in them needs escaping.
+  std::string page =
+      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>astrayd</title></head><body>"
+      "<h1>astrayd " ASTRAY_VERSION
+      "</h1><p><a href=\"/metrics\">/metrics</a> <a href=\"/healthz\">/healthz</a> "
+      "<a href=\"/readyz\">/readyz</a></p><table><tr><th>model</th><th>version</th><th>state</th>"
+      "<th>calibration epoch</th><th>threshold</th></tr>\n";
+  const v1::ListModelsResponse list = registry_.List();
+  for (const v1::ModelSummary& model : list.models()) {
+    for (const v1::VersionSummary& version : model.versions()) {
+      absl::StrAppend(&page, "<tr><td>", model.name(), "</td><td>", version.version(), "</td><td>",
+                      v1::VersionSummary::State_Name(version.state()), "</td><td>", version.calibration_epoch(),
+                      "</td><td>", version.threshold(), "</td></tr>\n");
+    }
+  }
+  return page + "</table></body></html>\n";
+}
+
+}  // namespace astray

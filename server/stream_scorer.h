@@ -1,0 +1,61 @@
+// Scores one stream of time-ordered rows, whatever the transport; the window runs across requests.
+//
+// A stream keeps the artifact that it began with, and follows that artifact's calibrations: a promotion holds from the
+// next rows on. Not thread-safe; one Score at a time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "astray/v1/service.pb.h"
+#include "engine/detect/row_history.h"
+#include "server/detector_registry.h"
+#include "server/scoring.h"
+#include "server/scoring_queue.h"
+
+namespace astray {
+
+class StreamScorer {
+ public:
+  using Done = std::function<void(absl::Status)>;
+
+  // Both must outlive the scorer.
+  StreamScorer(const DetectorRegistry* registry, ScoringQueue* queue) : registry_(registry), queue_(queue) {}
+
+  // Chooses the detector. Once, before everything else. Errors are those of Score.
+  absl::Status Begin(const v1::ModelRef& model, const v1::ScoreOptions& options);
+
+  absl::Status Check(std::span<const float> values) const { return CheckValues(*served_.detector, values); }
+
+  // Scores checked requests together; requests() and replies() are theirs when `done` is called, once, with OK or
+  // Cancelled. Unavailable where the queue is shut down: `done` is not called.
+  absl::Status Score(std::vector<v1::ScoreStreamRequest> requests, std::shared_ptr<const std::atomic<bool>> cancelled,
+                     Done done);
+  std::vector<v1::ScoreResponse>& replies() { return replies_; }
+
+  // The same for bare rows, of which only errors are wanted: `consume` is ScoringJob's.
+  absl::Status ScoreErrors(std::span<const float> rows, std::shared_ptr<const std::atomic<bool>> cancelled,
+                           decltype(ScoringJob::consume) consume, Done done);
+
+  const Detector& detector() const { return *served_.detector; }
+
+ private:
+  void FollowCalibration();
+
+  const DetectorRegistry* registry_;
+  ScoringQueue* queue_;
+  ServedDetector served_;
+  ScoreOptions options_;
+  std::optional<RowHistory> history_;
+  std::vector<v1::ScoreStreamRequest> requests_;
+  std::vector<v1::ScoreResponse> replies_;
+  std::vector<float> rows_;             // of several requests
+  std::vector<v1::Verdict*> verdicts_;  // of replies_, one a row
+};
+
+}  // namespace astray
