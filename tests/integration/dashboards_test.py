@@ -3,7 +3,6 @@
 import json
 import pathlib
 import re
-import socket
 import subprocess
 import tempfile
 import unittest
@@ -11,7 +10,7 @@ import urllib.parse
 
 import wire
 import yaml
-from programs import PATIENCE_SECONDS, ROOT, Plant, Server, http, run, wait_for
+from programs import PATIENCE_SECONDS, ROOT, Plant, Server, free_port, http, run, wait_for
 
 DEPLOY = ROOT / "deploy"
 # Grafana's variables, as a viewer who selected everything has them.
@@ -53,11 +52,8 @@ class Prometheus:
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self.log = open(folder / "log", "w+b")
-        # Prometheus cannot pick a port and say which; one that was free a moment ago nearly always still is.
         for _ in range(5):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.port = free.getsockname()[1]
+            self.port = free_port()
             self.process = subprocess.Popen(
                 ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
                  f"--web.listen-address=127.0.0.1:{self.port}"],

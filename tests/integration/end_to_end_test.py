@@ -176,7 +176,7 @@ class EndToEndTest(unittest.TestCase):
     def test_a_port_in_use_ends_the_server_with_one_line(self):
         server = self.serve()
         with self.assertRaises(AssertionError) as caught:
-            self.enterContext(Server(self.models, f"--port={server.port}"))
+            self.enterContext(Server(self.models, ports=(server.port, 0)))
         self.assertIn("exit 1", str(caught.exception))
         self.assertIn(str(server.port), str(caught.exception))
 

@@ -8,7 +8,7 @@ import unittest
 import grpc
 import wire
 from google.protobuf import descriptor_pb2
-from programs import Plant, Server, http
+from programs import Plant, Server, free_port, http
 
 SERVICES = ["astray.v1.DetectionService", "astray.v1.ModelService"]
 
@@ -30,7 +30,8 @@ class GrpcTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(self.plant.models, folder, dirs_exist_ok=True)
             os.truncate(f"{folder}/pump/1/weights.bin", 10)
-            with Server(folder) as server, wire.Client(server.address) as client:
+            ports = (free_port(), free_port())
+            with Server(folder, ports=ports) as server, wire.Client(server.address) as client:
                 self.assertEqual(client.check(), "NOT_SERVING")
                 self.assertEqual(http(server.http_port, "/readyz")[0], 503)
                 self.assertEqual(http(server.http_port, "/healthz")[0], 200)

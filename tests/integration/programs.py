@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -46,6 +47,13 @@ def wait_for(condition, what):
     raise AssertionError(f"waited {PATIENCE_SECONDS} s for {what}")
 
 
+def free_port():
+    """A port that was free a moment ago, for programs that cannot pick one and say which."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def http(port, path):
     """Status and body of a GET on loopback; status 0 where nothing listens."""
     try:
@@ -73,23 +81,29 @@ class Plant:
 
 
 class Server:
-    """astrayd on free ports. A context manager: leaving it ends the process."""
+    """astrayd on free ports, ready unless `ports` (gRPC, HTTP) are given. A context manager: leaving it ends the
+    process."""
 
-    def __init__(self, models, *flags):
+    def __init__(self, models, *flags, ports=None):
         self.folder = tempfile.TemporaryDirectory()
-        ports = pathlib.Path(self.folder.name) / "ports"
+        written = pathlib.Path(self.folder.name) / "ports"
         self.log_path = pathlib.Path(self.folder.name) / "log"
+        self.port, self.http_port = ports or (0, 0)
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [str(ASTRAYD), f"--model-base-path={models}", "--port=0", "--http-port=0", f"--port-file={ports}", *flags],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                [str(ASTRAYD), f"--model-base-path={models}", f"--port={self.port}", f"--http-port={self.http_port}",
+                 f"--port-file={written}", *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-        def written():
+        def answers():
             if self.process.poll() is not None:
                 raise AssertionError(f"astrayd: exit {self.process.returncode}\n{self.log()}")
-            return ports.exists() and ports.read_text().split()
+            if ports:
+                return http(self.http_port, "/healthz")[0] == 200
+            return written.exists() and written.read_text().split()
 
-        self.port, self.http_port = map(int, wait_for(written, "the port file"))
+        started = wait_for(answers, "astrayd")
+        if not ports:
+            self.port, self.http_port = map(int, started)
         self.address = f"127.0.0.1:{self.port}"
 
     def log(self):

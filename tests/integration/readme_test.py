@@ -10,12 +10,11 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import unittest
 
-from programs import BUILD, PATIENCE_SECONDS, ROOT
+from programs import BUILD, PATIENCE_SECONDS, ROOT, free_port
 
 README = (ROOT / "README.md").read_text()
 NOT_RUN = {"./scripts/demo", "./scripts/demo --keep", "./scripts/test"}
@@ -23,12 +22,6 @@ NOT_RUN = {"./scripts/demo", "./scripts/demo --keep", "./scripts/test"}
 
 def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class ReadmeTest(unittest.TestCase):
