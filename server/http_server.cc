@@ -1,11 +1,18 @@
 #include "server/http_server.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <array>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "civetweb.h"
 #include "server/host_port.h"
 #include "spdlog/spdlog.h"
@@ -30,6 +37,21 @@ Reply MakeReply(absl::string_view path, const HttpServer::Content& content) {
   }
   if (path == "/") return {.content_type = "text/html; charset=utf-8", .body = content.index()};
   return {.status = 404, .reason = "Not Found", .body = "not found; there is /, /metrics, /healthz, /readyz\n"};
+}
+
+// Connects and hangs up.
+void Visit(const std::string& host, uint16_t port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* address = nullptr;
+  if (getaddrinfo(host.c_str(), absl::StrCat(port).c_str(), &hints, &address) != 0) return;
+  const int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd >= 0) {
+    // Whether it succeeds does not matter.
+    static_cast<void>(connect(fd, address->ai_addr, address->ai_addrlen));
+    close(fd);
+  }
+  freeaddrinfo(address);
 }
 
 }  // namespace
@@ -61,7 +83,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
   static std::once_flag library;
   std::call_once(library, [] { mg_init_library(0); });
 
-  std::unique_ptr<HttpServer> server(new HttpServer(std::move(content)));
+  std::unique_ptr<HttpServer> server(new HttpServer(host, std::move(content)));
   const std::string address = HostPort(host, port);
   const std::array<const char*, 13> options = {"listening_ports",
                                                address.c_str(),
@@ -90,7 +112,15 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
 }
 
 HttpServer::~HttpServer() {
-  if (context_ != nullptr) mg_stop(context_);
+  if (context_ == nullptr) return;
+  // civetweb looks only every two seconds whether it should stop, or when somebody connects.
+  absl::Notification stopped;
+  std::thread visitor([&] {
+    while (!stopped.WaitForNotificationWithTimeout(absl::Milliseconds(10))) Visit(host_, port_);
+  });
+  mg_stop(context_);
+  stopped.Notify();
+  visitor.join();
 }
 
 }  // namespace astray

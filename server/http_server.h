@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 
@@ -30,10 +31,11 @@ class HttpServer {
   uint16_t port() const { return port_; }
 
  private:
-  explicit HttpServer(Content content) : content_(std::move(content)) {}
+  HttpServer(std::string host, Content content) : host_(std::move(host)), content_(std::move(content)) {}
   static int Handle(mg_connection* connection, void* server);
   static int Log(const mg_connection* connection, const char* message);
 
+  std::string host_;
   Content content_;
   mg_context* context_ = nullptr;
   uint16_t port_ = 0;

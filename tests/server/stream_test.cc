@@ -1,0 +1,147 @@
+// ScoreStream over a real connection.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "server/score_stream_reactor.h"
+#include "tests/server/running_server.h"
+
+namespace astray {
+namespace {
+
+using testing::HasSubstr;
+
+v1::ScoreStreamRequest MakeStreamRequest(std::span<const float> values, const std::string& id = "") {
+  v1::ScoreStreamRequest request;
+  request.mutable_model()->set_name("pump");
+  request.mutable_values()->Add(values.begin(), values.end());
+  request.set_id(id);
+  return request;
+}
+
+class StreamTest : public testing::TestWithParam<uint32_t> {};
+
+TEST_P(StreamTest, RepliesComeInOrderAndAreThoseOfTheWhole) {
+  RunningServer server({.window = GetParam()});
+  const std::vector<float> rows = TinyRows(600, 3, 5);
+  std::vector<size_t> sizes = {1, 2, 1, 7, 300, 1};  // rows of the messages
+  while (true) {
+    size_t sum = 0;
+    for (const size_t size : sizes) sum += size;
+    if (sum == 600) break;
+    sizes.push_back(1);
+  }
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  std::thread writer([&] {
+    size_t row = 0;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      const std::span<const float> piece = std::span(rows).subspan(row * 3, sizes[i] * 3);
+      ASSERT_TRUE(stream->Write(MakeStreamRequest(piece, absl::StrCat(i))));
+      row += sizes[i];
+    }
+    stream->WritesDone();
+  });
+  ScoreResult expected;
+  v1::ModelRef ref;
+  ref.set_name("pump");
+  ASSERT_TRUE(server.server().registry().Find(ref)->detector->Score(rows, {}, &expected).ok());
+  size_t row = 0, messages = 0;
+  v1::ScoreResponse response;
+  while (stream->Read(&response)) {
+    EXPECT_EQ(response.id(), absl::StrCat(messages));
+    ASSERT_LT(messages, sizes.size());
+    ASSERT_EQ(response.verdicts_size(), static_cast<int>(sizes[messages]));
+    for (const v1::Verdict& verdict : response.verdicts()) {
+      if (row < GetParam() - 1) {
+        EXPECT_EQ(verdict.state(), v1::Verdict::WARMING_UP) << row;
+      } else {
+        ASSERT_EQ(verdict.state(), v1::Verdict::SCORED) << row;
+        ASSERT_EQ(verdict.error(), expected.verdicts[row - GetParam() + 1].error) << row;
+      }
+      ++row;
+    }
+    ++messages;
+  }
+  writer.join();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(messages, sizes.size());
+  EXPECT_EQ(row, 600u);
+}
+INSTANTIATE_TEST_SUITE_P(Windows, StreamTest, testing::Values(1u, 5u));
+
+TEST(Stream, ABadMessageEndsItAfterTheGoodOnesWereAnswered) {
+  RunningServer server;
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  const std::vector<float> rows = TinyRows(2, 3, 5);
+  ASSERT_TRUE(stream->Write(MakeStreamRequest(rows, "good")));
+  ASSERT_TRUE(stream->Write(MakeStreamRequest(std::span(rows).first(4), "bad")));
+  v1::ScoreResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.id(), "good");
+  EXPECT_FALSE(stream->Read(&response));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("values: expected a multiple of 3"));
+}
+
+TEST(Stream, AnUnknownModelIsNotFound) {
+  RunningServer server;
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  v1::ScoreStreamRequest request = MakeStreamRequest(TinyRows(1, 3, 5));
+  request.mutable_model()->set_name("pmp");
+  stream->Write(request);
+  v1::ScoreResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::NOT_FOUND);
+}
+
+TEST(Stream, AWriterThatNeverReadsIsHeldBackAndCancelIsHandled) {
+  const auto models = MakeTestFolder();
+  WriteTinyArtifact(models);
+  RunningServer server(RunningServer::DefaultConfig(models));
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  const v1::ScoreStreamRequest request = MakeStreamRequest(TinyRows(20000, 3, 5));
+  std::thread writer([&] {
+    // Ends when the stream is cancelled below; without flow control it would have written all of them before.
+    for (int i = 0; i < 2000 && stream->Write(request); ++i) {
+    }
+  });
+  v1::ScoreResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(server.Metric("astray_streams_active"), 1);
+  context.TryCancel();
+  writer.join();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::CANCELLED);
+  server.server().Drain();
+}
+
+TEST(Stream, APromotionHoldsFromTheNextMessageOn) {
+  RunningServer server;
+  v1::CalibrateHeader header;
+  header.mutable_model()->set_name("pump");
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  const std::vector<float> rows = TinyRows(100, 3, 5);
+  v1::ScoreResponse response;
+  ASSERT_TRUE(stream->Write(MakeStreamRequest(rows)));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.provenance().calibration_epoch(), 1u);
+  header.set_promote(true);
+  v1::CalibrateResponse calibrated;
+  ASSERT_TRUE(server.Calibrate(header, rows, &calibrated).ok());
+  ASSERT_TRUE(stream->Write(MakeStreamRequest(rows)));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.provenance().calibration_epoch(), 2u);
+  EXPECT_EQ(response.provenance().threshold(), calibrated.calibration().threshold());
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+}  // namespace
+}  // namespace astray
