@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -21,7 +22,10 @@
 namespace astray {
 namespace {
 
-// For replies on their way and health watchers, once nothing of ours is in flight.
+// Calls that were on their way when the drain began are refused for this long: from gRPC's own shutdown on, it answers
+// what still comes in with CANCELLED, which no client tries again elsewhere.
+constexpr absl::Duration kLameDuck = absl::Milliseconds(50);
+// For replies on their way; then health watchers are cut off.
 constexpr absl::Duration kFarewell = absl::Milliseconds(200);
 
 absl::Status CheckModelFolder(const std::filesystem::path& path) {
@@ -156,6 +160,7 @@ void Server::Drain() {
     if (!empty) {
       spdlog::warn("calls still in flight after {} are cancelled", absl::FormatDuration(config_.drain_timeout));
     }
+    absl::SleepFor(kLameDuck);
     grpc_->Shutdown(absl::ToChronoTime(absl::Now() + kFarewell));
     grpc_->Wait();
   }
