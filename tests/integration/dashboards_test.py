@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Dashboards, rules and the README's table against a real Prometheus that scrapes a running astrayd."""
 import json
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """scripts/demo on the built tree: it ends with 0, shows what it promises and leaves nothing running or lying about."""
 import os
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What can be known of an image without a container engine, and that deploy/ is consistent with itself."""
 import os
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """From readings to verdicts through the programs as they are shipped, and what a crash leaves behind."""
 import csv
 import json

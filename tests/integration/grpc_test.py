@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What any gRPC tool expects of a server: health, watched health, reflection, a drain that is announced."""
 import os
 import shutil

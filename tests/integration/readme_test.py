@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Runs the README's commands as they stand there, in order, in one shell.
 
 Every ```sh block runs. Only three things differ from a reader's terminal: the folder is a temporary one in which
