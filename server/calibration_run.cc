@@ -19,7 +19,7 @@ std::span<const float> Values(const v1::CalibrateRows& rows) {
 }  // namespace
 
 void CalibrationRun::Add(const v1::CalibrateRequest& request, std::shared_ptr<const std::atomic<bool>> cancelled,
-                         std::function<void(absl::Status)> done) {
+                         const std::function<void(absl::Status)>& done) {
   switch (request.part_case()) {
     case v1::CalibrateRequest::kHeader:
       done(Begin(request.header()));

@@ -26,7 +26,7 @@ class CalibrationRun {
   // Takes the next message: the header first, then rows, which must live until `done`; it is called once, on another
   // thread or before this returns. InvalidArgument names what is wrong with the message.
   void Add(const v1::CalibrateRequest& request, std::shared_ptr<const std::atomic<bool>> cancelled,
-           std::function<void(absl::Status)> done);
+           const std::function<void(absl::Status)>& done);
 
   // Saves, and promotes where the header says so. Sorts and writes files.
   absl::Status Finish(v1::CalibrateResponse* response);

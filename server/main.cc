@@ -1,5 +1,7 @@
 #include <signal.h>
 
+#include <cstdio>
+#include <exception>
 #include <iostream>
 #include <memory>
 #include <variant>
@@ -27,9 +29,7 @@ int Run(const astray::ServerConfig& config, const sigset_t& stop_signals) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   // Blocked before any thread starts, so that only sigwait gets them.
   sigset_t stop_signals;
   sigemptyset(&stop_signals);
@@ -44,4 +44,15 @@ int main(int argc, char** argv) {
   const auto& config = std::get<astray::ServerConfig>(parsed);
   astray::ConfigureLogging(config.log_level);
   return Run(config, stop_signals);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "astrayd: %s\n", error.what());
+    return astray::kExitFailure;
+  }
 }

@@ -7,8 +7,9 @@ namespace {
 
 template <typename T>
 absl::Status MoveInto(absl::StatusOr<T> value, T* target) {
-  if (value.ok()) *target = *std::move(value);
-  return value.status();
+  if (!value.ok()) return value.status();
+  *target = *std::move(value);
+  return absl::OkStatus();
 }
 
 }  // namespace

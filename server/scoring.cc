@@ -93,7 +93,7 @@ absl::Status CheckValues(const Detector& detector, std::span<const float> values
                                                    " (the features of ", ModelText(detector), "), got ", values.size(),
                                                    " numbers"));
   }
-  const absl::Status status = detector.model().pipeline.CheckRows(values);
+  absl::Status status = detector.model().pipeline.CheckRows(values);
   if (status.ok()) return status;
   return absl::InvalidArgumentError(absl::StrCat("values: ", status.message()));
 }
@@ -144,7 +144,7 @@ void FillWarmingUp(v1::Verdict* verdict) {
 }
 
 void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::ScoreRequest& request,
-           v1::ScoreResponse* response, CallLimits limits, std::function<void(absl::Status)> done) {
+           v1::ScoreResponse* response, CallLimits limits, const std::function<void(absl::Status)>& done) {
   absl::StatusOr<ScoringJob> job = MakeJob(registry, queue->queue_rows(), request, response);
   if (!job.ok()) {
     done(job.status());

@@ -47,6 +47,6 @@ struct CallLimits {
 // another thread or before this returns; `response` is complete only where the status is OK.
 // Errors are those of DetectionService.Score (service.proto).
 void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::ScoreRequest& request,
-           v1::ScoreResponse* response, CallLimits limits, std::function<void(absl::Status)> done);
+           v1::ScoreResponse* response, CallLimits limits, const std::function<void(absl::Status)>& done);
 
 }  // namespace astray

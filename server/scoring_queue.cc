@@ -14,7 +14,7 @@ struct ScoringQueue::PendingJob {
   absl::Mutex mutex;
   absl::Status status ABSL_GUARDED_BY(mutex);  // the first error of its tiles
 
-  void Fail(absl::Status error) ABSL_LOCKS_EXCLUDED(mutex) {
+  void Fail(const absl::Status& error) ABSL_LOCKS_EXCLUDED(mutex) {
     absl::MutexLock lock(&mutex);
     status.Update(error);
   }
