@@ -56,11 +56,43 @@ absl::Status SyncDirectory(const std::filesystem::path& path) {
   return absl::OkStatus();
 }
 
-// A hidden sibling that no other process or thread takes.
+// A hidden sibling that no other live process or thread takes.
 std::filesystem::path TemporarySibling(const std::filesystem::path& path) {
   static std::atomic<uint64_t> counter{0};
   return path.parent_path() /
          absl::StrCat(".", path.filename().string(), ".", getpid(), "-", counter.fetch_add(1), ".tmp");
+}
+
+// Calls `create` with new names until one is free, and leaves that name in `temporary`. In a container every run has
+// the same pid, so a killed one leaves names behind that this one comes to.
+template <typename Create>
+absl::Status CreateTemporarySibling(const std::filesystem::path& path, Create create,
+                                    std::filesystem::path* temporary) {
+  absl::Status status;
+  do {
+    *temporary = TemporarySibling(path);
+    status = create(*temporary);
+  } while (absl::IsAlreadyExists(status));
+  return status;
+}
+
+// Like `mkdir -p`, and what is new survives a crash of the system.
+absl::Status CreateFolders(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (path.empty() || std::filesystem::is_directory(path, ignored)) return absl::OkStatus();
+  RETURN_IF_ERROR(CreateFolders(path.parent_path()));
+  if (mkdir(path.c_str(), 0755) == 0) return SyncDirectory(path.parent_path());
+  const int error = errno;
+  if (std::filesystem::is_directory(path, ignored)) return absl::OkStatus();  // another writer was faster
+  return SystemError(path, "create the folder", error == EEXIST ? ENOTDIR : error);
+}
+
+// Fails with EEXIST where `to` exists. Some file systems do not know the flag; their plain rename refuses at least to
+// replace a folder that has files.
+int RenameWithoutReplacing(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const int result = renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
+  if (result != 0 && (errno == EINVAL || errno == ENOSYS)) return rename(from.c_str(), to.c_str());
+  return result;
 }
 
 absl::Status WriteNewFile(const std::filesystem::path& path, absl::string_view content) {
@@ -109,8 +141,9 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
 }
 
 absl::Status WriteFileAtomically(const std::filesystem::path& path, absl::string_view content) {
-  const std::filesystem::path temporary = TemporarySibling(path);
-  absl::Status status = WriteNewFile(temporary, content);
+  std::filesystem::path temporary;
+  absl::Status status = CreateTemporarySibling(
+      path, [&](const std::filesystem::path& free) { return WriteNewFile(free, content); }, &temporary);
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = SystemError(path, "replace", errno);
   if (!status.ok()) {
     unlink(temporary.c_str());
@@ -132,12 +165,12 @@ StagedDirectory::~StagedDirectory() {
 }
 
 absl::StatusOr<StagedDirectory> StagedDirectory::Create(std::filesystem::path final_path) {
-  std::error_code error;
-  const std::filesystem::path parent = final_path.parent_path();
-  if (!parent.empty()) std::filesystem::create_directories(parent, error);
-  if (error) return SystemError(parent, "create the folder", error.value());
-  std::filesystem::path staging = TemporarySibling(final_path);
-  if (mkdir(staging.c_str(), 0755) != 0) return SystemError(staging, "create the folder", errno);
+  RETURN_IF_ERROR(CreateFolders(final_path.parent_path()));
+  std::filesystem::path staging;
+  const auto create = [](const std::filesystem::path& free) {
+    return mkdir(free.c_str(), 0755) == 0 ? absl::OkStatus() : SystemError(free, "create the folder", errno);
+  };
+  RETURN_IF_ERROR(CreateTemporarySibling(final_path, create, &staging));
   return StagedDirectory(std::move(final_path), std::move(staging));
 }
 
@@ -147,8 +180,8 @@ absl::Status StagedDirectory::Write(absl::string_view file_name, absl::string_vi
 
 absl::Status StagedDirectory::Commit() {
   RETURN_IF_ERROR(SyncDirectory(staging_path_));
-  // RENAME_NOREPLACE: of two writers of one version, exactly one wins.
-  if (renameat2(AT_FDCWD, staging_path_.c_str(), AT_FDCWD, final_path_.c_str(), RENAME_NOREPLACE) != 0) {
+  // Of two writers of one version, exactly one wins.
+  if (RenameWithoutReplacing(staging_path_, final_path_) != 0) {
     return SystemError(final_path_, "create", errno);
   }
   staging_path_.clear();

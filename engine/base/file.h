@@ -18,12 +18,14 @@ namespace astray {
 // Reads a regular file of at most `max_bytes`; the size is checked before anything is allocated.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t max_bytes);
 
-// Writes a temporary file beside `path`, fsyncs it, renames it over `path`, fsyncs the folder.
+// Writes a hidden temporary file beside `path`, fsyncs it, renames it over `path`, fsyncs the folder.
+// A killed process may leave the temporary file behind; it is in nobody's way.
 absl::Status WriteFileAtomically(const std::filesystem::path& path, absl::string_view content);
 
 // A folder that becomes visible under its final name all at once.
-// Files are added to a hidden temporary sibling; Commit fsyncs and renames it, the destructor removes what was
-// not committed. Commit fails with AlreadyExists where `final_path` exists.
+// Create makes the folders above it; files are added to a hidden temporary sibling; Commit fsyncs and renames it, the
+// destructor removes what was not committed. Commit fails with AlreadyExists where `final_path` exists.
+// A killed process leaves its sibling behind: readers pass over names that begin with a dot.
 class StagedDirectory {
  public:
   static absl::StatusOr<StagedDirectory> Create(std::filesystem::path final_path);

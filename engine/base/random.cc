@@ -1,7 +1,9 @@
 #include "engine/base/random.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <numbers>
 #include <utility>
 
@@ -17,6 +19,48 @@ uint64_t SplitMix64(uint64_t& state) {
 
 // 24 bits into [0, 1); every value is exact in float.
 float UnitFloat(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
+
+constexpr size_t kBlockPairs = 64;
+using NormalBlock = std::array<float, 2 * kBlockPairs>;
+
+// ln(x) for normal x > 0, within 1e-7 of the larger of 1 and |ln x|. With x = 2^k m and m in [√½, √2):
+// ln m = 2 artanh(s), s = (m - 1) / (m + 1).
+inline float Log(float x) {
+  constexpr int32_t kSqrtHalf = 0x3f3504f3;  // the bits of √½
+  const int32_t bits = std::bit_cast<int32_t>(x) - kSqrtHalf;
+  const float k = static_cast<float>(bits >> 23);
+  const float m = std::bit_cast<float>((bits & 0x7fffff) + kSqrtHalf);
+  const float s = (m - 1) / (m + 1);
+  const float z = s * s;
+  const float artanh = s + s * z * (1.0f / 3 + z * (1.0f / 5 + z * (1.0f / 7)));
+  return k * std::numbers::ln2_v<float> + 2 * artanh;
+}
+
+// Box & Muller 1958 without branches or library functions: the compiler makes vectors of it, and every operation is
+// one that IEEE 754 rounds exactly, so that the bits are the same everywhere (CMakeLists.txt keeps fused operations
+// off). A word's low half gives the radius, its high half the angle: a quadrant and a place in it.
+NormalBlock BoxMuller(const std::array<uint64_t, kBlockPairs>& words) {
+  NormalBlock out;
+  std::array<int32_t, kBlockPairs> low, high;
+  for (size_t i = 0; i < kBlockPairs; ++i) {
+    low[i] = static_cast<int32_t>(static_cast<uint32_t>(words[i]));
+    high[i] = static_cast<int32_t>(words[i] >> 32);
+  }
+  for (size_t i = 0; i < kBlockPairs; ++i) {
+    const float u = (static_cast<float>(low[i] & 0x7fffffff) + 0.5f) * 0x1p-31f;            // (0, 1]
+    const float radius = static_cast<float>((high[i] >> 31) | 1) * std::sqrt(-2 * Log(u));  // the sign turns by π
+    // From -π/4 to π/4, where short Taylor series are exact to a float's last digits.
+    const float angle = (static_cast<float>(high[i] & 0x3fffffff) * 0x1p-30f - 0.5f) * (std::numbers::pi_v<float> / 2);
+    const float z = angle * angle;
+    const float sine =
+        radius * (angle - angle * z * (1.0f / 6 - z * (1.0f / 120 - z * (1.0f / 5040 - z * (1.0f / 362880)))));
+    const float cosine = radius * (1 - z * (0.5f - z * (1.0f / 24 - z * (1.0f / 720 - z * (1.0f / 40320)))));
+    const bool swap = (high[i] & 0x40000000) != 0;  // mirrors the angle at π/4
+    out[2 * i] = swap ? sine : cosine;
+    out[2 * i + 1] = swap ? cosine : sine;
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -67,17 +111,12 @@ void Random::FillUniform(std::span<float> out) {
 }
 
 void Random::FillNormal(std::span<float> out) {
-  // Marsaglia & Bray's polar method needs no trigonometry and uses both numbers of a pair.
-  size_t i = 0;
-  while (i < out.size()) {
-    const uint64_t bits = NextUint64();
-    const float u = 2.0f * UnitFloat(static_cast<uint32_t>(bits)) - 1.0f;
-    const float v = 2.0f * UnitFloat(static_cast<uint32_t>(bits >> 32)) - 1.0f;
-    const float square = u * u + v * v;
-    if (square >= 1.0f || square == 0.0f) continue;
-    const float factor = std::sqrt(-2.0f * std::log(square) / square);
-    out[i++] = u * factor;
-    if (i < out.size()) out[i++] = v * factor;
+  NormalBlock normals;
+  for (size_t i = 0; i < out.size(); i += normals.size()) {
+    std::array<uint64_t, kBlockPairs> bits;
+    for (uint64_t& word : bits) word = NextUint64();
+    normals = BoxMuller(bits);
+    std::copy_n(normals.begin(), std::min(normals.size(), out.size() - i), out.begin() + static_cast<ptrdiff_t>(i));
   }
 }
 
