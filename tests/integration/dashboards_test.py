@@ -100,8 +100,8 @@ class DashboardsTest(unittest.TestCase):
         run("score", f"--server={cls.server.address}", "--model=pump", f"--data={cls.plant.faulty}")
         with wire.Client(cls.server.address) as client:
             width = len(client.model("DescribeModel", reply="ModelDescription", model={"name": "pump"}).features)
-            rows = [{"values": [float("nan")] * width} for _ in range(3)]
-            list(client.score_stream([{"model": {"name": "pump"}}, *rows]))
+            missing = [float("nan")] * width
+            list(client.score_stream([{"model": {"name": "pump"}, "values": missing}, {"values": missing}]))
 
     def test_every_dashboard_query_returns_data(self):
         seen = 0
