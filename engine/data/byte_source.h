@@ -16,7 +16,7 @@ class ByteSource {
   // Up to `size` bytes into `out`, at least one; 0 at the end. Gives what is there rather than wait for more.
   virtual absl::StatusOr<size_t> Read(char* out, size_t size) = 0;
 
-  // "-" is standard input. NotFound, PermissionDenied, or FailedPrecondition for a folder; errors name the path.
+  // "-" is standard input. NotFound, PermissionDenied, or InvalidArgument for a folder; errors name the path.
   static absl::StatusOr<std::unique_ptr<ByteSource>> Open(const std::string& path);
   static std::unique_ptr<ByteSource> FromStream(std::istream* input, std::string name);
 };

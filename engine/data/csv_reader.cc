@@ -5,14 +5,17 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/charconv.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_splitter.h"
 
@@ -44,24 +47,35 @@ bool IsTimestampName(absl::string_view name) {
                      [&](absl::string_view known) { return absl::EqualsIgnoreCase(name, known); });
 }
 
-// At most 40 bytes of an untrusted cell, control bytes escaped.
-std::string Quoted(absl::string_view cell) {
+// At most 40 bytes of an untrusted text, control bytes escaped: it must neither flood a log nor steer a terminal.
+std::string Shown(absl::string_view text) {
   constexpr size_t kMost = 40;
-  return absl::StrCat("\"", absl::Utf8SafeCEscape(cell.substr(0, kMost)), cell.size() > kMost ? "..." : "", "\"");
+  return absl::StrCat(absl::Utf8SafeCEscape(text.substr(0, kMost)), text.size() > kMost ? "..." : "");
+}
+
+std::string Quoted(absl::string_view cell) { return absl::StrCat("\"", Shown(cell), "\""); }
+
+std::string NameList(const std::vector<absl::string_view>& names) {
+  constexpr size_t kMost = 12;
+  const auto last = names.begin() + static_cast<ptrdiff_t>(std::min(kMost, names.size()));
+  const std::string list = absl::StrJoin(
+      names.begin(), last, ", ", [](std::string* out, absl::string_view name) { absl::StrAppend(out, Shown(name)); });
+  return names.size() > kMost ? absl::StrCat(list, ", ... (", names.size(), " in all)") : list;
 }
 
 bool ParseFloat(absl::string_view cell, float* value) {
-  if (!cell.empty() && cell.front() == '+') cell.remove_prefix(1);
+  if (absl::ConsumePrefix(&cell, "+") && absl::StartsWith(cell, "-")) return false;
   double number = 0;
   const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), number);
   if (end != cell.data() + cell.size()) return false;
   if (error == std::errc::result_out_of_range) {
-    // Too small for a double is as good as zero; too large is no reading.
-    if (!absl::StrContains(cell, "e-") && !absl::StrContains(cell, "E-")) return false;
-    *value = 0;
-    return true;
+    // Too small for a double is as good as zero, too large is no reading; Abseil tells one from the other.
+    absl::from_chars(cell.data(), cell.data() + cell.size(), number);
+  } else if (error != std::errc()) {
+    return false;
   }
-  if (error != std::errc() || !(std::abs(number) <= std::numeric_limits<float>::max())) return false;
+  constexpr double kRoundsToInfinity = 0x1.ffffffp127;  // the first that does not round to a float
+  if (!(std::abs(number) < kRoundsToInfinity)) return false;
   *value = static_cast<float>(number);
   return true;
 }
@@ -98,7 +112,9 @@ class CsvReaderImpl final : public CsvReader {
     return absl::InvalidArgumentError(absl::StrCat(name_, ": ", text));
   }
   std::string ColumnList() const {
-    return absl::StrJoin(columns_, ", ", [](std::string* out, const Column& c) { absl::StrAppend(out, c.name); });
+    std::vector<absl::string_view> names;
+    for (const Column& column : columns_) names.push_back(column.name);
+    return NameList(names);
   }
 
   std::string name_;
@@ -122,6 +138,11 @@ absl::Status CsvReaderImpl::ReadHeader(const CsvOptions& options) {
     if (!seen.insert(column).second) return Error(absl::StrCat("header: column ", Quoted(column), " is there twice"));
     columns_.push_back({.name = column});
   }
+  for (const auto& [separator, plural] : {std::pair(';', "semicolons"), std::pair('\t', "tabs")}) {
+    if (columns_.size() == 1 && absl::StrContains(columns_[0].name, separator)) {
+      return Error(absl::StrCat("header: expected columns separated by commas, got ", plural));
+    }
+  }
   return AssignRoles(options);
 }
 
@@ -130,7 +151,7 @@ absl::Status CsvReaderImpl::AssignRoles(const CsvOptions& options) {
     if (name.empty()) return absl::OkStatus();
     const auto column = std::find_if(columns_.begin(), columns_.end(), [&](const Column& c) { return c.name == name; });
     if (column == columns_.end()) {
-      return Error(absl::StrCat("column '", name, "': not in the header, which has ", ColumnList()));
+      return Error(absl::StrCat("column '", Shown(name), "': not in the header, which has ", ColumnList()));
     }
     column->role = role;
     return absl::OkStatus();
@@ -157,27 +178,28 @@ absl::Status CsvReaderImpl::AssignRoles(const CsvOptions& options) {
 
 absl::Status CsvReaderImpl::SelectFeatures(const std::vector<std::string>& names) {
   feature_names_ = names;
-  std::vector<std::string> missing;
+  std::map<absl::string_view, size_t> wanted;
+  for (size_t i = 0; i < names.size(); ++i) wanted.emplace(names[i], i);
   for (Column& column : columns_) {
-    const auto wanted = std::find(names.begin(), names.end(), column.name);
-    if (wanted != names.end()) {
+    const auto found = wanted.find(column.name);
+    if (found != wanted.end()) {
       column.role = Role::kFeature;
-      column.feature = static_cast<size_t>(wanted - names.begin());
+      column.feature = found->second;
+      wanted.erase(found);
     } else if (column.role == Role::kFeature) {
       column.role = Role::kDropped;
     }
   }
+  if (wanted.empty()) return absl::OkStatus();
+  std::vector<absl::string_view> missing;
   for (const std::string& name : names) {
-    if (std::none_of(columns_.begin(), columns_.end(), [&](const Column& c) { return c.name == name; })) {
-      missing.push_back(name);
-    }
+    if (wanted.contains(name)) missing.push_back(name);
   }
-  if (missing.empty()) return absl::OkStatus();
-  return Error(absl::StrCat("header: expected the columns ", absl::StrJoin(missing, ", "), ", got ", ColumnList()));
+  return Error(absl::StrCat("header: expected the columns ", NameList(missing), ", got ", ColumnList()));
 }
 
 absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, CsvRow* row) {
-  const auto where = [&] { return absl::StrCat("column '", column.name, "' row ", row_, ": "); };
+  const auto where = [&] { return absl::StrCat("column '", Shown(column.name), "' row ", row_, ": "); };
   cell = absl::StripAsciiWhitespace(cell);
   switch (column.role) {
     case Role::kDropped:
@@ -202,7 +224,8 @@ absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, Csv
       } else {
         return Error(absl::StrCat(
             where(), "expected a number, got ", Quoted(cell),
-            column.has_number ? "" : absl::StrCat(" (--ignore-columns=", column.name, " leaves the column out)")));
+            column.has_number ? ""
+                              : absl::StrCat(" (--ignore-columns=", Shown(column.name), " leaves the column out)")));
       }
   }
   return absl::OkStatus();
@@ -248,10 +271,15 @@ absl::StatusOr<Dataset> ReadCsv(const std::string& path, const CsvOptions& optio
   Dataset dataset;
   dataset.feature_names = reader->feature_names();
   CsvRow row;
+  uint64_t size = 0;  // in values
+  const auto text_size = [](const std::string& text) { return (sizeof(text) + text.size()) / sizeof(float); };
   for (;;) {
     ASSIGN_OR_RETURN(const bool more, reader->Next(&row));
     if (!more) break;
-    if (dataset.values.size() + row.values.size() > options.max_values) {
+    size += row.values.size();
+    if (reader->has_timestamps()) size += text_size(row.timestamp);
+    if (!options.culprit_column.empty()) size += text_size(row.culprits);
+    if (size > options.max_values) {
       return absl::InvalidArgumentError(
           absl::StrCat(path, ": row ", row.number, ": expected at most ", options.max_values, " values in a file"));
     }

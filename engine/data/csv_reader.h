@@ -1,7 +1,8 @@
 // Reads CSV (RFC 4180; gzip by its magic bytes, whatever the name) with a header line, one row at a time or whole.
-// The bytes are untrusted: lines, columns, rows and inflated size are capped.
+// The bytes are untrusted: lines, columns and what is kept of them are capped, before and after inflating.
 //
-// A feature cell is a decimal number, or missing: empty, NA, NaN, null, ? (any case). inf is refused.
+// A feature cell is a decimal number, or missing: empty, NA, NaN, null, ? (any case). inf is refused, and so is a
+// number outside float's range. Blank lines are passed over; the only column's missing value is therefore NaN or "".
 // Errors are InvalidArgument (NotFound for a missing file) and name the place:
 //   flow.csv: column 'flow' row 812: expected a number, got "n/a"
 //   flow.csv: row 9: expected 8 columns, got 7
@@ -32,7 +33,8 @@ struct CsvOptions {
   std::vector<std::string> feature_names;
   size_t max_line_bytes = 1 << 20;
   size_t max_columns = 1 << 16;
-  size_t max_values = size_t{1} << 28;  // rows x features; 1 GiB
+  // rows x features, four bytes of text kept counting as one more; 1 GiB. For ReadCsv: a CsvReader keeps one row.
+  size_t max_values = size_t{1} << 28;
 };
 
 // One row as it is read; valid until the next call.

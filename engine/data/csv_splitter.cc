@@ -103,6 +103,10 @@ absl::Status CsvSplitter::SplitQuoted(absl::string_view line, std::vector<absl::
       cells->push_back(absl::string_view(unquoted_.data() + begin, unquoted_.size() - begin));
     } else {
       const size_t comma = std::min(line.find(',', i), line.size());
+      if (line.substr(i, comma - i).find('"') != absl::string_view::npos) {
+        return absl::InvalidArgumentError(absl::StrCat("line ", line_, ": column ", cells->size() + 1,
+                                                       ": expected a cell with quotes in it to be quoted as a whole"));
+      }
       cells->push_back(line.substr(i, comma - i));
       i = comma;
     }

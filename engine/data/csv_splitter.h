@@ -18,7 +18,8 @@ class CsvSplitter {
   CsvSplitter(std::unique_ptr<ByteSource> source, size_t max_line_bytes, size_t max_columns);
 
   // The cells of the next record that is not blank; valid until the next call. False at the end.
-  // InvalidArgument names the line (from 1): too long, too many columns, NUL bytes, a quote that never ends.
+  // InvalidArgument names the line (from 1): too long, too many columns, NUL bytes, a quote that never ends or that
+  // begins in the middle of a cell.
   absl::StatusOr<bool> Next(std::vector<absl::string_view>* cells);
 
   uint64_t line() const { return line_; }  // where the last record began

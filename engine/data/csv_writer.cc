@@ -4,22 +4,21 @@
 #include <charconv>
 #include <cmath>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "engine/base/file.h"
 
 namespace astray {
-namespace {
 
-void AppendCell(absl::string_view text, std::string* out) {
-  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) {
-    absl::StrAppend(out, text);
-  } else {
+void AppendCsvCell(absl::string_view text, std::string* out) {
+  // A byte order mark that opens a file is no part of its first cell.
+  if (text.find_first_of(",\"\r\n") != absl::string_view::npos || absl::StartsWith(text, "\xef\xbb\xbf")) {
     absl::StrAppend(out, "\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
+  } else {
+    absl::StrAppend(out, text);
   }
 }
-
-}  // namespace
 
 std::string FormatFloat(float value) {
   if (std::isnan(value)) return "";
@@ -33,7 +32,7 @@ std::string FormatCsv(const Dataset& dataset) {
   const char* separator = "";
   const auto cell = [&](absl::string_view name) {
     absl::StrAppend(&out, separator);
-    AppendCell(name, &out);
+    AppendCsvCell(name, &out);
     separator = ",";
   };
   if (!dataset.timestamps.empty()) cell("timestamp");
@@ -47,6 +46,7 @@ std::string FormatCsv(const Dataset& dataset) {
     for (const float value : dataset.row(i)) cell(FormatFloat(value));
     if (!dataset.labels.empty()) cell(dataset.labels[i] ? "1" : "0");
     if (!dataset.culprits.empty()) cell(dataset.culprits[i]);
+    if (out.back() == '\n') out += "\"\"";  // a blank line would be no row
     out += '\n';
   }
   return out;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "engine/data/dataset.h"
 
 namespace astray {
@@ -16,5 +17,8 @@ absl::Status WriteCsv(const std::string& path, const Dataset& dataset);
 
 // The shortest decimal that reads back to `value`; empty for NaN.
 std::string FormatFloat(float value);
+
+// Appends a cell, quoted where RFC 4180 asks for it.
+void AppendCsvCell(absl::string_view text, std::string* out);
 
 }  // namespace astray

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sstream>
 
 #include "tests/engine/data/gzip.h"
@@ -15,7 +16,9 @@ namespace astray {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::IsNan;
 using ::testing::StartsWith;
 
 absl::StatusOr<Dataset> Read(const std::string& text, const CsvOptions& options = {}) {
@@ -89,6 +92,32 @@ TEST(CsvReader, NamesColumnRowAndCellOfTextAmongNumbers) {
   EXPECT_THAT(Refusal("a\n1\n\x01\x02\n"), HasSubstr("\\001\\002"));
 }
 
+TEST(CsvReader, ReadsEveryFloatAndRefusesWhatRoundsToNone) {
+  const auto data = Read("a\n3.4028235e38\n-3.4028235e38\n.5\n5.\n1e-50\n0." + std::string(400, '0') + "1\n");
+  ASSERT_TRUE(data.ok()) << data.status();
+  constexpr float kMax = std::numeric_limits<float>::max();
+  EXPECT_THAT(data->values, ElementsAre(kMax, -kMax, 0.5f, 5.0f, 0.0f, 0.0f));
+  for (const std::string cell : {"3.4028236e38", "1e400", "-1e400", "+-5", "--5", "0x10", "1,", "1 2", "infinity"}) {
+    EXPECT_FALSE(Read("a\n1\n" + cell + "\n").ok()) << cell;
+  }
+  // Too large although its exponent is negative.
+  EXPECT_THAT(Refusal("a\n1\n1" + std::string(400, '0') + "e-1\n"), HasSubstr("expected a number, got \"1000"));
+}
+
+TEST(CsvReader, ShowsNamesInOneShortLine) {
+  const std::string refusal = Refusal("\"two\nlines\x1b[31m\"," + std::string(5000, 'n') + "\nx,1\n");
+  EXPECT_THAT(refusal, StartsWith("column 'two\\nlines\\033[31m' row 1: "));
+  EXPECT_THAT(Refusal(std::string(5000, 'n') + "\nx\n"), StartsWith("column '" + std::string(40, 'n') + "...' row 1"));
+  std::string header = "c0";
+  for (int i = 1; i < 60000; ++i) header += ",c" + std::to_string(i);
+  EXPECT_THAT(Refusal(header + "\n", {.label_column = "label"}), EndsWith("c10, c11, ... (60000 in all)"));
+}
+
+TEST(CsvReader, SaysWhenAnotherSeparatorIsUsed) {
+  EXPECT_EQ(Refusal("a;b\n1;2\n"), "header: expected columns separated by commas, got semicolons");
+  EXPECT_EQ(Refusal("a\tb\n1\t2\n"), "header: expected columns separated by commas, got tabs");
+}
+
 TEST(CsvReader, RefusesRowsThatAreNotAsWideAsTheHeader) {
   EXPECT_EQ(Refusal("a,b\n1,2\n1,2,3\n"), "row 2: expected 2 columns, got 3");
   EXPECT_EQ(Refusal("a,b\n1\n"), "row 1: expected 2 columns, got 1");
@@ -113,10 +142,16 @@ TEST(CsvReader, MissingFileIsNotFound) {
 }
 
 TEST(CsvReader, ReadsOneRowAndConstantAndEmptyColumns) {
-  const auto data = Read("a,b,c\n1,5,\n");
+  EXPECT_THAT(Read("a,b\n1,5\n")->values, ElementsAre(1, 5));
+  const auto data = Read("a,constant,empty\n1,5,\n2,5,\n");
   ASSERT_TRUE(data.ok()) << data.status();
-  EXPECT_EQ(data->rows(), 1u);
-  EXPECT_TRUE(std::isnan(data->values[2]));
+  EXPECT_THAT(data->values, ElementsAre(1, 5, IsNan(), 2, 5, IsNan()));
+}
+
+TEST(CsvReader, PassesOverBlankLinesButNotOverAnEmptyCellInQuotes) {
+  const auto data = Read("a\n1\n\n\"\"\n2\n");
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_THAT(data->values, ElementsAre(1, IsNan(), 2));
 }
 
 TEST(CsvReader, CapsLinesColumnsAndValues) {
@@ -124,13 +159,21 @@ TEST(CsvReader, CapsLinesColumnsAndValues) {
   EXPECT_THAT(Refusal("a\n\"" + std::string(2 << 20, '\n')), HasSubstr("expected at most 1048576 bytes"));
   EXPECT_THAT(Refusal(std::string(70000, ',') + "\n"), HasSubstr("expected at most 65536 columns"));
   EXPECT_THAT(Refusal("a,b\n1,2\n3,4\n5,6\n", {.max_values = 4}), HasSubstr("row 3: expected at most 4 values"));
+  // Text that is kept counts too: a timestamp of 400 bytes is worth a hundred values.
+  const std::string line = std::string(400, 't') + ",1\n";
+  EXPECT_THAT(Refusal("time,a\n" + line + line + line, {.max_values = 250}), HasSubstr("row 3: expected at most 250"));
   // A gzip bomb: 64 MiB of one line in some kilobytes.
   EXPECT_THAT(Refusal(Gzip("a\n" + std::string(64 << 20, '1'))), HasSubstr("expected at most 1048576 bytes"));
+  std::string rows = "a\n";
+  for (int i = 0; i < 1 << 20; ++i) rows += "1\n";
+  EXPECT_THAT(Refusal(Gzip(rows), {.max_values = 1 << 16}), HasSubstr("row 65537: expected at most 65536 values"));
 }
 
 TEST(CsvReader, RefusesBinaryBytesAndOpenQuotes) {
   EXPECT_EQ(Refusal(std::string("a\n1\0\n", 5)), "line 2: expected text, got a NUL byte");
   EXPECT_EQ(Refusal("a\n\"1\n2"), "line 2: expected a closing quote");
+  EXPECT_EQ(Refusal("a,b\n1,5\"\n2,6\"\n"),
+            "line 2: column 2: expected a cell with quotes in it to be quoted as a whole");
   EXPECT_EQ(Refusal("a,b\n\"1\"x,2\n"), "line 2: column 1: expected a comma after a closing quote");
 }
 

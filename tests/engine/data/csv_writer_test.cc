@@ -16,7 +16,15 @@ namespace {
 TEST(FormatFloat, IsTheShortestThatReadsBack) {
   EXPECT_EQ(FormatFloat(0.1f), "0.1");
   EXPECT_EQ(FormatFloat(-2), "-2");
+  EXPECT_EQ(FormatFloat(std::numeric_limits<float>::max()), "3.4028235e+38");
   EXPECT_EQ(FormatFloat(std::numeric_limits<float>::quiet_NaN()), "");
+}
+
+TEST(FormatCsv, QuotesWhatWouldNotReadBack) {
+  Dataset data;
+  data.feature_names = {"\xef\xbb\xbfmark"};
+  data.values = {1, std::numeric_limits<float>::quiet_NaN()};
+  EXPECT_EQ(FormatCsv(data), "\"\xef\xbb\xbfmark\"\n1\n\"\"\n");
 }
 
 TEST(FormatCsv, ReadsBackBitForBit) {
@@ -29,6 +37,7 @@ TEST(FormatCsv, ReadsBackBitForBit) {
     std::memcpy(&value, &bits, sizeof(value));
     if (std::isfinite(value)) data.values.push_back(value);
   }
+  data.values[5] = std::numeric_limits<float>::max();
   data.values[7] = std::numeric_limits<float>::quiet_NaN();
   for (size_t i = 0; i < data.rows(); ++i) {
     data.timestamps.push_back("t" + std::to_string(i));
