@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/verdict_message.h"
 
 namespace astray {
 namespace {
@@ -16,18 +17,6 @@ constexpr size_t kSha256PrefixDigits = 12;
 
 std::string ModelText(const Detector& detector) {
   return absl::StrCat("model '", detector.model().name, "' version ", detector.model().version);
-}
-
-v1::Verdict::State ToProto(Verdict::State state) {
-  switch (state) {
-    case Verdict::State::kScored:
-      return v1::Verdict::SCORED;
-    case Verdict::State::kWarmingUp:
-      return v1::Verdict::WARMING_UP;
-    case Verdict::State::kAllMissing:
-      return v1::Verdict::ALL_MISSING;
-  }
-  return v1::Verdict::SCORED;
 }
 
 absl::Status CheckRowCount(const Detector& detector, size_t rows, size_t most_rows) {
@@ -113,34 +102,7 @@ void FillProvenance(const Detector& detector, v1::Provenance* provenance) {
 
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
                   std::span<v1::Verdict* const> out) {
-  const std::vector<std::string>& names = detector.model().pipeline.feature_names();
-  for (size_t i = 0; i < count; ++i) {
-    const size_t from = first + i;
-    const Verdict& verdict = result.verdicts[from];
-    v1::Verdict& reply = *out[i];
-    reply.set_state(ToProto(verdict.state));
-    reply.set_anomalous(verdict.anomalous);
-    reply.set_score(verdict.score);
-    reply.set_error(verdict.error);
-    reply.set_p_value(verdict.p_value);
-    const Contribution* contributions = result.contributions.data() + from * result.contributions_stride;
-    for (uint32_t j = 0; j < verdict.contributions; ++j) {
-      v1::Contribution* contribution = reply.add_contributions();
-      contribution->set_feature(names[contributions[j].feature]);
-      contribution->set_share(contributions[j].share);
-      contribution->set_observed(contributions[j].observed);
-      contribution->set_expected(contributions[j].expected);
-    }
-    if (!result.reconstruction.empty()) {
-      const float* expected = result.reconstruction.data() + from * names.size();
-      reply.mutable_reconstruction()->Add(expected, expected + names.size());
-    }
-  }
-}
-
-void FillWarmingUp(v1::Verdict* verdict) {
-  verdict->set_state(v1::Verdict::WARMING_UP);
-  verdict->set_p_value(1);
+  for (size_t i = 0; i < count; ++i) FillVerdict(detector, result, first + i, out[i]);
 }
 
 void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::ScoreRequest& request,

@@ -35,9 +35,6 @@ void FillProvenance(const Detector& detector, v1::Provenance* provenance);
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
                   std::span<v1::Verdict* const> out);
 
-// What a row has that no full window ends in.
-void FillWarmingUp(v1::Verdict* verdict);
-
 struct CallLimits {
   absl::Time deadline = absl::InfiniteFuture();
   std::shared_ptr<const std::atomic<bool>> cancelled;  // may be null

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/base/status_macros.h"
+#include "engine/detect/verdict_message.h"
 
 namespace astray {
 

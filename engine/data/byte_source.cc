@@ -1,10 +1,12 @@
 #include "engine/data/byte_source.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -18,12 +20,13 @@ namespace {
 
 class FileSource : public ByteSource {
  public:
-  FileSource(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+  FileSource(int fd, int stop_fd, std::string name) : fd_(fd), stop_fd_(stop_fd), name_(std::move(name)) {}
   ~FileSource() override {
     if (fd_ != STDIN_FILENO) close(fd_);
   }
   absl::StatusOr<size_t> Read(char* out, size_t size) override {
     for (;;) {
+      if (stop_fd_ >= 0 && Stopped()) return absl::CancelledError("stopped");
       const ssize_t got = read(fd_, out, size);
       if (got >= 0) return static_cast<size_t>(got);
       if (errno != EINTR) return absl::InternalError(absl::StrCat(name_, ": cannot read: ", std::strerror(errno)));
@@ -31,7 +34,14 @@ class FileSource : public ByteSource {
   }
 
  private:
-  int fd_;
+  // Waits for bytes or for the stop.
+  bool Stopped() const {
+    std::array<pollfd, 2> waits = {{{fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}}};
+    while (poll(waits.data(), waits.size(), -1) < 0 && errno == EINTR) continue;
+    return waits[1].revents != 0;
+  }
+
+  int fd_, stop_fd_;
   std::string name_;
 };
 
@@ -133,7 +143,7 @@ class InflatingSource : public ByteSource {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ByteSource>> ByteSource::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<ByteSource>> ByteSource::Open(const std::string& path, int stop_fd) {
   int fd = STDIN_FILENO;
   const std::string name = path == "-" ? "standard input" : path;
   if (path != "-") {
@@ -149,7 +159,7 @@ absl::StatusOr<std::unique_ptr<ByteSource>> ByteSource::Open(const std::string& 
       return absl::InvalidArgumentError(absl::StrCat(path, ": expected a file, got a folder"));
     }
   }
-  return std::make_unique<InflatingSource>(std::make_unique<FileSource>(fd, name), name);
+  return std::make_unique<InflatingSource>(std::make_unique<FileSource>(fd, stop_fd, name), name);
 }
 
 std::unique_ptr<ByteSource> ByteSource::FromStream(std::istream* input, std::string name) {

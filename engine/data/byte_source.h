@@ -17,7 +17,8 @@ class ByteSource {
   virtual absl::StatusOr<size_t> Read(char* out, size_t size) = 0;
 
   // "-" is standard input. NotFound, PermissionDenied, or InvalidArgument for a folder; errors name the path.
-  static absl::StatusOr<std::unique_ptr<ByteSource>> Open(const std::string& path);
+  // Once something can be read from stop_fd, every Read, one that waits too, is Cancelled.
+  static absl::StatusOr<std::unique_ptr<ByteSource>> Open(const std::string& path, int stop_fd = -1);
   static std::unique_ptr<ByteSource> FromStream(std::istream* input, std::string name);
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <limits>
 #include <map>
 #include <set>
@@ -11,12 +10,12 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/charconv.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "engine/base/status_macros.h"
+#include "engine/data/cell.h"
 #include "engine/data/csv_splitter.h"
 
 namespace astray {
@@ -41,25 +40,14 @@ bool IsMissing(absl::string_view cell) {
                      [&](absl::string_view word) { return absl::EqualsIgnoreCase(cell, word); });
 }
 
-bool IsTimestampName(absl::string_view name) {
-  static constexpr std::array<absl::string_view, 5> kNames = {"timestamp", "time", "datetime", "date", "ts"};
-  return std::any_of(kNames.begin(), kNames.end(),
-                     [&](absl::string_view known) { return absl::EqualsIgnoreCase(name, known); });
-}
-
-// At most 40 bytes of an untrusted text, control bytes escaped: it must neither flood a log nor steer a terminal.
-std::string Shown(absl::string_view text) {
-  constexpr size_t kMost = 40;
-  return absl::StrCat(absl::Utf8SafeCEscape(text.substr(0, kMost)), text.size() > kMost ? "..." : "");
-}
-
-std::string Quoted(absl::string_view cell) { return absl::StrCat("\"", Shown(cell), "\""); }
+std::string Quoted(absl::string_view cell) { return absl::StrCat("\"", ShownText(cell), "\""); }
 
 std::string NameList(const std::vector<absl::string_view>& names) {
   constexpr size_t kMost = 12;
   const auto last = names.begin() + static_cast<ptrdiff_t>(std::min(kMost, names.size()));
-  const std::string list = absl::StrJoin(
-      names.begin(), last, ", ", [](std::string* out, absl::string_view name) { absl::StrAppend(out, Shown(name)); });
+  const std::string list = absl::StrJoin(names.begin(), last, ", ", [](std::string* out, absl::string_view name) {
+    absl::StrAppend(out, ShownText(name));
+  });
   return names.size() > kMost ? absl::StrCat(list, ", ... (", names.size(), " in all)") : list;
 }
 
@@ -74,10 +62,7 @@ bool ParseFloat(absl::string_view cell, float* value) {
   } else if (error != std::errc()) {
     return false;
   }
-  constexpr double kRoundsToInfinity = 0x1.ffffffp127;  // the first that does not round to a float
-  if (!(std::abs(number) < kRoundsToInfinity)) return false;
-  *value = static_cast<float>(number);
-  return true;
+  return ToFloat(number, value);
 }
 
 bool ParseLabel(absl::string_view cell, uint8_t* label) {
@@ -96,7 +81,7 @@ class CsvReaderImpl final : public CsvReader {
       : name_(std::move(name)), splitter_(std::move(source), options.max_line_bytes, options.max_columns) {}
 
   absl::Status ReadHeader(const CsvOptions& options);
-  absl::StatusOr<bool> Next(CsvRow* row) override;
+  absl::StatusOr<bool> Next(Row* row) override;
   const std::vector<std::string>& feature_names() const override { return feature_names_; }
   bool has_timestamps() const override { return has_role(Role::kTimestamp); }
   bool has_labels() const override { return has_role(Role::kLabel); }
@@ -104,12 +89,15 @@ class CsvReaderImpl final : public CsvReader {
  private:
   absl::Status AssignRoles(const CsvOptions& options);
   absl::Status SelectFeatures(const std::vector<std::string>& names);
-  absl::Status ReadCell(Column& column, absl::string_view cell, CsvRow* row);
+  absl::Status ReadCell(Column& column, absl::string_view cell, Row* row);
   bool has_role(Role role) const {
     return std::any_of(columns_.begin(), columns_.end(), [role](const Column& c) { return c.role == role; });
   }
   absl::Status Error(absl::string_view text) const {
     return absl::InvalidArgumentError(absl::StrCat(name_, ": ", text));
+  }
+  absl::Status Located(const absl::Status& status) const {
+    return absl::Status(status.code(), absl::StrCat(name_, ": ", status.message()));
   }
   std::string ColumnList() const {
     std::vector<absl::string_view> names;
@@ -128,7 +116,7 @@ class CsvReaderImpl final : public CsvReader {
 
 absl::Status CsvReaderImpl::ReadHeader(const CsvOptions& options) {
   const absl::StatusOr<bool> found = splitter_.Next(&cells_);
-  if (!found.ok()) return Error(found.status().message());
+  if (!found.ok()) return Located(found.status());
   if (!*found) return Error("expected a header line, got an empty file");
   std::set<std::string> seen;
   for (const absl::string_view cell : cells_) {
@@ -151,7 +139,7 @@ absl::Status CsvReaderImpl::AssignRoles(const CsvOptions& options) {
     if (name.empty()) return absl::OkStatus();
     const auto column = std::find_if(columns_.begin(), columns_.end(), [&](const Column& c) { return c.name == name; });
     if (column == columns_.end()) {
-      return Error(absl::StrCat("column '", Shown(name), "': not in the header, which has ", ColumnList()));
+      return Error(absl::StrCat("column '", ShownText(name), "': not in the header, which has ", ColumnList()));
     }
     column->role = role;
     return absl::OkStatus();
@@ -198,8 +186,8 @@ absl::Status CsvReaderImpl::SelectFeatures(const std::vector<std::string>& names
   return Error(absl::StrCat("header: expected the columns ", NameList(missing), ", got ", ColumnList()));
 }
 
-absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, CsvRow* row) {
-  const auto where = [&] { return absl::StrCat("column '", Shown(column.name), "' row ", row_, ": "); };
+absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, Row* row) {
+  const auto where = [&] { return absl::StrCat("column '", ShownText(column.name), "' row ", row_, ": "); };
   cell = absl::StripAsciiWhitespace(cell);
   switch (column.role) {
     case Role::kDropped:
@@ -222,20 +210,20 @@ absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, Csv
       } else if (ParseFloat(cell, &value)) {
         column.has_number = true;
       } else {
-        return Error(absl::StrCat(
-            where(), "expected a number, got ", Quoted(cell),
-            column.has_number ? ""
-                              : absl::StrCat(" (--ignore-columns=", Shown(column.name), " leaves the column out)")));
+        return Error(absl::StrCat(where(), "expected a number, got ", Quoted(cell),
+                                  column.has_number ? ""
+                                                    : absl::StrCat(" (--ignore-columns=", ShownText(column.name),
+                                                                   " leaves the column out)")));
       }
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> CsvReaderImpl::Next(CsvRow* row) {
+absl::StatusOr<bool> CsvReaderImpl::Next(Row* row) {
   if (failed_) return false;
   failed_ = true;  // until this row has been read
   const absl::StatusOr<bool> found = splitter_.Next(&cells_);
-  if (!found.ok()) return Error(found.status().message());
+  if (!found.ok()) return Located(found.status());
   if (!*found) return false;
   row->number = ++row_;
   if (cells_.size() != columns_.size()) {
@@ -257,7 +245,7 @@ absl::StatusOr<std::unique_ptr<CsvReader>> Start(std::unique_ptr<ByteSource> sou
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CsvReader>> CsvReader::Open(const std::string& path, const CsvOptions& options) {
-  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path));
+  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, options.stop_fd));
   return Start(std::move(source), path == "-" ? "standard input" : path, options);
 }
 
@@ -270,7 +258,7 @@ absl::StatusOr<Dataset> ReadCsv(const std::string& path, const CsvOptions& optio
   ASSIGN_OR_RETURN(const auto reader, CsvReader::Open(path, options));
   Dataset dataset;
   dataset.feature_names = reader->feature_names();
-  CsvRow row;
+  Row row;
   uint64_t size = 0;  // in values
   const auto text_size = [](const std::string& text) { return (sizeof(text) + text.size()) / sizeof(float); };
   for (;;) {

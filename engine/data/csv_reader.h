@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/data/dataset.h"
+#include "engine/data/row.h"
 
 namespace astray {
 
@@ -35,15 +36,7 @@ struct CsvOptions {
   size_t max_columns = 1 << 16;
   // rows x features, four bytes of text kept counting as one more; 1 GiB. For ReadCsv: a CsvReader keeps one row.
   size_t max_values = size_t{1} << 28;
-};
-
-// One row as it is read; valid until the next call.
-struct CsvRow {
-  uint64_t number = 0;  // of the row, 1 is the first after the header
-  std::vector<float> values;
-  std::string timestamp;
-  uint8_t label = 0;
-  std::string culprits;
+  int stop_fd = -1;  // ByteSource's
 };
 
 class CsvReader {
@@ -56,7 +49,7 @@ class CsvReader {
   virtual ~CsvReader() = default;
 
   // False at the end. After an error the reader is at its end.
-  virtual absl::StatusOr<bool> Next(CsvRow* row) = 0;
+  virtual absl::StatusOr<bool> Next(Row* row) = 0;
 
   virtual const std::vector<std::string>& feature_names() const = 0;
   virtual bool has_timestamps() const = 0;

@@ -43,7 +43,7 @@ bool ReadAll(const std::string& bytes, const CsvOptions& options, Dataset* datas
   const auto reader = CsvReader::FromStream(&input, "f.csv", options);
   if (!reader.ok()) return RequireOneShortLine(reader.status()), false;
   dataset->feature_names = (*reader)->feature_names();
-  CsvRow row;
+  Row row;
   for (uint64_t number = 1;; ++number) {
     const auto more = (*reader)->Next(&row);
     if (!more.ok()) {

@@ -180,7 +180,7 @@ TEST(CsvReader, RefusesBinaryBytesAndOpenQuotes) {
 TEST(CsvReader, IsAtItsEndAfterAnError) {
   std::istringstream text("a\n1\nx\n2\n");
   auto reader = *CsvReader::FromStream(&text, "t.csv", {});
-  CsvRow row;
+  Row row;
   EXPECT_TRUE(*reader->Next(&row));
   EXPECT_FALSE(reader->Next(&row).ok());
   EXPECT_FALSE(*reader->Next(&row));

@@ -48,7 +48,7 @@ TEST(FormatCsv, ReadsBackBitForBit) {
   auto reader = CsvReader::FromStream(&text, "t.csv", {.label_column = "label", .culprit_column = "culprits"});
   ASSERT_TRUE(reader.ok()) << reader.status();
   EXPECT_EQ((*reader)->feature_names(), data.feature_names);
-  CsvRow row;
+  Row row;
   for (size_t i = 0; i < data.rows(); ++i) {
     ASSERT_TRUE(*(*reader)->Next(&row));
     for (size_t j = 0; j < 2; ++j) {

@@ -1,0 +1,84 @@
+// The C++ client of astrayd: blocking calls over one gRPC channel. Thread-safe; streams are not.
+//
+//   auto client = Client::Connect("localhost:8001", {});
+//   auto reply = (*client)->Score(request);
+//
+// Errors are the server's own status and message, marked with kRpcPayload; Unavailable names the target, too.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "astray/v1/service.grpc.pb.h"
+
+namespace astray {
+
+inline constexpr char kRpcPayload[] = "astray.v1/rpc";  // payload that tells a server's error from a local one
+
+// One ScoreStream call. Write and Read may be called from two threads, each by one.
+class ScoreStreamCall {
+ public:
+  ScoreStreamCall(v1::DetectionService::Stub* stub, std::string target);
+  ~ScoreStreamCall();  // cancels what is not finished
+
+  bool Write(const v1::ScoreStreamRequest& request);  // false: the stream broke, Finish says why
+  void WritesDone();
+  bool Read(v1::ScoreResponse* response);  // false at the end
+  void Cancel();
+  absl::Status Finish();  // after Read returned false
+
+ private:
+  std::string target_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::ScoreStreamRequest, v1::ScoreResponse>> stream_;
+  bool finished_ = false;
+};
+
+class Client {
+ public:
+  struct Options {
+    std::chrono::milliseconds timeout{30'000};  // of one unary call; streams have none
+    int max_message_bytes = 64 << 20;
+    bool own_connection = false;  // otherwise clients of one target share theirs
+  };
+
+  // Connects at the first call; a call that finds no server is tried three times within a second.
+  static std::unique_ptr<Client> Connect(const std::string& target, const Options& options);
+
+  absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request);
+  // Fills `response`, which may be used again from call to call.
+  absl::Status Score(const v1::ScoreRequest& request, v1::ScoreResponse* response);
+  std::unique_ptr<ScoreStreamCall> ScoreStream();
+
+  // `next` fills a chunk of rows and returns false when there are no more; its error ends the call.
+  absl::StatusOr<v1::CalibrateResponse> Calibrate(const v1::CalibrateHeader& header,
+                                                  const std::function<absl::StatusOr<bool>(v1::CalibrateRows*)>& next);
+
+  absl::StatusOr<v1::ListModelsResponse> ListModels();
+  absl::StatusOr<v1::ModelDescription> DescribeModel(const v1::ModelRef& model);
+  absl::StatusOr<v1::LoadModelResponse> LoadModel(const std::string& name);
+  absl::StatusOr<v1::UnloadModelResponse> UnloadModel(const std::string& name, int64_t version);
+  absl::StatusOr<v1::CalibrationChange> PromoteCalibration(const v1::ModelRef& model, uint64_t epoch);
+  absl::StatusOr<v1::CalibrationChange> RollbackCalibration(const v1::ModelRef& model);
+  absl::StatusOr<v1::SetLabelResponse> SetLabel(const v1::SetLabelRequest& request);
+
+  const std::string& target() const { return target_; }
+
+ private:
+  Client(const std::string& target, const Options& options);
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(Stub* stub,
+                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request);
+
+  std::string target_;
+  Options options_;
+  std::unique_ptr<v1::DetectionService::Stub> detection_;
+  std::unique_ptr<v1::ModelService::Stub> models_;
+};
+
+}  // namespace astray

@@ -1,0 +1,10 @@
+// `astray evaluate`
+#pragma once
+
+#include "client/command.h"
+
+namespace astray {
+
+void AddEvaluateCommand(CLI::App& app, CommandContext& context);
+
+}  // namespace astray

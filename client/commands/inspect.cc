@@ -1,0 +1,83 @@
+#include "client/commands/inspect.h"
+
+#include <memory>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/status_macros.h"
+#include "engine/detect/artifact.h"
+#include "engine/train/recipe.h"
+
+namespace astray {
+namespace {
+
+struct Flags {
+  std::string path;
+  bool json = false;
+};
+
+void PrintFeatures(const Detector& detector, std::ostream& out) {
+  const Pipeline& pipeline = detector.model().pipeline;
+  out << absl::StrFormat("\n%-24s %12s %12s %12s %12s %9s\n", "feature", "min", "mean", "max", "std", "missing");
+  for (size_t i = 0; i < pipeline.features(); ++i) {
+    const v1::ColumnProfile& p = pipeline.scaler().state().profile(static_cast<int>(i));
+    out << absl::StrFormat("%-24s %12.6g %12.6g %12.6g %12.6g %9d%s\n", pipeline.feature_names()[i], p.min(), p.mean(),
+                           p.max(), p.standard_deviation(), p.missing(), p.constant() ? "  constant" : "");
+  }
+}
+
+void PrintLayers(const Network& network, std::ostream& out) {
+  out << absl::StrFormat("\n%-24s %12s %12s %s\n", "layer", "inputs", "outputs", "activation");
+  for (int i = 0; i < network.spec().layers_size(); ++i) {
+    const v1::Layer& layer = network.spec().layers(i);
+    out << absl::StrFormat("%-24s %12d %12d %s%s\n", layer.name(), layer.dense().inputs(), layer.dense().outputs(),
+                           v1::Activation_Name(layer.dense().activation()),
+                           static_cast<uint32_t>(i) == network.spec().code_layer() ? " (the code)" : "");
+  }
+}
+
+absl::Status RunInspect(const Flags& flags, CommandContext& context) {
+  // Reading it checks every size and checksum and replays the golden rows.
+  ASSIGN_OR_RETURN(const auto detector, ReadArtifact(flags.path));
+  ASSIGN_OR_RETURN(const v1::Manifest manifest, ReadManifest(flags.path));
+  ASSIGN_OR_RETURN(const v1::TrainingReport report, ReadReport(flags.path));
+  if (flags.json) {
+    context.out << "{\"manifest\":" << ToJson(manifest) << ",\"recipe\":" << ToJson(detector->model().recipe)
+                << ",\"report\":" << ToJson(report) << "}\n";
+    return absl::OkStatus();
+  }
+  std::ostream& out = context.out;
+  const DetectorModel& model = detector->model();
+  const Calibration& calibration = detector->calibration();
+  out << absl::StrFormat("%-24s %s version %d, made by astray %s\n", "model", model.name, model.version,
+                         manifest.astray_version());
+  out << absl::StrFormat("%-24s %s, verified\n", "artifact SHA-256", model.artifact_sha256);
+  out << absl::StrFormat("%-24s %.6g at a false-positive rate of %.3g, from %d errors (finest rate %.3g)\n",
+                         "threshold", calibration.threshold(), calibration.false_positive_rate(), calibration.samples(),
+                         calibration.resolution());
+  out << absl::StrFormat("%-24s %d rows of %d features\n", "window", detector->window(), detector->features());
+  const v1::Comparison& c = report.comparison();
+  out << absl::StrFormat("%-24s %.4g of %.4g left; PCA (%d components) %.4g; untrained %.4g\n", "denoising error",
+                         c.denoising(), c.corruption(), c.pca_components(), c.pca_denoising(), c.untrained_denoising());
+  for (const v1::Warning& warning : report.warnings()) out << "warning: " << warning.text() << "\n";
+  PrintFeatures(*detector, out);
+  PrintLayers(model.executors.network(), out);
+  out << absl::StrFormat("\n%-24s %12s %s\n", "file", "bytes", "SHA-256");
+  for (const v1::ManifestFile& file : manifest.files()) {
+    out << absl::StrFormat("%-24s %12d %s\n", file.path(), file.bytes(), file.sha256());
+  }
+  out << "\n# recipe\n" << FormatRecipe(model.recipe);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddInspectCommand(CLI::App& app, CommandContext& context) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      AddCommand(app, context, "inspect", "Show and verify an artifact", "  astray inspect models/pump/1",
+                 [flags, &context] { return RunInspect(*flags, context); });
+  command->add_option("path", flags->path, "Artifact: models/<name>/<version>")->required();
+  command->add_flag("--json", flags->json, "Print JSON");
+}
+
+}  // namespace astray

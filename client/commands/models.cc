@@ -1,0 +1,170 @@
+#include "client/commands/models.h"
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+#include "engine/base/status_macros.h"
+
+namespace astray {
+namespace {
+
+struct Flags {
+  ServerFlags server;
+  std::string new_label;
+  int64_t version = 0;
+  uint64_t epoch = 0;
+  bool remove = false, json = false;
+};
+
+void Print(const v1::ModelSummary& model, std::ostream& out) {
+  for (const v1::VersionSummary& version : model.versions()) {
+    std::vector<std::string> labels;
+    for (const auto& [label, labelled] : model.labels()) {
+      if (labelled == version.version()) labels.push_back(label);
+    }
+    std::sort(labels.begin(), labels.end());
+    out << absl::StrFormat("%-24s %7d  %-9s %5d  %12.6g  %-12s  %s\n", model.name(), version.version(),
+                           absl::AsciiStrToLower(v1::VersionSummary::State_Name(version.state())),
+                           version.calibration_epoch(), version.threshold(), version.artifact_sha256().substr(0, 12),
+                           absl::StrJoin(labels, ","));
+    if (!version.error().empty()) out << "  " << version.error() << "\n";
+  }
+  if (model.versions().empty()) out << model.name() << ": no versions\n";
+}
+
+void PrintHead(std::ostream& out) {
+  out << absl::StrFormat("%-24s %7s  %-9s %5s  %12s  %-12s  %s\n", "model", "version", "state", "epoch", "threshold",
+                         "artifact", "labels");
+}
+
+void Print(const v1::CalibrationSummary& c, std::ostream& out) {
+  const std::string made =
+      c.created_unix_seconds() == 0
+          ? "with the artifact"
+          : absl::FormatTime(absl::RFC3339_sec, absl::FromUnixSeconds(c.created_unix_seconds()), absl::UTCTimeZone());
+  out << absl::StrFormat("  epoch %-5d threshold %-12.6g false-positive rate %-8.3g of %d errors, %s%s\n", c.epoch(),
+                         c.threshold(), c.false_positive_rate(), c.samples(), made, c.live() ? "  (live)" : "");
+}
+
+void Print(const v1::ModelDescription& model, std::ostream& out) {
+  out << absl::StrFormat("%-24s %s version %d, %s\n", "model", model.name(), model.version().version(),
+                         absl::AsciiStrToLower(v1::VersionSummary::State_Name(model.version().state())));
+  out << absl::StrFormat("%-24s %s\n", "labels", model.labels().empty() ? "none" : absl::StrJoin(model.labels(), ", "));
+  out << absl::StrFormat("%-24s %s\n", "artifact SHA-256", model.version().artifact_sha256());
+  out << absl::StrFormat("%-24s %d rows of %d features, %d parameters\n", "window", model.window(),
+                         model.features_size(), model.parameters());
+  out << "calibrations\n";
+  for (const v1::CalibrationSummary& calibration : model.calibrations()) Print(calibration, out);
+  out << absl::StrFormat("%-24s %12s %12s %12s\n", "feature", "min", "mean", "max");
+  for (int i = 0; i < model.features_size() && i < model.profiles_size(); ++i) {
+    const v1::ColumnProfile& profile = model.profiles(i);
+    out << absl::StrFormat("%-24s %12.6g %12.6g %12.6g\n", model.features(i), profile.min(), profile.mean(),
+                           profile.max());
+  }
+}
+
+void Print(const v1::CalibrationChange& change, std::ostream& out) {
+  out << change.model() << " version " << change.version() << ", before and now:\n";
+  Print(change.previous(), out);
+  Print(change.live(), out);
+}
+
+void Print(const v1::ListModelsResponse& reply, std::ostream& out) {
+  PrintHead(out);
+  for (const v1::ModelSummary& model : reply.models()) Print(model, out);
+}
+
+// LoadModel, UnloadModel and SetLabel all answer with how the model stands now.
+template <typename Reply>
+void Print(const Reply& reply, std::ostream& out) {
+  PrintHead(out);
+  Print(reply.model(), out);
+}
+
+// A subcommand that makes one call and prints its reply.
+template <typename Reply>
+CLI::App* AddCall(CLI::App& models, CommandContext& context, const std::shared_ptr<Flags>& flags,
+                  const std::string& name, const std::string& description, const std::string& example,
+                  std::function<absl::StatusOr<Reply>(Client&, const Flags&)> call) {
+  CLI::App* command = AddCommand(models, context, name, description, "  astray models " + example,
+                                 [flags, &context, call = std::move(call)]() -> absl::Status {
+                                   const auto client = Client::Connect(flags->server.server, {});
+                                   ASSIGN_OR_RETURN(const Reply reply, call(*client, *flags));
+                                   if (flags->json) {
+                                     context.out << ToJson(reply) << "\n";
+                                   } else {
+                                     Print(reply, context.out);
+                                   }
+                                   return absl::OkStatus();
+                                 });
+  flags->server.AddServer(command);
+  command->add_flag("--json", flags->json, "Print JSON");
+  return command;
+}
+
+void AddName(CLI::App* command, Flags* flags) {
+  command->add_option("--model", flags->server.model, "Name of the model")->required();
+}
+
+void AddLabel(CLI::App& models, CommandContext& context, const std::shared_ptr<Flags>& flags) {
+  CLI::App* command = AddCall<v1::SetLabelResponse>(
+      models, context, flags, "label", "Point a label at a version, or remove it",
+      "label --model=pump --label=stable --model-version=2", [](Client& client, const Flags& f) {
+        v1::SetLabelRequest request;
+        request.set_name(f.server.model);
+        request.set_label(f.new_label);
+        request.set_version(f.remove ? 0 : f.version);
+        return client.SetLabel(request);
+      });
+  AddName(command, flags.get());
+  command->add_option("--label", flags->new_label, "The label")->required();
+  CLI::Option_group* target = command->add_option_group("target");
+  target->add_option("--model-version", flags->version, "Version that it points at")->check(CLI::PositiveNumber);
+  target->add_flag("--remove", flags->remove, "Remove it");
+  target->require_option(1);
+}
+
+}  // namespace
+
+void AddModelsCommand(CLI::App& app, CommandContext& context) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App& models = *app.add_subcommand("models", "See and change what a server serves");
+  models.require_subcommand(1);
+
+  AddCall<v1::ListModelsResponse>(models, context, flags, "list", "List models, versions and why one failed",
+                                  "list --server=localhost:8001",
+                                  [](Client& client, const Flags&) { return client.ListModels(); });
+  flags->server.AddModel(AddCall<v1::ModelDescription>(
+      models, context, flags, "describe", "Show a version's features and calibrations", "describe --model=pump",
+      [](Client& client, const Flags& f) { return client.DescribeModel(f.server.ref()); }));
+  AddName(AddCall<v1::LoadModelResponse>(
+              models, context, flags, "load", "Look at a model's folder now", "load --model=pump",
+              [](Client& client, const Flags& f) { return client.LoadModel(f.server.model); }),
+          flags.get());
+  CLI::App* unload = AddCall<v1::UnloadModelResponse>(
+      models, context, flags, "unload", "Stop serving a model or one version", "unload --model=pump --model-version=1",
+      [](Client& client, const Flags& f) { return client.UnloadModel(f.server.model, f.version); });
+  AddName(unload, flags.get());
+  unload->add_option("--model-version", flags->version, "Version (default: all)")->check(CLI::PositiveNumber);
+  CLI::App* promote = AddCall<v1::CalibrationChange>(
+      models, context, flags, "promote", "Make a calibration live", "promote --model=pump --epoch=2",
+      [](Client& client, const Flags& f) { return client.PromoteCalibration(f.server.ref(), f.epoch); });
+  flags->server.AddModel(promote);
+  promote->add_option("--epoch", flags->epoch, "Calibration, see models describe")->required();
+  flags->server.AddModel(AddCall<v1::CalibrationChange>(
+      models, context, flags, "rollback", "Undo the last promotion", "rollback --model=pump",
+      [](Client& client, const Flags& f) { return client.RollbackCalibration(f.server.ref()); }));
+  AddLabel(models, context, flags);
+}
+
+}  // namespace astray

@@ -1,0 +1,10 @@
+// `astray stream`
+#pragma once
+
+#include "client/command.h"
+
+namespace astray {
+
+void AddStreamCommand(CLI::App& app, CommandContext& context);
+
+}  // namespace astray

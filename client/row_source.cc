@@ -1,0 +1,33 @@
+#include "client/row_source.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "engine/base/status_macros.h"
+
+namespace astray {
+namespace {
+
+bool IsNamedJsonLines(absl::string_view path) {
+  path = absl::StripSuffix(path, ".gz");
+  return absl::EndsWith(path, ".jsonl") || absl::EndsWith(path, ".ndjson");
+}
+
+}  // namespace
+
+absl::StatusOr<RowSource> RowSource::Open(const std::string& path, RowFormat format,
+                                          const std::vector<std::string>& feature_names, int stop_fd) {
+  if (format == RowFormat::kJsonLines || (format == RowFormat::kByName && IsNamedJsonLines(path))) {
+    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, stop_fd));
+    return RowSource(std::move(reader));
+  }
+  CsvOptions options;
+  options.feature_names = feature_names;
+  options.stop_fd = stop_fd;
+  ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, options));
+  return RowSource(std::move(reader));
+}
+
+}  // namespace astray

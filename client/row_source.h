@@ -1,0 +1,36 @@
+// Rows with a model's features, from CSV or JSON lines. Not thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/data/csv_reader.h"
+#include "engine/data/json_lines_reader.h"
+#include "engine/data/row.h"
+
+namespace astray {
+
+enum class RowFormat { kByName, kCsv, kJsonLines };
+
+class RowSource {
+ public:
+  // path: "-" is standard input; gzip too. kByName: JSON lines where the name ends in .jsonl or .ndjson (or that and
+  // .gz), CSV otherwise. stop_fd is ByteSource's. Errors are the readers'.
+  static absl::StatusOr<RowSource> Open(const std::string& path, RowFormat format,
+                                        const std::vector<std::string>& feature_names, int stop_fd = -1);
+
+  absl::StatusOr<bool> Next(Row* row) {
+    return std::visit([row](auto& reader) { return reader->Next(row); }, reader_);
+  }
+
+ private:
+  using Reader = std::variant<std::unique_ptr<CsvReader>, std::unique_ptr<JsonLinesReader>>;
+  explicit RowSource(Reader reader) : reader_(std::move(reader)) {}
+
+  Reader reader_;
+};
+
+}  // namespace astray

@@ -1,0 +1,40 @@
+#include "client/verdict_flags.h"
+
+#include <map>
+#include <string>
+
+namespace astray {
+
+void AddInputFormat(CLI::App* command, RowFormat* format) {
+  static const std::map<std::string, RowFormat> kFormats = {{"csv", RowFormat::kCsv}, {"jsonl", RowFormat::kJsonLines}};
+  command->add_option("--input-format", *format, "csv or jsonl (default: by the file's name, else csv)")
+      ->transform(CLI::Transformer(kFormats))
+      ->type_name("TEXT");
+}
+
+void VerdictFlags::Add(CLI::App* command) {
+  static const std::map<std::string, VerdictFormat> kFormats = {{"csv", VerdictFormat::kCsv},
+                                                                {"jsonl", VerdictFormat::kJsonLines}};
+  command->add_option("--format", format, "Of the verdicts: csv or jsonl (default: csv)")
+      ->transform(CLI::Transformer(kFormats))
+      ->type_name("TEXT");
+  AddInputFormat(command, &input_format);
+  command->add_flag("--anomalies-only", anomalies_only, "Print anomalous rows only");
+  command->add_option("--top", top_contributors, "Features named for a verdict")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
+  command->add_flag("--explain-all", explain_all, "Name features for normal rows, too");
+}
+
+v1::ScoreOptions VerdictFlags::ToRequest() const {
+  v1::ScoreOptions options;
+  options.set_top_contributors(top_contributors);
+  options.set_explain_all(explain_all);
+  return options;
+}
+
+ScoreOptions VerdictFlags::ToOffline() const {
+  return {.top_contributors = top_contributors, .explain_all = explain_all};
+}
+
+}  // namespace astray

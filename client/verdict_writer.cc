@@ -1,0 +1,58 @@
+#include "client/verdict_writer.h"
+
+#include <cmath>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/command.h"
+#include "engine/data/csv_writer.h"
+
+namespace astray {
+namespace {
+
+std::string StateName(v1::Verdict::State state) { return absl::AsciiStrToLower(v1::Verdict::State_Name(state)); }
+
+}  // namespace
+
+void VerdictWriter::Write(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict) {
+  if (anomalies_only_ && !verdict.anomalous()) return;
+  line_.clear();
+  if (format_ == VerdictFormat::kCsv) {
+    WriteCsv(row, timestamp, verdict);
+  } else {
+    WriteJson(row, timestamp, verdict);
+  }
+  *out_ << line_;
+}
+
+void VerdictWriter::WriteCsv(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict) {
+  if (!header_written_) {
+    *out_ << "row,timestamp,state,anomalous,score,error,p_value,contributors\n";
+    header_written_ = true;
+  }
+  absl::StrAppend(&line_, row, ",");
+  AppendCsvCell(timestamp, &line_);
+  absl::StrAppend(&line_, ",", StateName(verdict.state()), ",", verdict.anomalous() ? 1 : 0, ",");
+  if (verdict.state() == v1::Verdict::SCORED) {
+    absl::StrAppend(&line_, FormatFloat(verdict.score()), ",", FormatFloat(verdict.error()), ",",
+                    absl::StrFormat("%.6g", verdict.p_value()));
+  } else {
+    line_ += ",,";
+  }
+  std::string contributors;
+  for (const v1::Contribution& c : verdict.contributions()) {
+    absl::StrAppendFormat(&contributors, "%s%s=%.3f", contributors.empty() ? "" : ";", c.feature(), c.share());
+  }
+  line_ += ',';
+  AppendCsvCell(contributors, &line_);
+  line_ += '\n';
+}
+
+void VerdictWriter::WriteJson(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict) {
+  // The verdict's own JSON, with row and timestamp before its fields.
+  const std::string fields = ToJson(verdict);
+  absl::StrAppend(&line_, "{\"row\":", row, ",\"timestamp\":", JsonText(timestamp), ",", fields.substr(1));
+}
+
+}  // namespace astray

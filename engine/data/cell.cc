@@ -1,0 +1,31 @@
+#include "engine/data/cell.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace astray {
+
+bool IsTimestampName(absl::string_view name) {
+  static constexpr std::array<absl::string_view, 5> kNames = {"timestamp", "time", "datetime", "date", "ts"};
+  return std::any_of(kNames.begin(), kNames.end(),
+                     [&](absl::string_view known) { return absl::EqualsIgnoreCase(name, known); });
+}
+
+bool ToFloat(double number, float* value) {
+  constexpr double kRoundsToInfinity = 0x1.ffffffp127;  // the first that does not round to a float
+  if (!(std::abs(number) < kRoundsToInfinity)) return false;
+  *value = static_cast<float>(number);
+  return true;
+}
+
+std::string ShownText(absl::string_view text) {
+  constexpr size_t kMost = 40;
+  return absl::StrCat(absl::Utf8SafeCEscape(text.substr(0, kMost)), text.size() > kMost ? "..." : "");
+}
+
+}  // namespace astray

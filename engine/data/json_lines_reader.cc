@@ -1,0 +1,144 @@
+#include "engine/data/json_lines_reader.h"
+
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/data/cell.h"
+
+namespace astray {
+namespace {
+
+using google::protobuf::Struct;
+using google::protobuf::Value;
+
+std::string Shown(const Value& value) {
+  switch (value.kind_case()) {
+    case Value::kStringValue:
+      return absl::StrCat("\"", ShownText(value.string_value()), "\"");
+    case Value::kNumberValue:
+      return absl::StrCat(value.number_value());
+    case Value::kBoolValue:
+      return value.bool_value() ? "true" : "false";
+    case Value::kStructValue:
+      return "an object";
+    case Value::kListValue:
+      return "a list";
+    default:
+      return "null";
+  }
+}
+
+// protobuf's message quotes the text around the mistake on further lines.
+std::string FirstLine(absl::string_view text) { return ShownText(text.substr(0, text.find('\n'))); }
+
+}  // namespace
+
+JsonLinesReader::JsonLinesReader(std::unique_ptr<ByteSource> source, std::string name,
+                                 const std::vector<std::string>& feature_names)
+    : source_(std::move(source)), name_(std::move(name)), feature_names_(feature_names), buffer_(64 << 10) {
+  for (size_t i = 0; i < feature_names_.size(); ++i) positions_.emplace(feature_names_[i], i);
+}
+
+absl::StatusOr<std::unique_ptr<JsonLinesReader>> JsonLinesReader::Open(const std::string& path,
+                                                                       const std::vector<std::string>& feature_names,
+                                                                       int stop_fd) {
+  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, stop_fd));
+  return std::unique_ptr<JsonLinesReader>(
+      new JsonLinesReader(std::move(source), path == "-" ? "standard input" : path, feature_names));
+}
+
+std::unique_ptr<JsonLinesReader> JsonLinesReader::FromStream(std::istream* input, std::string name,
+                                                             const std::vector<std::string>& feature_names) {
+  return std::unique_ptr<JsonLinesReader>(
+      new JsonLinesReader(ByteSource::FromStream(input, name), std::move(name), feature_names));
+}
+
+absl::Status JsonLinesReader::Error(absl::string_view text) const {
+  return absl::InvalidArgumentError(absl::StrCat(name_, ": line ", line_, ": ", text));
+}
+
+absl::StatusOr<bool> JsonLinesReader::NextLine() {
+  ++line_;
+  for (size_t scanned = begin_;;) {
+    const void* newline = std::memchr(buffer_.data() + scanned, '\n', end_ - scanned);
+    if (newline != nullptr || (at_end_ && begin_ < end_)) {
+      const size_t line_end =
+          newline == nullptr ? end_ : static_cast<size_t>(static_cast<const char*>(newline) - buffer_.data());
+      line_text_ = absl::StripAsciiWhitespace({buffer_.data() + begin_, line_end - begin_});
+      begin_ = newline == nullptr ? end_ : line_end + 1;
+      if (line_text_.size() <= kMaxLineBytes) return true;
+    }
+    if (newline != nullptr || end_ - begin_ > kMaxLineBytes) {
+      return Error(absl::StrCat("expected at most ", kMaxLineBytes, " bytes in a line"));
+    }
+    if (at_end_) return false;
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+    scanned = end_;
+    if (end_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
+    ASSIGN_OR_RETURN(const size_t got, source_->Read(buffer_.data() + end_, buffer_.size() - end_));
+    end_ += got;
+    at_end_ = got == 0;
+  }
+}
+
+absl::Status JsonLinesReader::Parse(Row* row) const {
+  Struct object;
+  const auto parsed =
+      google::protobuf::util::JsonStringToMessage(std::string(line_text_.data(), line_text_.size()), &object);
+  if (!parsed.ok()) {
+    return Error(absl::StrCat("expected a JSON object, got ", FirstLine(line_text_), " (",
+                              FirstLine({parsed.message().data(), parsed.message().size()}), ")"));
+  }
+  row->values.assign(feature_names_.size(), std::numeric_limits<float>::quiet_NaN());
+  row->timestamp.clear();
+  size_t found = 0;
+  for (const auto& [key, value] : object.fields()) {
+    const auto position = positions_.find(key);
+    if (position == positions_.end()) {
+      if (row->timestamp.empty() && IsTimestampName(key)) {
+        row->timestamp = value.kind_case() == Value::kStringValue ? value.string_value() : Shown(value);
+      }
+      continue;
+    }
+    ++found;
+    if (value.kind_case() == Value::kNullValue) continue;
+    if (value.kind_case() != Value::kNumberValue || !ToFloat(value.number_value(), &row->values[position->second])) {
+      return Error(absl::StrCat("'", ShownText(key), "': expected a number or null, got ", Shown(value)));
+    }
+  }
+  if (found == feature_names_.size()) return absl::OkStatus();
+  for (const std::string& name : feature_names_) {
+    if (!object.fields().contains(name)) {
+      return Error(absl::StrCat("'", ShownText(name), "': expected a number or null, got no such member"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> JsonLinesReader::Next(Row* row) {
+  absl::StatusOr<bool> found = false;
+  do {
+    found = NextLine();
+  } while (found.ok() && *found && line_text_.empty());
+  absl::Status status = found.status();
+  if (status.ok() && *found) status = Parse(row);
+  if (!status.ok() || !*found) {
+    begin_ = end_;
+    at_end_ = true;
+    RETURN_IF_ERROR(status);
+    return false;
+  }
+  row->number = ++row_;
+  return true;
+}
+
+}  // namespace astray

@@ -1,0 +1,59 @@
+// Reads JSON lines (gzip by its magic bytes): one object a line, features by name, one row at a time.
+//
+//   {"timestamp": "2026-01-01T00:00:07Z", "flow": 12.5, "pressure": null}
+//
+// null is a missing value; every feature must be there. Other members are passed over, but for the first that is called
+// timestamp, time, datetime, date or ts. Blank lines are passed over. The bytes are untrusted: lines are capped, and so
+// is their nesting. Errors are InvalidArgument (NotFound for a missing file) and name line and feature:
+//   live.jsonl: line 7: 'flow': expected a number or null, got "n/a"
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <istream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/data/byte_source.h"
+#include "engine/data/row.h"
+
+namespace astray {
+
+class JsonLinesReader {
+ public:
+  static constexpr size_t kMaxLineBytes = 1 << 20;
+
+  // "-" is standard input; stop_fd is ByteSource's. `feature_names`: what a row has, in this order.
+  static absl::StatusOr<std::unique_ptr<JsonLinesReader>> Open(const std::string& path,
+                                                               const std::vector<std::string>& feature_names,
+                                                               int stop_fd = -1);
+  // Reads from `input`, which must outlive the reader; `name` is used in errors.
+  static std::unique_ptr<JsonLinesReader> FromStream(std::istream* input, std::string name,
+                                                     const std::vector<std::string>& feature_names);
+
+  // False at the end. After an error the reader is at its end.
+  absl::StatusOr<bool> Next(Row* row);
+
+ private:
+  JsonLinesReader(std::unique_ptr<ByteSource> source, std::string name, const std::vector<std::string>& feature_names);
+  absl::StatusOr<bool> NextLine();
+  absl::Status Parse(Row* row) const;
+  absl::Status Error(absl::string_view text) const;
+
+  std::unique_ptr<ByteSource> source_;
+  std::string name_;
+  std::vector<std::string> feature_names_;
+  std::map<std::string, size_t, std::less<>> positions_;  // of features
+  std::vector<char> buffer_;
+  size_t begin_ = 0, end_ = 0;
+  absl::string_view line_text_;
+  uint64_t line_ = 0, row_ = 0;
+  bool at_end_ = false;
+};
+
+}  // namespace astray

@@ -1,0 +1,17 @@
+// Verdicts as the messages of service.proto, the same for a server's reply and for scoring without one.
+#pragma once
+
+#include <cstddef>
+
+#include "astray/v1/service.pb.h"
+#include "engine/detect/detector.h"
+
+namespace astray {
+
+// Writes verdict `i` of `result` to `message`, which is fresh.
+void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, v1::Verdict* message);
+
+// What a row has that no full window ends in.
+void FillWarmingUp(v1::Verdict* message);
+
+}  // namespace astray
