@@ -52,7 +52,7 @@ void VerdictWriter::WriteCsv(uint64_t row, const std::string& timestamp, const v
 void VerdictWriter::WriteJson(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict) {
   // The verdict's own JSON, with row and timestamp before its fields.
   const std::string fields = ToJson(verdict);
-  absl::StrAppend(&line_, "{\"row\":", row, ",\"timestamp\":", JsonText(timestamp), ",", fields.substr(1));
+  absl::StrAppend(&line_, "{\"row\":", row, ",\"timestamp\":", JsonText(timestamp), ",", fields.substr(1), "\n");
 }
 
 }  // namespace astray

@@ -25,24 +25,6 @@ struct Flags {
   bool json = false;
 };
 
-// Rows labelled as anomalies teach nothing about what is normal.
-size_t DropAnomalies(Dataset* data) {
-  if (data->labels.empty()) return 0;
-  const size_t width = data->features(), rows = data->rows();
-  size_t kept = 0;
-  for (size_t i = 0; i < rows; ++i) {
-    if (data->labels[i] != 0) continue;
-    std::copy_n(data->values.begin() + static_cast<std::ptrdiff_t>(i * width), width,
-                data->values.begin() + static_cast<std::ptrdiff_t>(kept * width));
-    if (!data->timestamps.empty()) data->timestamps[kept] = data->timestamps[i];
-    ++kept;
-  }
-  data->values.resize(kept * width);
-  if (!data->timestamps.empty()) data->timestamps.resize(kept);
-  data->labels.clear();
-  return rows - kept;
-}
-
 absl::StatusOr<Dataset> ReadTrainingData(const Flags& flags, CommandContext& context) {
   CsvOptions options = flags.csv;
   if (options.label_column.empty() && flags.data != "-") {
@@ -54,7 +36,7 @@ absl::StatusOr<Dataset> ReadTrainingData(const Flags& flags, CommandContext& con
     }
   }
   ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
-  const size_t dropped = DropAnomalies(&data);
+  const size_t dropped = data.DropAnomalies();
   if (dropped > 0) context.err << "note: " << dropped << " rows labelled as anomalies are left out\n";
   return data;
 }

@@ -18,6 +18,8 @@ struct Dataset {
 
   size_t features() const { return feature_names.size(); }
   size_t rows() const { return features() == 0 ? 0 : values.size() / features(); }
+  // Drops the rows labelled as anomalies, which teach nothing about what is normal, and the labels. Returns how many.
+  size_t DropAnomalies();
   std::span<const float> row(size_t i) const { return {values.data() + i * features(), features()}; }
 };
 

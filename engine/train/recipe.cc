@@ -20,7 +20,7 @@ namespace {
 
 // Below this many rows a window would leave too little to train, validate and calibrate on.
 constexpr size_t kMinRowsForWindow = 200;
-constexpr uint32_t kDefaultWindow = 10;
+constexpr uint32_t kDefaultWindow = 20;
 constexpr uint32_t kDefaultWidth = 256;
 
 class FirstError : public google::protobuf::io::ErrorCollector {

@@ -51,8 +51,9 @@ Quality Measure(const std::string& set, const std::string& entity) {
   };
   CsvOptions options;
   options.label_column = "label";
-  const auto train = ReadCsv(DataDir(set) / (entity + "_train.csv.gz"), options);
+  auto train = ReadCsv(DataDir(set) / (entity + "_train.csv.gz"), options);
   if (!train.ok()) return fail(train.status());
+  train->DropAnomalies();  // as astray train does
   const auto test = ReadCsv(DataDir(set) / (entity + "_test.csv.gz"), options);
   if (!test.ok()) return fail(test.status());
   v1::Recipe recipe;
