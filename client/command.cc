@@ -89,8 +89,9 @@ std::string JsonText(const std::string& text) {
   google::protobuf::Value value;
   value.set_string_value(text);
   std::string json;
-  if (google::protobuf::util::MessageToJsonString(value, &json).ok()) return json;
-  return JsonText(absl::CHexEscape(text));
+  static_cast<void>(google::protobuf::util::MessageToJsonString(value, &json));
+  // What is no UTF-8 comes out empty.
+  return json.size() > 2 || text.empty() ? json : JsonText(absl::CHexEscape(text));
 }
 
 }  // namespace astray

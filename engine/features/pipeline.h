@@ -21,7 +21,7 @@ class Pipeline {
   static constexpr size_t kMaxWidth = 1 << 16;  // features x window
 
   // rows: [n x feature_names.size()], NaN is missing. InvalidArgument for no rows, feature names that cannot be
-  // (feature_names.h), or a column with no value at all: "column 'flow': all 400 values are missing".
+  // (feature_names.h), or a column with no value at all: "column 'flow': expected values, all 400 are missing".
   // `recipe` has scaling and window filled in.
   static absl::StatusOr<Pipeline> Fit(const astray::v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
                                       std::span<const float> rows);

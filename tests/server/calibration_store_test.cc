@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "engine/base/file.h"
-#include "tests/server/running_server.h"
+#include "tests/testing/running_server.h"
 
 namespace astray {
 namespace {

@@ -8,7 +8,7 @@
 #include <map>
 #include <thread>
 
-#include "tests/server/running_server.h"
+#include "tests/testing/running_server.h"
 
 namespace astray {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <fstream>
 
-#include "tests/server/running_server.h"
+#include "tests/testing/running_server.h"
 
 namespace astray {
 namespace {

@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
-#include "tests/server/running_server.h"
+#include "tests/testing/running_server.h"
 
 namespace astray {
 namespace {

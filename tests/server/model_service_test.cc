@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/server/running_server.h"
+#include "tests/testing/running_server.h"
 
 namespace astray {
 namespace {

@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
 #include "grpcpp/generic/generic_stub.h"
-#include "tests/server/running_server.h"
+#include "tests/testing/running_server.h"
 
 namespace astray {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/score_stream_reactor.h"
-#include "tests/server/running_server.h"
+#include "tests/testing/running_server.h"
 
 namespace astray {
 namespace {

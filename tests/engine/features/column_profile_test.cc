@@ -62,7 +62,7 @@ TEST(ColumnProfile, SurvivesTheLargestNumbers) {
 TEST(ColumnProfile, NamesAColumnWithoutValuesAndAnInfinity) {
   std::vector<float> scratch;
   EXPECT_EQ(MeasureColumn("flow", std::vector<float>(400, kNaN), 1, 0, &scratch).status(),
-            absl::InvalidArgumentError("column 'flow': all 400 values are missing"));
+            absl::InvalidArgumentError("column 'flow': expected values, all 400 are missing"));
   EXPECT_EQ(MeasureColumn("flow", std::vector<float>{1, 2, HUGE_VALF}, 1, 0, &scratch).status(),
             absl::InvalidArgumentError("column 'flow' row 2: expected a finite number, got inf"));
 }

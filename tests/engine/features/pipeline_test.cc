@@ -131,7 +131,7 @@ TEST(Pipeline, FitRefusesRecipesAndRowsThatCannotBe) {
             "window: expected features x window of at most 65536, got 100 x 4096");
   EXPECT_THAT(message(1, {"a", "a"}, rows), HasSubstr("unique"));
   EXPECT_THAT(message(1, {"a", "b"}, {}), HasSubstr("at least one row"));
-  EXPECT_EQ(message(1, {"a", "b"}, {1, kNaN, 2, kNaN}), "column 'b': all 2 values are missing");
+  EXPECT_EQ(message(1, {"a", "b"}, {1, kNaN, 2, kNaN}), "column 'b': expected values, all 2 are missing");
 }
 
 TEST(Pipeline, StateRoundTrips) {

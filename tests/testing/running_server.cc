@@ -1,4 +1,4 @@
-#include "tests/server/running_server.h"
+#include "tests/testing/running_server.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>

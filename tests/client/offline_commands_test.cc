@@ -1,0 +1,275 @@
+// simulate, train, evaluate, inspect and score --offline, and every kind of bad input that reaches them.
+#include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "astray/v1/evaluation.pb.h"
+#include "astray/v1/report.pb.h"
+#include "engine/base/file.h"
+#include "tests/client/command_runner.h"
+#include "tests/testing/tiny_detector.h"
+
+namespace astray {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class OfflineCommands : public testing::Test {
+ protected:
+  OfflineCommands() {
+    std::string path = testing::TempDir() + "/astray-client-XXXXXX";
+    if (mkdtemp(path.data()) == nullptr) std::abort();
+    folder_ = path;
+  }
+  ~OfflineCommands() override { std::filesystem::remove_all(folder_); }
+
+  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
+  std::string Write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+    return Path(name);
+  }
+  // A recipe whose training takes a moment; a detector made by it is no good, and need not be.
+  std::string QuickRecipe() const {
+    return Write("quick.textproto",
+                 "network { encoder: 8 encoder: 4 }\ntraining { max_steps: 20 steps_per_validation: 10 }\n"
+                 "calibration { false_positive_rate: 0.05 }\n");
+  }
+  CommandOutput Train(const std::string& csv, const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> arguments = {"train", "--data=" + Write("data.csv", csv), "--name=m",
+                                          "--recipe=" + QuickRecipe(), "--model-base-path=" + Path("models")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunCommand(arguments);
+  }
+  // n rows of a feature that changes and of `last`.
+  static std::string Rows(size_t n, const std::string& last) {
+    std::string csv = "flow,last\n";
+    for (size_t i = 0; i < n; ++i) absl::StrAppend(&csv, i * 37 % 101, ".5,", last, "\n");
+    return csv;
+  }
+  // What a refusal says, having checked that it is one line and leaves no model.
+  std::string Refusal(const CommandOutput& output, int code = 65) const {
+    EXPECT_EQ(output.code, code) << output.err;
+    EXPECT_EQ(output.out, "");
+    EXPECT_THAT(output.err, StartsWith("astray: "));
+    EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "models" / "m" / "1"));
+    std::string text = output.err.substr(8, output.err.size() - 9);
+    if (text.rfind(folder_.string(), 0) == 0) text.erase(0, folder_.string().size() + 1);
+    return text;
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(OfflineCommands, SimulateWritesANormalAndAFaultyRunThatRepeat) {
+  const std::vector<std::string> arguments = {"simulate", "--plant=pump", "--rows=500",
+                                              "--faults=seal_leak,bearing_wear", "--out-dir=" + Path("a/b")};
+  const CommandOutput output = RunCommand(arguments);
+  ASSERT_EQ(output.code, 0) << output.err;
+  const auto normal = ReadFile(folder_ / "a/b/normal.csv", 1 << 20),
+             faulty = ReadFile(folder_ / "a/b/faulty.csv", 1 << 20);
+  ASSERT_TRUE(normal.ok() && faulty.ok());
+  EXPECT_EQ(std::count(normal->begin(), normal->end(), '\n'), 501);
+  EXPECT_THAT(*normal, Not(HasSubstr("label")));
+  EXPECT_THAT(*faulty, HasSubstr(",label,culprits\n"));
+  EXPECT_THAT(output.out, HasSubstr("faulty.csv: 500 rows, 8 sensors, seal_leak, bearing_wear\n"));
+  ASSERT_EQ(RunCommand(arguments).code, 0);
+  EXPECT_EQ(*ReadFile(folder_ / "a/b/faulty.csv", 1 << 20), *faulty);
+}
+
+TEST_F(OfflineCommands, SimulateListsItsPlants) {
+  EXPECT_THAT(RunCommand({"simulate", "--list"}).out, HasSubstr("pump: seal_leak, "));
+}
+
+TEST_F(OfflineCommands, TrainInspectAndEvaluateAgree) {
+  ASSERT_EQ(RunCommand({"simulate", "--rows=1000", "--faults=seal_leak", "--out-dir=" + Path("d")}).code, 0);
+  const std::vector<std::string> train = {"train",
+                                          "--data=" + Path("d/normal.csv"),
+                                          "--name=pump",
+                                          "--recipe=" + QuickRecipe(),
+                                          "--model-base-path=" + Path("models"),
+                                          "--json"};
+  const CommandOutput trained = RunCommand(train);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  v1::TrainingReport report;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(trained.out, &report).ok()) << trained.out;
+  EXPECT_EQ(report.rows(), 1000u);
+  EXPECT_DOUBLE_EQ(report.false_positive_rate(), 0.05);
+
+  const CommandOutput inspected = RunCommand({"inspect", Path("models/pump/1")});
+  EXPECT_EQ(inspected.code, 0) << inspected.err;
+  EXPECT_THAT(inspected.out, AllOf(HasSubstr("pump version 1"), HasSubstr("verified"), HasSubstr("seal_leak_rate"),
+                                   HasSubstr("weights.bin"), HasSubstr("max_steps: 20"), HasSubstr("code")));
+  const CommandOutput json = RunCommand({"inspect", Path("models/pump/1"), "--json"});
+  EXPECT_THAT(json.out, AllOf(StartsWith("{\"manifest\":{"), HasSubstr("\"recipe\":{"), HasSubstr("\"report\":{")));
+
+  const CommandOutput evaluated = RunCommand({"evaluate", "--model=" + Path("models/pump/1"),
+                                              "--data=" + Path("d/faulty.csv"), "--label-column=label", "--json"});
+  ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+  v1::Evaluation evaluation;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(evaluated.out, &evaluation).ok()) << evaluated.out;
+  EXPECT_EQ(evaluation.rows(), 1000u);
+  EXPECT_EQ(evaluation.anomalous_rows(), 50u);
+  EXPECT_GT(evaluation.auroc(), 0.5);
+  EXPECT_DOUBLE_EQ(evaluation.threshold(), report.threshold());
+  EXPECT_GT(evaluation.rows_per_second(), 0);
+  EXPECT_GE(evaluation.culprit_top3_rate(), evaluation.culprit_top1_rate());
+
+  EXPECT_EQ(RunCommand(train).code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "models/pump/2")) << "the next version beside the first";
+}
+
+TEST_F(OfflineCommands, TrainShowsWhatItPickedAndWarns) {
+  const CommandOutput output = Train(Rows(300, "7"));
+  ASSERT_EQ(output.code, 0) << output.err;
+  EXPECT_THAT(output.out, AllOf(HasSubstr("scaling: STANDARD"), HasSubstr("threshold"), HasSubstr("artifact"),
+                                HasSubstr("PCA"), HasSubstr("warning: ")));
+  EXPECT_THAT(output.out, HasSubstr("'last'")) << "a constant column trains, and is told";
+}
+
+TEST_F(OfflineCommands, TrainLeavesLabelledAnomaliesOutAndSaysSo) {
+  std::string csv = "a,b,label\n";
+  for (int i = 0; i < 300; ++i) absl::StrAppend(&csv, i % 7, ",", i % 11, ",", i % 3 == 0 ? 1 : 0, "\n");
+  const CommandOutput output = Train(csv);
+  EXPECT_EQ(output.code, 0) << output.err;
+  EXPECT_THAT(output.err, HasSubstr("note: 100 rows labelled as anomalies are left out\n"));
+  EXPECT_THAT(output.out, HasSubstr("200 rows"));
+}
+
+TEST_F(OfflineCommands, ProgressIsForTerminalsOnly) {
+  const std::string data = Write("rows.csv", Rows(300, "7"));
+  const std::vector<std::string> arguments = {"train", "--data=" + data, "--name=m", "--recipe=" + QuickRecipe(),
+                                              "--model-base-path=" + Path("models")};
+  EXPECT_EQ(RunCommand(arguments).err, "");
+  EXPECT_THAT(RunCommand(arguments, /*terminal=*/true).err, HasSubstr("step 20/20"));
+}
+
+TEST_F(OfflineCommands, TrainRefusesBadDataInOneLineThatSaysWhere) {
+  EXPECT_EQ(Refusal(RunCommand({"train", "--data=" + Path("none.csv"), "--name=m"})),
+            "none.csv: cannot open: No such file or directory");
+  EXPECT_EQ(
+      Refusal(RunCommand({"train", "--data=" + folder_.string(), "--name=m"})).find("expected a file, got a folder") !=
+          std::string::npos,
+      true);
+  EXPECT_EQ(Refusal(Train("")), "data.csv: expected a header line, got an empty file");
+  EXPECT_EQ(Refusal(Train("flow,last\n")), "data.csv: expected rows, got a header alone");
+  EXPECT_EQ(Refusal(Train(Rows(8, "1") + "1,n/a\n")), "data.csv: column 'last' row 9: expected a number, got \"n/a\"");
+  EXPECT_EQ(Refusal(Train(Rows(8, "1") + "1,2,3\n")), "data.csv: row 9: expected 2 columns, got 3");
+  EXPECT_EQ(Refusal(Train(Rows(8, "1") + "1,inf\n")), "data.csv: column 'last' row 9: expected a number, got \"inf\"");
+  EXPECT_THAT(Refusal(Train("flow,last\n1,2\n")), AllOf(HasSubstr("expected at least 40 rows"), HasSubstr("got 1")));
+  EXPECT_THAT(Refusal(Train(Rows(300, ""))), AllOf(HasSubstr("'last'"), HasSubstr("expected")));
+}
+
+TEST_F(OfflineCommands, TrainRefusesABadRecipeWithFileAndLine) {
+  const std::string data = Write("rows.csv", Rows(300, "7"));
+  const auto with = [&](const std::string& recipe) {
+    return Refusal(RunCommand({"train", "--data=" + data, "--name=m", "--recipe=" + Write("r.textproto", recipe),
+                               "--model-base-path=" + Path("models")}));
+  };
+  EXPECT_THAT(with("seed: 1\nnosuch: 2\n"), AllOf(HasSubstr("r.textproto:2:"), HasSubstr("nosuch")));
+  EXPECT_THAT(with("network { output_activation: SIGMOID }\nfeatures { scaling: STANDARD }\n"), HasSubstr("SIGMOID"));
+  EXPECT_THAT(with("training { max_steps: 0 }"), HasSubstr("training.max_steps"));
+}
+
+TEST_F(OfflineCommands, TrainRefusesANameThatIsNoFolder) {
+  const std::string data = Write("rows.csv", Rows(300, "7"));
+  for (const char* name : {"../m", "M", "a b", ""}) {
+    const CommandOutput output =
+        RunCommand({"train", "--data=" + data, absl::StrCat("--name=", name), "--model-base-path=" + Path("models")});
+    EXPECT_THAT(output.code, testing::AnyOf(64, 65)) << output.err;
+    EXPECT_THAT(output.err, HasSubstr("name"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "models"));
+}
+
+TEST_F(OfflineCommands, DamagedArtifactsAreNamed) {
+  const auto path = WriteTinyArtifact(folder_ / "models");
+  const auto refusal = [&](const std::filesystem::path& artifact) {
+    const CommandOutput output = RunCommand({"inspect", artifact.string()});
+    EXPECT_EQ(output.code, 65);
+    EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+    return output.err;
+  };
+  EXPECT_EQ(RunCommand({"inspect", path.string()}).code, 0);
+  EXPECT_THAT(refusal(folder_ / "none"), HasSubstr("none/manifest.textproto: cannot open: No such file or directory"));
+  const std::string weights = *ReadFile(path / "weights.bin", 1 << 20);
+  std::filesystem::resize_file(path / "weights.bin", weights.size() - 1);
+  EXPECT_THAT(refusal(path), HasSubstr("weights.bin: expected "));
+  std::string flipped = weights;
+  flipped[10] = static_cast<char>(flipped[10] ^ 1);
+  std::ofstream(path / "weights.bin", std::ios::binary) << flipped;
+  EXPECT_THAT(refusal(path), AllOf(HasSubstr("weights.bin"), HasSubstr("SHA-256")));
+}
+
+TEST_F(OfflineCommands, EvaluateNeedsLabelsAndTheModelsFeatures) {
+  const std::string model = "--model=" + WriteTinyArtifact(folder_ / "models").string();
+  const auto refusal = [&](const std::string& csv) {
+    const CommandOutput output = RunCommand({"evaluate", model, "--data=" + Write("t.csv", csv)});
+    EXPECT_EQ(output.code, 65);
+    return output.err;
+  };
+  EXPECT_THAT(refusal("flow,pressure,temperature\n1,2,3\n"),
+              HasSubstr("t.csv: column 'label': not in the header, which has flow, pressure, temperature"));
+  EXPECT_THAT(refusal("flow,pressure,label\n1,2,0\n"), HasSubstr("expected the columns temperature, got "));
+  EXPECT_THAT(refusal("flow,pressure,temperature,label\n1,2,3,maybe\n"),
+              HasSubstr("column 'label' row 1: expected a label"));
+}
+
+TEST_F(OfflineCommands, OfflineScoresAreInTheOrderAndFormAskedFor) {
+  TinyDetectorOptions options;
+  options.window = 3;
+  const std::string model = "--model=" + WriteTinyArtifact(folder_ / "models", options).string();
+  const std::string data = Write("t.csv",
+                                 "time,temperature,extra,flow,pressure\n"
+                                 "t1,30,x,10,20\nt2,30,x,10,20\nt3,30,x,10,20\nt4,9000,x,10,20\nt5,,x,10,20\n");
+  const CommandOutput csv = RunCommand({"score", "--offline", model, "--data=" + data});
+  ASSERT_EQ(csv.code, 0) << csv.err;
+  const std::vector<std::string> lines = absl::StrSplit(csv.out, '\n');
+  ASSERT_EQ(lines.size(), 7u) << csv.out;
+  EXPECT_EQ(lines[0], "row,timestamp,state,anomalous,score,error,p_value,contributors");
+  EXPECT_EQ(lines[1], "1,t1,warming_up,0,,,,");
+  EXPECT_EQ(lines[2], "2,t2,warming_up,0,,,,");
+  EXPECT_THAT(lines[3], StartsWith("3,t3,scored,0,"));
+  EXPECT_THAT(lines[4], AllOf(StartsWith("4,t4,scored,1,"), HasSubstr(",temperature=")));
+  EXPECT_THAT(csv.err, HasSubstr("5 rows, "));
+
+  const CommandOutput json =
+      RunCommand({"score", "--offline", model, "--data=" + data, "--format=jsonl", "--anomalies-only", "--top=1"});
+  const std::string first = json.out.substr(0, json.out.find('\n'));
+  EXPECT_THAT(first, StartsWith("{\"row\":4,\"timestamp\":\"t4\",\"state\":\"SCORED\",\"anomalous\":true,\"score\":"));
+  EXPECT_THAT(first, HasSubstr("\"contributions\":[{\"feature\":\"temperature\""));
+}
+
+TEST_F(OfflineCommands, JsonLinesScoreLikeTheSameCsv) {
+  const std::string model = "--model=" + WriteTinyArtifact(folder_ / "models").string();
+  const std::string csv = Write("t.csv", "time,flow,pressure,temperature\nt1,10,20,30\nt2,10.5,,31\n");
+  const std::string lines = Write("t.jsonl",
+                                  "{\"time\": \"t1\", \"flow\": 10, \"pressure\": 20, \"temperature\": 30}\n"
+                                  "{\"time\": \"t2\", \"temperature\": 31, \"flow\": 10.5, \"pressure\": null}\n");
+  const CommandOutput expected = RunCommand({"score", "--offline", model, "--data=" + csv});
+  const CommandOutput got = RunCommand({"score", "--offline", model, "--data=" + lines});
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_EQ(got.out, expected.out);
+}
+
+TEST_F(OfflineCommands, AnErrorInTheMiddleKeepsTheVerdictsBeforeIt) {
+  const std::string model = "--model=" + WriteTinyArtifact(folder_ / "models").string();
+  const std::string data = Write("t.csv", "flow,pressure,temperature\n10,20,30\n10,20,30\n10,oops,30\n");
+  const CommandOutput output = RunCommand({"score", "--offline", model, "--data=" + data});
+  EXPECT_EQ(output.code, 65);
+  EXPECT_EQ(std::count(output.out.begin(), output.out.end(), '\n'), 3);
+  EXPECT_THAT(output.err, HasSubstr("column 'pressure' row 3: expected a number, got \"oops\""));
+}
+
+}  // namespace
+}  // namespace astray

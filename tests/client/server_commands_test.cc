@@ -1,0 +1,240 @@
+// score, stream, calibrate, models and bench against a server in this process.
+#include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "astray/v1/bench.pb.h"
+#include "engine/data/csv_writer.h"
+#include "tests/client/command_runner.h"
+#include "tests/testing/running_server.h"
+
+namespace astray {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class ServerCommands : public testing::Test {
+ protected:
+  explicit ServerCommands(uint32_t window = 1) : running_({.window = window}) {}
+
+  CommandOutput Run(std::vector<std::string> arguments) {
+    arguments.push_back(absl::StrCat("--server=127.0.0.1:", running_.server().grpc_port()));
+    return RunCommand(arguments);
+  }
+  // The output of a command that must succeed.
+  std::string Ok(const std::vector<std::string>& arguments) {
+    const CommandOutput output = Run(arguments);
+    EXPECT_EQ(output.code, 0) << output.err;
+    return output.out;
+  }
+  std::string WriteRows(size_t n, uint64_t seed, const std::string& name = "rows.csv") {
+    Dataset data{.feature_names = {"flow", "pressure", "temperature"}, .values = TinyRows(n, 3, seed)};
+    for (size_t i = 0; i < n; ++i) data.timestamps.push_back(absl::StrCat("t", i));
+    const std::string path = (running_.models().parent_path() / absl::StrCat(getpid(), name)).string();
+    EXPECT_TRUE(WriteCsv(path, data).ok());
+    return path;
+  }
+  std::string Artifact() const { return (running_.models() / "pump" / "1").string(); }
+
+  RunningServer running_;
+};
+
+class WindowedServerCommands : public ServerCommands {
+ protected:
+  WindowedServerCommands() : ServerCommands(4) {}
+};
+
+TEST_F(WindowedServerCommands, OneServerManyMessagesAndNoServerGiveTheSameBits) {
+  const std::string data = "--data=" + WriteRows(3000, 9);  // several batches, the last not full
+  const std::vector<std::string> more = {"--explain-all", "--top=2"};
+  const auto with = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  const std::string offline = RunCommand(with({"score", "--offline", "--model=" + Artifact(), data})).out;
+  EXPECT_EQ(std::count(offline.begin(), offline.end(), '\n'), 3001);
+  EXPECT_EQ(Ok(with({"score", "--model=pump", data})), offline);
+  const std::string source = "--source=" + data.substr(7);
+  EXPECT_EQ(Ok(with({"stream", "--model=pump", source})), offline);
+  EXPECT_EQ(Ok(with({"score", "--model=pump", data, "--format=jsonl"})),
+            RunCommand(with({"score", "--offline", "--model=" + Artifact(), data, "--format=jsonl"})).out);
+}
+
+TEST_F(ServerCommands, AStoredCalibrationScoresOfflineAsItDoesLive) {
+  const std::string data = "--data=" + WriteRows(500, 9);
+  Ok({"calibrate", "--model=pump", data, "--false-positive-rate=0.1", "--promote"});
+  const std::string live = Ok({"score", "--model=pump", data});
+  EXPECT_EQ(RunCommand({"score", "--offline", "--model=" + Artifact(), "--epoch=2", data}).out, live);
+  EXPECT_NE(RunCommand({"score", "--offline", "--model=" + Artifact(), data}).out, live);
+  const CommandOutput none = RunCommand({"score", "--offline", "--model=" + Artifact(), "--epoch=9", data});
+  EXPECT_EQ(none.code, 65);
+  EXPECT_THAT(none.err, HasSubstr("1-9.pb: cannot open"));
+}
+
+TEST_F(ServerCommands, StreamAnswersEachRowBeforeTheNextOneComes) {
+  const std::string pipe = (running_.models().parent_path() / absl::StrCat(getpid(), "live")).string();
+  const std::string verdicts = pipe + ".verdicts";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  ASSERT_EQ(mkfifo(verdicts.c_str(), 0600), 0);
+  std::thread command([&] {
+    std::ofstream out(verdicts);
+    std::ostringstream err;
+    const std::string server = absl::StrCat("--server=127.0.0.1:", running_.server().grpc_port());
+    const std::string source = "--source=" + pipe;
+    const std::array<const char*, 5> argv = {"astray", "stream", "--model=pump", server.c_str(), source.c_str()};
+    EXPECT_EQ(RunAstray(argv.size(), argv.data(), out, err, false), 0) << err.str();
+  });
+  std::ifstream in(verdicts);
+  {
+    std::ofstream rows(pipe);
+    rows << "flow,pressure,temperature\n";
+    std::string line;
+    for (int row = 1; row <= 3; ++row) {
+      rows << "10,20,30\n" << std::flush;
+      if (row == 1) std::getline(in, line);  // the header
+      ASSERT_TRUE(std::getline(in, line));   // waits for ever where verdicts are held back
+      EXPECT_THAT(line, StartsWith(absl::StrCat(row, ",,scored,")));
+    }
+  }
+  command.join();
+  unlink(pipe.c_str());
+  unlink(verdicts.c_str());
+}
+
+TEST_F(ServerCommands, StreamEndsWhenTheServerDoesWhileItsSourceWaits) {
+  const std::string pipe = (running_.models().parent_path() / absl::StrCat(getpid(), "silent")).string();
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  CommandOutput output;
+  std::thread command([&] { output = Run({"stream", "--model=pump", "--source=" + pipe}); });
+  std::ofstream rows(pipe);
+  rows << "flow,pressure,temperature\n10,20,30\n" << std::flush;
+  while (running_.Metric("astray_streams_active") != 1) std::this_thread::yield();
+  running_.server().Drain();
+  command.join();  // though the source is still open
+  EXPECT_EQ(output.code, 69) << output.err;
+  EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+  unlink(pipe.c_str());
+}
+
+TEST_F(ServerCommands, ABadRowEndsAStreamAfterTheVerdictsBeforeIt) {
+  const std::string path = WriteRows(5, 3);
+  std::ofstream(path, std::ios::app) << "t5,1,oops,3\n";
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"score", "--model=pump", "--data=" + path},
+                                                    {"stream", "--model=pump", "--source=" + path}}) {
+    const CommandOutput output = Run(arguments);
+    EXPECT_EQ(output.code, 65);
+    EXPECT_EQ(std::count(output.out.begin(), output.out.end(), '\n'), 6);
+    EXPECT_THAT(output.err, HasSubstr("column 'pressure' row 6: expected a number, got \"oops\""));
+  }
+}
+
+TEST_F(ServerCommands, MissingAndExtraColumnsAreHandledByName) {
+  const std::string path = WriteRows(1, 3);
+  std::ofstream(path) << "pressure,spare,temperature,flow\n20,1,30,10\n";
+  EXPECT_THAT(Ok({"score", "--model=pump", "--data=" + path}), HasSubstr("\n1,,scored,"));
+  std::ofstream(path) << "pressure,flow\n20,10\n";
+  const CommandOutput output = Run({"score", "--model=pump", "--data=" + path});
+  EXPECT_EQ(output.code, 65);
+  EXPECT_THAT(output.err, HasSubstr("header: expected the columns temperature, got pressure, flow"));
+}
+
+TEST_F(ServerCommands, AModelThatIsNotThereIsAFailureAndAServerThatIsNotIs69) {
+  const std::string data = "--data=" + WriteRows(5, 3);
+  for (const char* command : {"score", "calibrate"}) {
+    const CommandOutput output = Run({command, "--model=nosuch", data});
+    EXPECT_EQ(output.code, 1);
+    EXPECT_THAT(output.err, AllOf(StartsWith("astray: "), HasSubstr("nosuch")));
+    const CommandOutput nobody = RunCommand({command, "--model=pump", data, "--server=127.0.0.1:1"});
+    EXPECT_EQ(nobody.code, 69);
+    EXPECT_THAT(nobody.err, StartsWith("astray: no answer from 127.0.0.1:1: "));
+  }
+}
+
+TEST_F(ServerCommands, CalibratePromoteAndRollback) {
+  const std::string data = "--data=" + WriteRows(500, 9);
+  const std::string made = Ok({"calibrate", "--model=pump", data, "--false-positive-rate=0.1"});
+  EXPECT_THAT(made, AllOf(HasSubstr("2, of 500 errors"), HasSubstr("false-positive rate of 0.1;"),
+                          HasSubstr("astray models promote --server=")));
+  EXPECT_THAT(Ok({"models", "describe", "--model=pump"}),
+              AllOf(HasSubstr("epoch 1     threshold"), HasSubstr("with the artifact  (live)"), HasSubstr("epoch 2"),
+                    HasSubstr("temperature")));
+  EXPECT_THAT(Ok({"models", "promote", "--model=pump", "--epoch=2"}), HasSubstr("(live)"));
+  EXPECT_THAT(Ok({"models", "list"}), HasSubstr("pump                           1  serving       2"));
+  EXPECT_THAT(Ok({"models", "rollback", "--model=pump"}), HasSubstr("(live)"));
+  EXPECT_THAT(Ok({"models", "list"}), HasSubstr("pump                           1  serving       1"));
+  const CommandOutput again = Run({"models", "rollback", "--model=pump"});
+  EXPECT_EQ(again.code, 1);
+  EXPECT_EQ(std::count(again.err.begin(), again.err.end(), '\n'), 1) << again.err;
+
+  v1::CalibrateResponse reply;
+  const std::string json = Ok({"calibrate", "--model=pump", data, "--promote", "--json"});
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(json, &reply).ok()) << json;
+  EXPECT_TRUE(reply.promoted());
+  EXPECT_EQ(reply.calibration().epoch(), 3u);
+}
+
+TEST_F(ServerCommands, ACalibrationThatCannotBeChangesNothing) {
+  const CommandOutput few =
+      Run({"calibrate", "--model=pump", "--data=" + WriteRows(20, 9), "--false-positive-rate=0.01"});
+  EXPECT_EQ(few.code, 1);
+  EXPECT_THAT(few.err, HasSubstr("takes at least 99 calibration vectors, got 20"));
+  const std::string path = WriteRows(500, 9);
+  std::ofstream(path, std::ios::app) << "t,1,2\n";
+  const CommandOutput ragged = Run({"calibrate", "--model=pump", "--data=" + path, "--promote"});
+  EXPECT_EQ(ragged.code, 65);
+  EXPECT_THAT(ragged.err, HasSubstr("row 501: expected 4 columns, got 3"));
+  EXPECT_THAT(Ok({"models", "list"}), HasSubstr("serving       1"));
+}
+
+TEST_F(ServerCommands, ModelsCanBeLoadedLabelledAndUnloaded) {
+  TinyDetectorOptions options;
+  options.seed = 2;
+  WriteTinyArtifact(running_.models(), options);
+  EXPECT_THAT(Ok({"models", "load", "--model=pump"}), HasSubstr("pump                           2  serving"));
+  EXPECT_THAT(Ok({"models", "label", "--model=pump", "--label=stable", "--model-version=1"}), HasSubstr("stable"));
+  const std::string data = "--data=" + WriteRows(5, 3);
+  EXPECT_EQ(Ok({"score", "--model=pump", "--label=stable", data}),
+            Ok({"score", "--model=pump", "--model-version=1", data}));
+  EXPECT_NE(Ok({"score", "--model=pump", data}), Ok({"score", "--model=pump", "--model-version=1", data}));
+  EXPECT_THAT(Ok({"models", "label", "--model=pump", "--label=stable", "--remove"}), Not(HasSubstr("stable")));
+  EXPECT_THAT(Ok({"models", "unload", "--model=pump", "--model-version=2"}), HasSubstr("unloaded"));
+  EXPECT_EQ(Run({"score", "--model=pump", "--model-version=2", data}).code, 1);
+  EXPECT_EQ(Run({"models", "load", "--model=nosuch"}).code, 1);
+}
+
+TEST_F(WindowedServerCommands, BenchMeasuresEveryMode) {
+  for (const std::string mode : {"unary", "batch", "stream"}) {
+    const std::string json =
+        Ok({"bench", "--model=pump", "--mode=" + mode, "--duration=50ms", "--concurrency=3", "--json"});
+    v1::BenchReport report;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(json, &report).ok()) << json;
+    EXPECT_EQ(report.mode(), mode);
+    EXPECT_EQ(report.batch_rows(), mode == "unary" ? 4u : mode == "batch" ? 256u : 1u);
+    EXPECT_GT(report.messages(), 0);
+    // Every message but a stream's first three has verdicts on all of its rows but the window's first three.
+    if (mode != "stream") EXPECT_EQ(report.rows(), report.messages() * (report.batch_rows() - 3));
+    EXPECT_GT(report.rows_per_second(), 0);
+    EXPECT_LE(report.latency_p50_seconds(), report.latency_p99_seconds());
+    EXPECT_LE(report.latency_p99_seconds(), report.latency_max_seconds());
+  }
+  EXPECT_THAT(Ok({"bench", "--model=pump", "--duration=20ms", "--data=" + WriteRows(50, 3)}), HasSubstr("latency"));
+  const CommandOutput few = Run({"bench", "--model=pump", "--mode=batch", "--data=" + WriteRows(50, 3)});
+  EXPECT_EQ(few.code, 65);
+  EXPECT_THAT(few.err, HasSubstr("expected at least 256 rows, a message's worth, got 50"));
+  EXPECT_EQ(Run({"bench", "--model=nosuch"}).code, 1);
+}
+
+}  // namespace
+}  // namespace astray

@@ -1,0 +1,33 @@
+#include "engine/data/dataset.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace astray {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+TEST(Dataset, DropsAnomaliesWithEverythingOfTheirRows) {
+  Dataset data{.feature_names = {"a", "b"},
+               .values = {1, 2, 3, 4, 5, 6},
+               .timestamps = {"x", "y", "z"},
+               .labels = {1, 0, 0},
+               .culprits = {"a", "", ""}};
+  EXPECT_EQ(data.DropAnomalies(), 1u);
+  EXPECT_THAT(data.values, ElementsAre(3, 4, 5, 6));
+  EXPECT_THAT(data.timestamps, ElementsAre("y", "z"));
+  EXPECT_THAT(data.culprits, ElementsAre("", ""));
+  EXPECT_THAT(data.labels, IsEmpty());
+  EXPECT_EQ(data.rows(), 2u);
+}
+
+TEST(Dataset, WithoutLabelsNothingIsDropped) {
+  Dataset data{.feature_names = {"a"}, .values = {1, 2}};
+  EXPECT_EQ(data.DropAnomalies(), 0u);
+  EXPECT_THAT(data.values, ElementsAre(1, 2));
+}
+
+}  // namespace
+}  // namespace astray
