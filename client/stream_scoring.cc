@@ -101,7 +101,7 @@ absl::Status ScoreThroughServer(Client* client, const StreamScoringOptions& opti
     taken = TakeVerdicts(call.get(), &unanswered, consume);
     stop.Set();  // nobody answers any more
   });
-  const absl::Status sent = SendRows(&source, options, call.get(), &unanswered);
+  absl::Status sent = SendRows(&source, options, call.get(), &unanswered);
   call->WritesDone();
   taker.join();
   const absl::Status finished = call->Finish();

@@ -106,8 +106,7 @@ absl::Status ScoreOnline(const Flags& flags, VerdictWriter* writer, Tally* tally
 absl::Status RunScore(const Flags& flags, CommandContext& context) {
   VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
   Tally tally(&context);
-  const absl::Status status =
-      flags.offline ? ScoreOffline(flags, &writer, &tally) : ScoreOnline(flags, &writer, &tally);
+  absl::Status status = flags.offline ? ScoreOffline(flags, &writer, &tally) : ScoreOnline(flags, &writer, &tally);
   if (status.ok()) tally.Finish();
   return status;
 }

@@ -235,9 +235,9 @@ absl::StatusOr<bool> CsvReaderImpl::Next(Row* row) {
   return true;
 }
 
-absl::StatusOr<std::unique_ptr<CsvReader>> Start(std::unique_ptr<ByteSource> source, std::string name,
+absl::StatusOr<std::unique_ptr<CsvReader>> Start(std::unique_ptr<ByteSource> source, const std::string& name,
                                                  const CsvOptions& options) {
-  auto reader = std::make_unique<CsvReaderImpl>(std::move(source), std::move(name), options);
+  auto reader = std::make_unique<CsvReaderImpl>(std::move(source), name, options);
   RETURN_IF_ERROR(reader->ReadHeader(options));
   return reader;
 }
@@ -249,7 +249,7 @@ absl::StatusOr<std::unique_ptr<CsvReader>> CsvReader::Open(const std::string& pa
   return Start(std::move(source), path == "-" ? "standard input" : path, options);
 }
 
-absl::StatusOr<std::unique_ptr<CsvReader>> CsvReader::FromStream(std::istream* input, std::string name,
+absl::StatusOr<std::unique_ptr<CsvReader>> CsvReader::FromStream(std::istream* input, const std::string& name,
                                                                  const CsvOptions& options) {
   return Start(ByteSource::FromStream(input, name), name, options);
 }
@@ -260,7 +260,7 @@ absl::StatusOr<Dataset> ReadCsv(const std::string& path, const CsvOptions& optio
   dataset.feature_names = reader->feature_names();
   Row row;
   uint64_t size = 0;  // in values
-  const auto text_size = [](const std::string& text) { return (sizeof(text) + text.size()) / sizeof(float); };
+  const auto text_size = [](const std::string& text) { return (sizeof(std::string) + text.size()) / sizeof(float); };
   for (;;) {
     ASSIGN_OR_RETURN(const bool more, reader->Next(&row));
     if (!more) break;

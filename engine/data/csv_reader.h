@@ -44,7 +44,7 @@ class CsvReader {
   // Reads the header. "-" is standard input.
   static absl::StatusOr<std::unique_ptr<CsvReader>> Open(const std::string& path, const CsvOptions& options);
   // Reads from `input`, which must outlive the reader; `name` is used in errors.
-  static absl::StatusOr<std::unique_ptr<CsvReader>> FromStream(std::istream* input, std::string name,
+  static absl::StatusOr<std::unique_ptr<CsvReader>> FromStream(std::istream* input, const std::string& name,
                                                                const CsvOptions& options);
   virtual ~CsvReader() = default;
 

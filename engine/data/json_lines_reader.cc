@@ -54,10 +54,10 @@ absl::StatusOr<std::unique_ptr<JsonLinesReader>> JsonLinesReader::Open(const std
       new JsonLinesReader(std::move(source), path == "-" ? "standard input" : path, feature_names));
 }
 
-std::unique_ptr<JsonLinesReader> JsonLinesReader::FromStream(std::istream* input, std::string name,
+std::unique_ptr<JsonLinesReader> JsonLinesReader::FromStream(std::istream* input, const std::string& name,
                                                              const std::vector<std::string>& feature_names) {
   return std::unique_ptr<JsonLinesReader>(
-      new JsonLinesReader(ByteSource::FromStream(input, name), std::move(name), feature_names));
+      new JsonLinesReader(ByteSource::FromStream(input, name), name, feature_names));
 }
 
 absl::Status JsonLinesReader::Error(absl::string_view text) const {

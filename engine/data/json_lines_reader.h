@@ -33,7 +33,7 @@ class JsonLinesReader {
                                                                const std::vector<std::string>& feature_names,
                                                                int stop_fd = -1);
   // Reads from `input`, which must outlive the reader; `name` is used in errors.
-  static std::unique_ptr<JsonLinesReader> FromStream(std::istream* input, std::string name,
+  static std::unique_ptr<JsonLinesReader> FromStream(std::istream* input, const std::string& name,
                                                      const std::vector<std::string>& feature_names);
 
   // False at the end. After an error the reader is at its end.

@@ -94,12 +94,14 @@ TEST(JsonLinesReader, RefusesWhatIsNoObjectInOneLine) {
 
 TEST(JsonLinesReader, BoundsNestingAndLines) {
   JsonLines(std::string(100'000, '[')).Refusal();
-  EXPECT_THAT(JsonLines("{\"flow\": 1, \"x\": \"" + std::string(JsonLinesReader::kMaxLineBytes, 'x') + "\"}\n").Refusal(),
-              HasSubstr("live.jsonl: line 1: expected at most 1048576 bytes in a line"));
+  EXPECT_THAT(
+      JsonLines("{\"flow\": 1, \"x\": \"" + std::string(JsonLinesReader::kMaxLineBytes, 'x') + "\"}\n").Refusal(),
+      HasSubstr("live.jsonl: line 1: expected at most 1048576 bytes in a line"));
 }
 
 TEST(JsonLinesReader, ReadsALineLongerThanItsBuffer) {
-  JsonLines lines("{\"x\": \"" + std::string(300'000, 'x') + "\", \"flow\": 1, \"pressure\": 2}\n{\"flow\": 3, \"pressure\": 4}");
+  JsonLines lines("{\"x\": \"" + std::string(300'000, 'x') +
+                  "\", \"flow\": 1, \"pressure\": 2}\n{\"flow\": 3, \"pressure\": 4}");
   Row row;
   ASSERT_EQ(lines.Next(&row).value(), true);
   ASSERT_EQ(lines.Next(&row).value(), true);
