@@ -67,7 +67,9 @@ TEST(CommandLine, HelpHasExamplesForEveryCommand) {
     EXPECT_THAT(all.out, HasSubstr(name));
     const CommandOutput help = RunCommand({name, "--help"});
     EXPECT_EQ(help.code, 0);
-    if (std::string(name) != "models") EXPECT_THAT(help.out, HasSubstr(std::string("  astray ") + name));
+    if (std::string(name) != "models") {
+      EXPECT_THAT(help.out, HasSubstr(std::string("  astray ") + name));
+    }
   }
   for (const char* name : {"list", "describe", "load", "unload", "promote", "rollback", "label"}) {
     EXPECT_THAT(RunCommand({"models", name, "--help"}).out, HasSubstr(std::string("  astray models ") + name));
