@@ -3,29 +3,19 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "astray/v1/calibration.pb.h"
-#include "engine/base/file.h"
-#include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/artifact.h"
+#include "engine/detect/calibration_file.h"
 
 namespace astray {
 namespace {
 
-absl::StatusOr<Calibration> ReadStoredCalibration(const std::filesystem::path& path, const std::string& artifact) {
-  constexpr uint64_t kMaxBytes = 64 << 20;
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kMaxBytes));
-  v1::CalibrationFile file;
-  v1::CalibrationState state;
-  if (!file.ParseFromString(bytes) || Sha256(file.state()) != file.sha256() || !state.ParseFromString(file.state())) {
-    return absl::DataLossError(absl::StrCat(path.string(), ": expected a calibration, got damaged bytes"));
-  }
-  if (state.artifact_sha256() != artifact) {
-    return absl::FailedPreconditionError(absl::StrCat(path.string(), ": expected a calibration of artifact ",
-                                                      artifact.substr(0, 12), ", got one of ",
-                                                      state.artifact_sha256().substr(0, 12)));
-  }
-  return Calibration::FromState(state);
+// A calibration holds for the very artifact that its errors are from.
+absl::Status CheckArtifact(const Calibration& calibration, const std::string& artifact) {
+  if (calibration.origin().artifact_sha256 == artifact) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("calibration epoch ", calibration.epoch(), ": expected one of artifact ", artifact.substr(0, 12),
+                   ", got one of ", calibration.origin().artifact_sha256.substr(0, 12)));
 }
 
 }  // namespace
@@ -34,10 +24,10 @@ absl::StatusOr<std::shared_ptr<const Detector>> OpenDetector(const std::string& 
   ASSIGN_OR_RETURN(std::shared_ptr<const Detector> detector, ReadArtifact(path));
   if (epoch == 0 || epoch == detector->calibration().epoch()) return detector;
   const DetectorModel& model = detector->model();
-  const auto folder = std::filesystem::absolute(path).lexically_normal() / ".." / "calibrations";
+  const auto model_path = (std::filesystem::absolute(path) / "..").lexically_normal();
   ASSIGN_OR_RETURN(Calibration calibration,
-                   ReadStoredCalibration((folder / absl::StrCat(model.version, "-", epoch, ".pb")).lexically_normal(),
-                                         model.artifact_sha256));
+                   ReadCalibrationFile(CalibrationPath(model_path, model.version, epoch), epoch));
+  RETURN_IF_ERROR(CheckArtifact(calibration, model.artifact_sha256));
   return detector->WithCalibration(std::make_shared<const Calibration>(std::move(calibration)));
 }
 

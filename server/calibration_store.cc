@@ -1,8 +1,5 @@
 #include "server/calibration_store.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <system_error>
 #include <utility>
@@ -11,41 +8,23 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "engine/base/file.h"
-#include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/text_proto.h"
+#include "engine/detect/calibration_file.h"
 #include "google/protobuf/text_format.h"
-#include "server/text_proto.h"
 
 namespace astray {
 namespace {
 
 constexpr uint64_t kMaxServingStateBytes = uint64_t{1} << 20;
-constexpr uint64_t kMaxCalibrationBytes = Calibration::kMaxSamples * sizeof(float) + 4096;
 
-absl::Status DataLossAt(const std::filesystem::path& path, absl::string_view message) {
-  return absl::DataLossError(absl::StrCat(path.string(), ": ", message));
+absl::Status CannotWrite(const absl::Status& status) {
+  return absl::FailedPreconditionError(absl::StrCat("the model folder cannot be written: ", status.message()));
 }
 
 // A folder that we may not write is the operator's decision, not a fault of ours.
 absl::Status AsPrecondition(const absl::Status& status) {
-  if (!absl::IsPermissionDenied(status) && !absl::IsNotFound(status)) return status;
-  return absl::FailedPreconditionError(absl::StrCat("the model folder cannot be written: ", status.message()));
-}
-
-absl::Status MakeFolder(const std::filesystem::path& path) {
-  std::error_code error;
-  const bool created = std::filesystem::create_directory(path, error);
-  if (error) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the model folder cannot be written: ", path.string(), ": ", error.message()));
-  }
-  if (!created) return absl::OkStatus();
-  const std::filesystem::path parent = path.parent_path();
-  const int fd = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = fd >= 0 && fsync(fd) == 0;
-  if (fd >= 0) close(fd);
-  if (synced) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(parent.string(), ": cannot sync the folder"));
+  return absl::IsPermissionDenied(status) || absl::IsNotFound(status) ? CannotWrite(status) : status;
 }
 
 // The epoch of "<version>-<epoch>.pb"; 0 for any other name.
@@ -65,7 +44,7 @@ std::filesystem::path CalibrationStore::ServingStatePath(absl::string_view name)
 }
 
 std::filesystem::path CalibrationStore::FilePath(absl::string_view name, int64_t version, uint64_t epoch) const {
-  return base_path_ / std::string(name) / "calibrations" / absl::StrCat(version, "-", epoch, ".pb");
+  return CalibrationPath(base_path_ / std::string(name), version, epoch);
 }
 
 absl::StatusOr<v1::ServingState> CalibrationStore::ReadServingState(absl::string_view name) const {
@@ -90,30 +69,13 @@ absl::Status CalibrationStore::WriteServingState(absl::string_view name, const v
 }
 
 absl::StatusOr<Calibration> CalibrationStore::Read(absl::string_view name, int64_t version, uint64_t epoch) const {
-  const std::filesystem::path path = FilePath(name, version, epoch);
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kMaxCalibrationBytes));
-  v1::CalibrationFile file;
-  if (!file.ParseFromString(bytes)) return DataLossAt(path, "expected a CalibrationFile message");
-  if (Sha256(file.state()) != file.sha256()) return DataLossAt(path, "the SHA-256 of its state does not match");
-  v1::CalibrationState state;
-  if (!state.ParseFromString(file.state())) return DataLossAt(path, "state: expected a CalibrationState message");
-  absl::StatusOr<Calibration> calibration = Calibration::FromState(state);
-  if (!calibration.ok()) return DataLossAt(path, calibration.status().message());
-  if (calibration->epoch() != epoch) {
-    return DataLossAt(path, absl::StrCat("epoch: expected ", epoch, ", got ", calibration->epoch()));
-  }
-  return calibration;
+  return ReadCalibrationFile(FilePath(name, version, epoch), epoch);
 }
 
 absl::Status CalibrationStore::Save(absl::string_view name, int64_t version, const Calibration& calibration) const {
   const std::filesystem::path path = FilePath(name, version, calibration.epoch());
-  RETURN_IF_ERROR(MakeFolder(path.parent_path()));
-  v1::CalibrationFile file;
-  if (!calibration.ToState().SerializeToString(file.mutable_state())) {
-    return absl::InternalError("calibration: cannot be serialised");
-  }
-  file.set_sha256(Sha256(file.state()));
-  return AsPrecondition(WriteFileAtomically(path, file.SerializeAsString()));
+  if (const absl::Status status = CreateFolder(path.parent_path()); !status.ok()) return CannotWrite(status);
+  return AsPrecondition(WriteCalibrationFile(path, calibration));
 }
 
 absl::StatusOr<std::vector<uint64_t>> CalibrationStore::ListEpochs(absl::string_view name, int64_t version) const {

@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "engine/base/file.h"
 #include "engine/base/status_macros.h"
-#include "server/text_proto.h"
+#include "engine/base/text_proto.h"
 
 namespace astray {
 namespace {

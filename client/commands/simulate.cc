@@ -1,11 +1,11 @@
 #include "client/commands/simulate.h"
 
-#include <filesystem>
 #include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_writer.h"
 #include "engine/data/plant_simulator.h"
@@ -29,11 +29,7 @@ absl::Status List(CommandContext& context) {
 
 absl::Status Write(const std::string& folder, const std::string& name, const Dataset& run, const std::string& what,
                    CommandContext& context) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) {
-    return absl::PermissionDeniedError(absl::StrCat(folder, ": cannot create the folder: ", error.message()));
-  }
+  RETURN_IF_ERROR(CreateFolders(folder));
   const std::string path = absl::StrCat(folder, "/", name);
   RETURN_IF_ERROR(WriteCsv(path, run));
   context.out << path << ": " << run.rows() << " rows, " << run.features() << " sensors, " << what << "\n";

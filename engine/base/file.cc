@@ -76,17 +76,6 @@ absl::Status CreateTemporarySibling(const std::filesystem::path& path, Create cr
   return status;
 }
 
-// Like `mkdir -p`, and what is new survives a crash of the system.
-absl::Status CreateFolders(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (path.empty() || std::filesystem::is_directory(path, ignored)) return absl::OkStatus();
-  RETURN_IF_ERROR(CreateFolders(path.parent_path()));
-  if (mkdir(path.c_str(), 0755) == 0) return SyncDirectory(path.parent_path());
-  const int error = errno;
-  if (std::filesystem::is_directory(path, ignored)) return absl::OkStatus();  // another writer was faster
-  return SystemError(path, "create the folder", error == EEXIST ? ENOTDIR : error);
-}
-
 // Fails with EEXIST where `to` exists. Some file systems do not know the flag; their plain rename refuses at least to
 // replace a folder that has files.
 int RenameWithoutReplacing(const std::filesystem::path& from, const std::filesystem::path& to) {
@@ -111,6 +100,21 @@ absl::Status WriteNewFile(const std::filesystem::path& path, absl::string_view c
 }
 
 }  // namespace
+
+absl::Status CreateFolder(const std::filesystem::path& path) {
+  if (mkdir(path.c_str(), 0755) == 0) return SyncDirectory(path.parent_path());
+  const int error = errno;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return absl::OkStatus();
+  return SystemError(path, "create the folder", error == EEXIST ? ENOTDIR : error);
+}
+
+absl::Status CreateFolders(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (path.empty() || std::filesystem::is_directory(path, ignored)) return absl::OkStatus();
+  RETURN_IF_ERROR(CreateFolders(path.parent_path()));
+  return CreateFolder(path);
+}
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t max_bytes) {
   // Not blocking: a fifo of this name must not hang the reader.

@@ -22,6 +22,11 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
 // A killed process may leave the temporary file behind; it is in nobody's way.
 absl::Status WriteFileAtomically(const std::filesystem::path& path, absl::string_view content);
 
+// Makes a folder, where there is none, in one that is there. It survives a crash of the system.
+absl::Status CreateFolder(const std::filesystem::path& path);
+// The same with the folders above it.
+absl::Status CreateFolders(const std::filesystem::path& path);
+
 // A folder that becomes visible under its final name all at once.
 // Create makes the folders above it; files are added to a hidden temporary sibling; Commit fsyncs and renames it, the
 // destructor removes what was not committed. Commit fails with AlreadyExists where `final_path` exists.

@@ -1,6 +1,5 @@
 #include "engine/train/recipe.h"
 
-#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
 #include "engine/features/pipeline.h"
 #include "engine/nn/network.h"
@@ -22,20 +22,6 @@ namespace {
 constexpr size_t kMinRowsForWindow = 200;
 constexpr uint32_t kDefaultWindow = 20;
 constexpr uint32_t kDefaultWidth = 256;
-
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  explicit FirstError(std::string file) : file_(std::move(file)) {}
-  void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
-    if (!text_.empty()) return;
-    text_ = line < 0 ? absl::StrCat(file_, ": ", message)
-                     : absl::StrCat(file_, ":", line + 1, ":", column + 1, ": ", message);
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string file_, text_;
-};
 
 absl::Status Refuse(absl::string_view text) { return absl::InvalidArgumentError(text); }
 
@@ -141,11 +127,7 @@ absl::Status CheckTogether(const v1::Recipe& recipe) {
 
 absl::StatusOr<v1::Recipe> ParseRecipe(absl::string_view text, const std::string& file_name) {
   v1::Recipe recipe;
-  FirstError error(file_name);
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  parser.SetRecursionLimit(20);
-  if (!parser.ParseFromString(std::string(text), &recipe)) return absl::InvalidArgumentError(error.text());
+  RETURN_IF_ERROR(ParseTextProto(std::string(text), file_name, &recipe));
   return recipe;
 }
 

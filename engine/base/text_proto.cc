@@ -1,4 +1,4 @@
-#include "server/text_proto.h"
+#include "engine/base/text_proto.h"
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/io/tokenizer.h"
@@ -12,7 +12,8 @@ constexpr int kMaxDepth = 16;
 class FirstError : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int line, int column, const std::string& message) override {
-    if (text_.empty()) text_ = absl::StrCat(line + 1, ":", column + 1, ": ", message);
+    if (!text_.empty()) return;
+    text_ = line < 0 ? absl::StrCat(" ", message) : absl::StrCat(line + 1, ":", column + 1, ": ", message);
   }
   const std::string& text() const { return text_; }
 
