@@ -14,6 +14,7 @@
 #include "engine/nn/network.h"
 #include "engine/nn/optimizer.h"
 #include "engine/train/corruption.h"
+#include "engine/train/time_order.h"
 
 namespace astray {
 namespace {
@@ -46,9 +47,9 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
 void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
   if (features->scaling() == v1::SCALING_UNSPECIFIED) features->set_scaling(v1::STANDARD);
   if (!features->has_window()) {
-    const bool ordered = !dataset.timestamps.empty() && dataset.rows() >= kMinRowsForWindow;
-    const bool fits = dataset.features() * kDefaultWindow <= Pipeline::kMaxWidth;
-    features->set_window(ordered && fits ? kDefaultWindow : 1);
+    const bool fits =
+        dataset.rows() >= kMinRowsForWindow && dataset.features() * kDefaultWindow <= Pipeline::kMaxWidth;
+    features->set_window(fits && IsTimeOrdered(dataset) ? kDefaultWindow : 1);
   }
 }
 

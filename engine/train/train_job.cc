@@ -13,6 +13,7 @@
 #include "engine/train/quality_report.h"
 #include "engine/train/random_streams.h"
 #include "engine/train/recipe.h"
+#include "engine/train/time_order.h"
 
 namespace astray {
 namespace {
@@ -78,7 +79,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
                                       const std::function<void(const TrainProgress&)>& progress) {
   if (dataset.rows() == 0) return absl::InvalidArgumentError("data: expected rows, got none");
   ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
-  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), !dataset.timestamps.empty()));
+  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), IsTimeOrdered(dataset)));
   const std::vector<float> rows = Reordered(dataset, split.order);
   const size_t features = dataset.features(), window = recipe.features().window();
   ASSIGN_OR_RETURN(Pipeline pipeline, FitPipeline(recipe, dataset, rows, split));
