@@ -1,0 +1,101 @@
+#include "engine/train/data_split.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace astray {
+namespace {
+
+using ::testing::HasSubstr;
+
+v1::Recipe MakeRecipe(uint32_t window, double validation = 0.1, double calibration = 0.2) {
+  v1::Recipe recipe;
+  recipe.set_seed(1);
+  recipe.mutable_features()->set_window(window);
+  recipe.mutable_training()->set_validation_fraction(static_cast<float>(validation));
+  recipe.mutable_calibration()->set_holdout_fraction(static_cast<float>(calibration));
+  return recipe;
+}
+
+size_t RowsIn(const std::vector<Segment>& segments) {
+  return std::accumulate(segments.begin(), segments.end(), size_t{0},
+                         [](size_t sum, const Segment& s) { return sum + s.rows; });
+}
+
+// Every row is in exactly one part.
+void ExpectPartition(const DataSplit& split, size_t rows) {
+  std::vector<int> uses(rows);
+  for (const auto* part : {&split.training, &split.validation, &split.calibration}) {
+    for (const Segment& segment : *part) {
+      ASSERT_LE(segment.begin + segment.rows, rows);
+      for (size_t i = 0; i < segment.rows; ++i) ++uses[segment.begin + i];
+    }
+  }
+  EXPECT_THAT(uses, testing::Each(1));
+  std::vector<uint32_t> order = split.order;
+  std::sort(order.begin(), order.end());
+  for (uint32_t i = 0; i < rows; ++i) ASSERT_EQ(order[i], i);
+}
+
+TEST(DataSplit, PartsHaveTheirShares) {
+  const auto split = SplitData(MakeRecipe(1), 1000, false);
+  ASSERT_TRUE(split.ok()) << split.status();
+  ExpectPartition(*split, 1000);
+  EXPECT_EQ(RowsIn(split->training), 700u);
+  EXPECT_EQ(RowsIn(split->validation), 100u);
+  EXPECT_EQ(RowsIn(split->calibration), 200u);
+}
+
+TEST(DataSplit, RowsWithoutTimeAreShuffledBySeed) {
+  v1::Recipe recipe = MakeRecipe(1);
+  const auto split = SplitData(recipe, 1000, false), again = SplitData(recipe, 1000, false);
+  EXPECT_FALSE(std::is_sorted(split->order.begin(), split->order.end()));
+  EXPECT_EQ(split->order, again->order);
+  recipe.set_seed(2);
+  EXPECT_NE(SplitData(recipe, 1000, false)->order, split->order);
+}
+
+TEST(DataSplit, TimeKeepsItsOrderAndLongDataIsCutIntoBlocks) {
+  for (const auto& [window, rows, blocks] :
+       {std::tuple<uint32_t, size_t, size_t>{20, 400, 1}, {20, 20'000, 5}, {1, 1'000'000, 10}}) {
+    const auto split = SplitData(MakeRecipe(window), rows, true);
+    ASSERT_TRUE(split.ok()) << split.status();
+    ExpectPartition(*split, rows);
+    EXPECT_TRUE(std::is_sorted(split->order.begin(), split->order.end()));
+    EXPECT_EQ(split->training.size(), blocks);
+    for (size_t i = 0; i < blocks; ++i) {
+      EXPECT_LT(split->training[i].begin, split->validation[i].begin);
+      EXPECT_LT(split->validation[i].begin, split->calibration[i].begin) << "held out is later than what taught";
+    }
+  }
+}
+
+TEST(DataSplit, SaysHowManyRowsItTakes) {
+  for (const size_t rows : {size_t{1}, size_t{2}, size_t{20}, size_t{39}}) {
+    const auto status = SplitData(MakeRecipe(1), rows, false).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(status.message(),
+              "data: expected at least 40 rows to train, validate and calibrate on windows of 1 row, got " +
+                  std::to_string(rows));
+  }
+  EXPECT_THAT(SplitData(MakeRecipe(20), 115, true).status().message(), HasSubstr("expected at least 116 rows"));
+  for (const auto& [window, rows] : {std::pair<uint32_t, size_t>{1, 40}, {20, 116}, {1, 100}}) {
+    const auto split = SplitData(MakeRecipe(window), rows, true);
+    ASSERT_TRUE(split.ok()) << split.status();
+    ExpectPartition(*split, rows);
+    for (const auto* part : {&split->training, &split->validation, &split->calibration}) {
+      EXPECT_GE(RowsIn(*part), window + 9) << "ten windows in each part";
+    }
+  }
+}
+
+TEST(DataSplit, RefusesSharesThatLeaveNothingToLearnFrom) {
+  EXPECT_THAT(SplitData(MakeRecipe(1, 0.5, 0.5), 100, false).status().message(),
+              HasSubstr("leave too few of the 100 rows to train on"));
+}
+
+}  // namespace
+}  // namespace astray

@@ -1,0 +1,173 @@
+#include "engine/train/recipe.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/base/random.h"
+#include "engine/features/pipeline.h"
+
+namespace astray {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+Dataset MakeData(size_t rows, size_t features, bool timestamps) {
+  Dataset data;
+  for (size_t j = 0; j < features; ++j) data.feature_names.push_back("f" + std::to_string(j));
+  Random random(1);
+  for (size_t i = 0; i < rows * features; ++i) data.values.push_back(static_cast<float>(random.Normal()));
+  if (timestamps) data.timestamps.assign(rows, "t");
+  return data;
+}
+
+v1::Recipe Complete(const std::string& text, const Dataset& data) {
+  auto recipe = ParseRecipe("name: 'm' " + text, "r.textproto");
+  EXPECT_TRUE(recipe.ok()) << recipe.status();
+  recipe = CompleteRecipe(*recipe, data);
+  EXPECT_TRUE(recipe.ok()) << recipe.status();
+  return *recipe;
+}
+
+std::string Refusal(const std::string& text) {
+  const auto recipe = ParseRecipe("name: 'm' " + text, "r.textproto");
+  EXPECT_TRUE(recipe.ok()) << recipe.status();
+  const auto complete = CompleteRecipe(*recipe, MakeData(500, 3, true));
+  EXPECT_EQ(complete.status().code(), absl::StatusCode::kInvalidArgument) << text;
+  return std::string(complete.status().message());
+}
+
+TEST(Recipe, AnUnknownFieldIsRefusedWithFileLineAndColumn) {
+  EXPECT_THAT(std::string(ParseRecipe("name: 'm'\n  wndow: 3\n", "pump.textproto").status().message()),
+              testing::AllOf(StartsWith("pump.textproto:2:"), HasSubstr("wndow")));
+  EXPECT_THAT(std::string(ParseRecipe("features { scaling: SOME }", "p").status().message()), HasSubstr("SOME"));
+  EXPECT_THAT(std::string(ParseRecipe("seed: -1", "p").status().message()), StartsWith("p:1:"));
+  EXPECT_FALSE(ParseRecipe(std::string(10'000, '{'), "p").ok());
+}
+
+TEST(Recipe, DefaultsAreChosenFromTheData) {
+  const v1::Recipe timed = Complete("", MakeData(500, 3, true));
+  EXPECT_EQ(timed.seed(), 1u);
+  EXPECT_EQ(timed.features().scaling(), v1::STANDARD);
+  EXPECT_EQ(timed.features().window(), 20u);
+  EXPECT_THAT(timed.network().encoder(), ElementsAre(256, 120)) << "twice the 60 inputs";
+  EXPECT_EQ(timed.network().output_activation(), v1::LINEAR);
+  EXPECT_EQ(timed.loss(), v1::MEAN_SQUARED_ERROR);
+  ASSERT_EQ(timed.corruption_size(), 1);
+  EXPECT_EQ(timed.corruption(0).gaussian().max_sigma(), 1);
+  EXPECT_EQ(timed.training().batch_size(), 128u);
+  EXPECT_EQ(timed.score().kind(), v1::WINDOW_NORMALISED);
+  EXPECT_FALSE(timed.calibration().has_false_positive_rate()) << "chosen when the held-out errors are counted";
+
+  EXPECT_EQ(Complete("", MakeData(500, 3, false)).features().window(), 1u) << "rows of no order";
+  EXPECT_EQ(Complete("", MakeData(199, 3, true)).features().window(), 1u) << "too few rows";
+  EXPECT_EQ(Complete("", MakeData(200, Pipeline::kMaxWidth / 19, true)).features().window(), 1u) << "too wide";
+  EXPECT_THAT(Complete("", MakeData(500, 50, true)).network().encoder(), ElementsAre(256, 256));
+  EXPECT_EQ(Complete("", MakeData(40, 3, false)).training().batch_size(), 20u);
+}
+
+TEST(Recipe, OutputAndCorruptionFitTheScaling) {
+  const v1::Recipe recipe = Complete("features { scaling: MIN_MAX }", MakeData(500, 3, true));
+  EXPECT_EQ(recipe.network().output_activation(), v1::SIGMOID);
+  EXPECT_FLOAT_EQ(recipe.corruption(0).gaussian().max_sigma(), 0.25f);
+  EXPECT_EQ(Complete("features { scaling: ROBUST }", MakeData(500, 3, true)).network().output_activation(), v1::LINEAR);
+}
+
+TEST(Recipe, WhatIsGivenStays) {
+  const v1::Recipe recipe = Complete(
+      "seed: 7 features { scaling: ROBUST window: 3 } network { encoder: 5 activation: TANH } "
+      "corruption { masking { keep_probability: 0.5 } } training { sgd { learning_rate: 0.1 } max_steps: 3 } "
+      "score { kind: MEAN_SQUARED } calibration { false_positive_rate: 0.2 holdout_fraction: 0.3 }",
+      MakeData(500, 3, true));
+  EXPECT_EQ(recipe.seed(), 7u);
+  EXPECT_EQ(recipe.features().window(), 3u);
+  EXPECT_THAT(recipe.network().encoder(), ElementsAre(5));
+  EXPECT_EQ(recipe.network().activation(), v1::TANH);
+  EXPECT_EQ(recipe.corruption_size(), 1);
+  EXPECT_TRUE(recipe.training().has_sgd());
+  EXPECT_EQ(recipe.training().max_steps(), 3u);
+  EXPECT_EQ(recipe.score().kind(), v1::MEAN_SQUARED);
+  EXPECT_DOUBLE_EQ(recipe.calibration().false_positive_rate(), 0.2);
+}
+
+TEST(Recipe, ACompleteRecipeReadsBackEqual) {
+  const v1::Recipe recipe =
+      Complete("features { scaling: MIN_MAX } loss: BINARY_CROSS_ENTROPY", MakeData(500, 3, true));
+  const auto again = ParseRecipe(FormatRecipe(recipe), "again");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(recipe, *again));
+  EXPECT_TRUE(
+      google::protobuf::util::MessageDifferencer::Equals(recipe, *CompleteRecipe(recipe, MakeData(500, 3, true))));
+}
+
+TEST(Recipe, FieldsThatDoNotGoTogetherAreRefusedWithTheReason) {
+  EXPECT_EQ(
+      Refusal("features { scaling: STANDARD } network { output_activation: SIGMOID }"),
+      "network.output_activation: SIGMOID reaches only (0, 1), but features.scaling STANDARD makes targets outside "
+      "it; use LINEAR, or MIN_MAX scaling");
+  for (const char* activation : {"RELU", "TANH"}) {
+    EXPECT_THAT(Refusal(std::string("network { output_activation: ") + activation + " }"),
+                HasSubstr("cannot reach every scaled value"));
+  }
+  EXPECT_THAT(Refusal("loss: BINARY_CROSS_ENTROPY"),
+              HasSubstr("BINARY_CROSS_ENTROPY needs targets and outputs in [0, 1], but features.scaling is STANDARD"));
+  EXPECT_THAT(Refusal("loss: BINARY_CROSS_ENTROPY features { scaling: MIN_MAX } network { output_activation: LINEAR }"),
+              HasSubstr("use MIN_MAX and SIGMOID"));
+}
+
+TEST(Recipe, EveryNumberHasItsRange) {
+  for (const auto& [text, message] : std::vector<std::pair<const char*, const char*>>{
+           {"training { batch_size: 0 }", "training.batch_size: expected 1 to 65536, got 0"},
+           {"training { max_steps: 0 }", "training.max_steps: expected 1 to "},
+           {"training { patience: 0 }", "training.patience: expected 1 to "},
+           {"training { steps_per_validation: 0 }", "training.steps_per_validation: expected 1 to "},
+           {"training { validation_fraction: 0 }",
+            "training.validation_fraction: expected a number in (0, 0.5], got 0"},
+           {"training { validation_fraction: nan }", "training.validation_fraction"},
+           {"training { adam { learning_rate: -1 } }", "learning_rate"},
+           {"training { sgd { learning_rate: 0 } }", "learning_rate"},
+           {"calibration { holdout_fraction: 0.6 }",
+            "calibration.holdout_fraction: expected a number in (0, 0.5], got 0.6"},
+           {"calibration { false_positive_rate: 0 }",
+            "calibration.false_positive_rate: expected a number in (0, 1), got 0"},
+           {"calibration { false_positive_rate: 1 }", "calibration.false_positive_rate"},
+           {"features { window: 0 }", "features.window: expected at most "},
+           {"features { window: 1000000 }", "features.window"},
+           {"features { scaling: 17 }", "features.scaling: unknown value"},
+           {"network { activation: 99 }", "network.activation: unknown value"},
+           {"network { encoder: 0 }", "expected"},
+           {"network { encoder: 4000000000 encoder: 4000000000 }", "expected"},
+           {"loss: 9", "loss: unknown value"},
+           {"score { kind: 9 }", "score.kind: unknown value"},
+           {"corruption { gaussian { sigma: -2 } }", "corruption[0].gaussian.sigma"},
+       }) {
+    EXPECT_THAT(Refusal(text), HasSubstr(message)) << text;
+  }
+}
+
+TEST(Recipe, ANameIsAFoldersName) {
+  v1::Recipe recipe;
+  recipe.set_name("../up");
+  EXPECT_THAT(std::string(CompleteRecipe(recipe, MakeData(50, 3, false)).status().message()), HasSubstr("../up"));
+}
+
+TEST(Recipe, TheNetworkMirrorsItsEncoder) {
+  const v1::Recipe recipe = Complete("network { encoder: 8 encoder: 5 encoder: 2 }", MakeData(500, 3, false));
+  const v1::NetworkSpec spec = BuildNetworkSpec(recipe, 3);
+  std::vector<std::string> names;
+  std::vector<uint32_t> outputs;
+  for (const v1::Layer& layer : spec.layers()) {
+    names.push_back(layer.name());
+    outputs.push_back(layer.dense().outputs());
+  }
+  EXPECT_THAT(names, ElementsAre("encoder_1", "encoder_2", "code", "decoder_1", "decoder_2", "output"));
+  EXPECT_THAT(outputs, ElementsAre(8, 5, 2, 5, 8, 3));
+  EXPECT_EQ(spec.code_layer(), 2u);
+}
+
+}  // namespace
+}  // namespace astray

@@ -1,0 +1,54 @@
+#include "engine/train/time_order.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "engine/base/random.h"
+
+namespace astray {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// x[i] = rho x[i-1] + noise, whose lag-1 autocorrelation is rho; the second column is noise.
+Dataset Autoregression(double rho, size_t rows) {
+  Dataset data{.feature_names = {"a", "b"}};
+  Random random(1);
+  double x = 0;
+  for (size_t i = 0; i < rows; ++i) {
+    x = rho * x + random.Normal();
+    data.values.push_back(static_cast<float>(x));
+    data.values.push_back(static_cast<float>(random.Normal()));
+  }
+  return data;
+}
+
+TEST(TimeOrder, AutocorrelationIsThatOfTheProcess) {
+  for (const double rho : {-0.5, 0.0, 0.5, 0.9}) {
+    const Dataset data = Autoregression(rho, 20'000);
+    EXPECT_NEAR(Autocorrelation(data, 0), rho, 0.03);
+    EXPECT_NEAR(Autocorrelation(data, 1), 0, 0.03);
+  }
+}
+
+TEST(TimeOrder, AutocorrelationOfAHandfulIsTheFormulas) {
+  // Mean 2, deviations -1 0 1 (-) 0: pairs -1*0 + 0*1, over 2.
+  EXPECT_NEAR(Autocorrelation({.feature_names = {"a"}, .values = {1, 2, 3, kNaN, 2}}, 0), 0.0, 1e-12);
+  // Deviations -1.5 -0.5 0.5 1.5: (0.75 - 0.25 + 0.75) / 5.
+  EXPECT_NEAR(Autocorrelation({.feature_names = {"a"}, .values = {1, 2, 3, 4}}, 0), 0.25, 1e-12);
+  EXPECT_EQ(Autocorrelation({.feature_names = {"a"}, .values = {7, 7, 7}}, 0), 0);
+  EXPECT_EQ(Autocorrelation({.feature_names = {"a"}, .values = {kNaN, kNaN}}, 0), 0);
+}
+
+TEST(TimeOrder, TimestampsOrASlowFeatureSaySo) {
+  EXPECT_TRUE(IsTimeOrdered(Autoregression(0.99, 5000)));
+  Dataset data = Autoregression(0.5, 5000);
+  EXPECT_FALSE(IsTimeOrdered(data));
+  data.timestamps.assign(5000, "t");
+  EXPECT_TRUE(IsTimeOrdered(data));
+}
+
+}  // namespace
+}  // namespace astray

@@ -1,0 +1,174 @@
+#include "engine/train/train_job.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <map>
+
+#include "engine/base/file.h"
+#include "engine/base/random.h"
+#include "engine/detect/artifact.h"
+#include "engine/train/recipe.h"
+
+namespace astray {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// Three sensors that follow one load.
+Dataset MakeData(size_t rows, uint64_t seed = 1) {
+  Dataset data{.feature_names = {"flow", "pressure", "power"}};
+  Random random(seed);
+  for (size_t i = 0; i < rows; ++i) {
+    const double load = random.Uniform();
+    data.values.push_back(static_cast<float>(100 * load + random.Normal()));
+    data.values.push_back(static_cast<float>(5 - 2 * load * load + 0.05 * random.Normal()));
+    data.values.push_back(static_cast<float>(3 + load + 0.02 * random.Normal()));
+  }
+  return data;
+}
+
+v1::Recipe MakeRecipe(const std::string& text = "") {
+  const auto recipe = ParseRecipe(
+      "name: 'pump' network { encoder: 16 encoder: 4 } training { max_steps: 100 steps_per_validation: 20 } " + text,
+      "r");
+  EXPECT_TRUE(recipe.ok()) << recipe.status();
+  return *recipe;
+}
+
+std::map<std::string, std::string> FilesOfATraining(const v1::Recipe& recipe, const Dataset& data) {
+  std::string folder = testing::TempDir() + "/astray-train-XXXXXX";
+  EXPECT_NE(mkdtemp(folder.data()), nullptr);
+  const auto trained = Train(recipe, data, {});
+  EXPECT_TRUE(trained.ok()) << trained.status();
+  const auto path = WriteArtifact(folder, *trained->detector, trained->golden_rows, trained->report, 0);
+  EXPECT_TRUE(path.ok()) << path.status();
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(*path)) {
+    files[entry.path().filename().string()] = *ReadFile(entry.path(), 1 << 24);
+  }
+  EXPECT_TRUE(ReadArtifact(*path).ok()) << "what is trained loads, golden rows and all";
+  std::filesystem::remove_all(folder);
+  return files;
+}
+
+TEST(Train, TheSameSeedGivesTheSameArtifactByteForByte) {
+  const Dataset data = MakeData(600);
+  const auto first = FilesOfATraining(MakeRecipe(), data);
+  EXPECT_EQ(first.size(), 8u);
+  EXPECT_EQ(first, FilesOfATraining(MakeRecipe(), data));
+  const auto other = FilesOfATraining(MakeRecipe("seed: 2"), data);
+  EXPECT_NE(first.at("weights.bin"), other.at("weights.bin"));
+  EXPECT_NE(first.at("calibration.pb"), other.at("calibration.pb"));
+}
+
+TEST(Train, FindsWhatBreaksTheRelationThoughEachValueIsNormal) {
+  const auto trained = Train(*ParseRecipe("name: 'pump'", "r"), MakeData(2000), {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  EXPECT_LT(trained->report.comparison().denoising(), 0.5 * trained->report.comparison().corruption());
+  EXPECT_LT(trained->report.comparison().denoising(), trained->report.comparison().untrained_denoising());
+  // Full load's flow with an idle pump's pressure and power: each within what training saw.
+  const std::vector<float> rows = {95, 3.2f, 3.95f, 95, 4.99f, 3.05f};
+  ScoreResult result;
+  ASSERT_TRUE(trained->detector->Score(rows, {}, &result).ok());
+  EXPECT_FALSE(result.verdicts[0].anomalous) << result.verdicts[0].score;
+  EXPECT_TRUE(result.verdicts[1].anomalous) << result.verdicts[1].score;
+  EXPECT_GT(result.verdicts[1].score, 3 * result.verdicts[0].score);
+}
+
+TEST(Train, FlagsFreshNormalRowsAtTheRateAskedFor) {
+  const auto trained = Train(MakeRecipe("calibration { false_positive_rate: 0.05 }"), MakeData(5000), {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  ScoreResult result;
+  ASSERT_TRUE(trained->detector->Score(MakeData(20'000, 2).values, {}, &result).ok());
+  double flagged = 0;
+  for (const Verdict& verdict : result.verdicts) flagged += verdict.anomalous;
+  // Given the calibration the rate is Beta(950, 51): 0.05 with deviation 0.0069; of 20,000 rows 0.0015 more.
+  EXPECT_NEAR(flagged / 20'000, 0.05, 4 * 0.0072);
+}
+
+TEST(Train, ReportsWhatItUsed) {
+  uint64_t calls = 0;
+  const auto trained = Train(MakeRecipe(), MakeData(1000), [&](const TrainProgress&) { ++calls; });
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  const v1::TrainingReport& report = trained->report;
+  EXPECT_EQ(report.rows(), 1000u);
+  EXPECT_EQ(report.training_vectors(), 700u);
+  EXPECT_EQ(report.validation_vectors(), 100u);
+  EXPECT_EQ(report.calibration_vectors(), 200u);
+  EXPECT_EQ(report.parameters(), 3 * 16 + 16 + 16 * 4 + 4 + 4 * 16 + 16 + 16 * 3 + 3u);
+  EXPECT_EQ(report.losses_size(), 5);
+  EXPECT_EQ(calls, 5u);
+  EXPECT_DOUBLE_EQ(report.threshold(), trained->detector->calibration().threshold());
+  EXPECT_EQ(trained->detector->calibration().samples(), 200u);
+}
+
+TEST(Train, AHandfulOfRowsIsRefusedAndAHundredTrainWithAWarning) {
+  for (const size_t rows : {size_t{1}, size_t{2}, size_t{20}}) {
+    const auto trained = Train(MakeRecipe(), MakeData(rows), {});
+    EXPECT_EQ(trained.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(trained.status().message()),
+                HasSubstr("expected at least 40 rows to train, validate and calibrate on windows of 1 row, got " +
+                          std::to_string(rows)));
+  }
+  EXPECT_EQ(Train(MakeRecipe(), {.feature_names = {"a"}}, {}).status().message(), "data: expected rows, got none");
+  const auto trained = Train(MakeRecipe(), MakeData(100), {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  EXPECT_NEAR(trained->report.false_positive_rate(), 1.0 / 21, 1e-12) << "20 held-out rows resolve no finer rate";
+  ASSERT_GE(trained->report.warnings_size(), 1);
+  bool warned = false;
+  for (const v1::Warning& warning : trained->report.warnings()) {
+    warned |= warning.kind() == v1::Warning::FEW_CALIBRATION_ROWS;
+  }
+  EXPECT_TRUE(warned);
+}
+
+TEST(Train, ARateTheRowsCannotHoldIsRefusedWithTheNumberItTakes) {
+  const auto trained = Train(MakeRecipe("calibration { false_positive_rate: 0.001 }"), MakeData(1000), {});
+  EXPECT_EQ(trained.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(trained.status().message()), HasSubstr("takes at least 999 calibration vectors, got 200"));
+}
+
+TEST(Train, MissingValuesAreNoObstacleButAColumnOfThemIs) {
+  Dataset data = MakeData(1000);
+  Random random(5);
+  for (float& value : data.values) {
+    if (random.Uniform() < 0.2) value = kNaN;
+  }
+  const auto trained = Train(MakeRecipe(), data, {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  EXPECT_TRUE(std::isfinite(trained->report.threshold()));
+  for (size_t i = 1; i < data.values.size(); i += 3) data.values[i] = kNaN;
+  const auto refused = Train(MakeRecipe(), data, {});
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused.status().message(), "column 'pressure': expected values, all 700 are missing");
+}
+
+TEST(Train, AConstantColumnSurvivesAndAnotherValueOfItIsAnomalous) {
+  Dataset data = MakeData(1000);
+  for (size_t i = 2; i < data.values.size(); i += 3) data.values[i] = 7;
+  const auto trained = Train(MakeRecipe(), data, {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  ScoreResult result;
+  ASSERT_TRUE(trained->detector->Score(std::vector<float>{50, 4.5f, 7, 50, 4.5f, 17}, {}, &result).ok());
+  EXPECT_FALSE(result.verdicts[0].anomalous);
+  EXPECT_TRUE(result.verdicts[1].anomalous);
+  EXPECT_EQ(result.contributions[result.contributions_stride].feature, 2u);
+}
+
+TEST(Train, WindowsOfTimeOrderedRowsTrain) {
+  Dataset data = MakeData(1000);
+  data.timestamps.assign(1000, "t");
+  const auto trained = Train(MakeRecipe("features { window: 5 }"), data, {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  EXPECT_EQ(trained->detector->window(), 5u);
+  EXPECT_EQ(trained->report.training_vectors(), 700 - 4u);
+}
+
+}  // namespace
+}  // namespace astray
