@@ -14,7 +14,7 @@ namespace {
 // Vectors that each part has at least.
 constexpr size_t kMinVectors = 10;
 // A block is at least this many windows long: each loses a window's rows at its border.
-constexpr size_t kMinWindowsInBlock = 200;
+constexpr size_t kMinWindowsInBlock = 100;
 constexpr size_t kMaxBlocks = 10;
 
 size_t PartRows(double fraction, size_t rows, size_t window) {

@@ -25,7 +25,7 @@ class DemoTest(unittest.TestCase):
 
     def test_it_shows_what_it_promises_and_cleans_up(self):
         output = self.demo()
-        self.assertIn("The first anomalies", output)
+        self.assertIn("The worst anomalies", output)
         caught, faults = map(int, re.search(r"caught (\d+) of (\d+) faults", output).groups())
         self.assertEqual(faults, 4)
         self.assertGreaterEqual(caught, 3)

@@ -60,7 +60,7 @@ TEST(DataSplit, RowsWithoutTimeAreShuffledBySeed) {
 
 TEST(DataSplit, TimeKeepsItsOrderAndLongDataIsCutIntoBlocks) {
   for (const auto& [window, rows, blocks] :
-       {std::tuple<uint32_t, size_t, size_t>{20, 400, 1}, {20, 20'000, 5}, {1, 1'000'000, 10}}) {
+       {std::tuple<uint32_t, size_t, size_t>{20, 400, 1}, {20, 10'000, 5}, {1, 1'000'000, 10}}) {
     const auto split = SplitData(MakeRecipe(window), rows, true);
     ASSERT_TRUE(split.ok()) << split.status();
     ExpectPartition(*split, rows);
