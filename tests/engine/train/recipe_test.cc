@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 
+#include "engine/base/file.h"
 #include "engine/base/random.h"
 #include "engine/features/pipeline.h"
 
@@ -147,6 +149,24 @@ TEST(Recipe, EveryNumberHasItsRange) {
        }) {
     EXPECT_THAT(Refusal(text), HasSubstr(message)) << text;
   }
+}
+
+// Tests run in the source folder.
+TEST(Recipe, WhatWeShipAndDocumentIsComplete) {
+  const Dataset data = MakeData(500, 3, true);
+  size_t recipes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("deploy/recipes")) {
+    const auto recipe = ReadRecipe(entry.path().string());
+    ASSERT_TRUE(recipe.ok()) << recipe.status();
+    EXPECT_TRUE(CompleteRecipe(*recipe, data).ok()) << entry.path();
+    ++recipes;
+  }
+  EXPECT_GE(recipes, 3u);
+  const std::string page = *ReadFile("docs/recipes.md", 1 << 20), fence = "```textproto\n";
+  const size_t begin = page.find(fence) + fence.size();
+  const auto recipe = ParseRecipe(page.substr(begin, page.find("```\n", begin) - begin), "docs/recipes.md");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_TRUE(CompleteRecipe(*recipe, data).ok());
 }
 
 TEST(Recipe, ANameIsAFoldersName) {
