@@ -28,8 +28,10 @@ void CalibrateReactor::Start() {
 }
 
 void CalibrateReactor::OnReadDone(bool ok) {
+  static_cast<void>(added_.load(std::memory_order_acquire));
   if (ok) {
     run_.Add(request_, call_.cancelled(), [this](const absl::Status& status) {
+      added_.fetch_add(1, std::memory_order_release);
       if (status.ok()) {
         StartRead(&request_);
       } else {
