@@ -26,6 +26,11 @@ constexpr uint32_t kDefaultWidth = 256;
 
 absl::Status Refuse(absl::string_view text) { return absl::InvalidArgumentError(text); }
 
+absl::Status CheckCount(absl::string_view field, uint32_t value, uint32_t most) {
+  if (value >= 1 && value <= most) return absl::OkStatus();
+  return Refuse(absl::StrCat(field, ": expected 1 to ", most, ", got ", value));
+}
+
 absl::Status CheckFraction(absl::string_view field, double value) {
   if (value > 0 && value <= 0.5) return absl::OkStatus();
   return Refuse(absl::StrCat(field, ": expected a number in (0, 0.5], got ", value));
@@ -47,8 +52,7 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
 void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
   if (features->scaling() == v1::SCALING_UNSPECIFIED) features->set_scaling(v1::STANDARD);
   if (!features->has_window()) {
-    const bool fits =
-        dataset.rows() >= kMinRowsForWindow && dataset.features() * kDefaultWindow <= Pipeline::kMaxWidth;
+    const bool fits = dataset.rows() >= kMinRowsForWindow && dataset.features() * kDefaultWindow <= Pipeline::kMaxWidth;
     features->set_window(fits && IsTimeOrdered(dataset) ? kDefaultWindow : 1);
   }
 }
@@ -84,14 +88,10 @@ void FillTraining(size_t rows, v1::TrainingRecipe* training) {
 
 absl::Status CheckRanges(const v1::Recipe& recipe) {
   const v1::TrainingRecipe& training = recipe.training();
-  for (const auto& [field, value, most] :
-       {std::tuple{"training.batch_size", training.batch_size(), 65536u},
-        std::tuple{"training.max_steps", training.max_steps(), 100'000'000u},
-        std::tuple{"training.patience", training.patience(), 1'000'000u},
-        std::tuple{"training.steps_per_validation", training.steps_per_validation(), 1'000'000u},
-        std::tuple{"features.window", recipe.features().window(), static_cast<uint32_t>(Pipeline::kMaxWindow)}}) {
-    if (value < 1 || value > most) return Refuse(absl::StrCat(field, ": expected 1 to ", most, ", got ", value));
-  }
+  RETURN_IF_ERROR(CheckCount("training.batch_size", training.batch_size(), 65536));
+  RETURN_IF_ERROR(CheckCount("training.max_steps", training.max_steps(), 100'000'000));
+  RETURN_IF_ERROR(CheckCount("training.patience", training.patience(), 1'000'000));
+  RETURN_IF_ERROR(CheckCount("training.steps_per_validation", training.steps_per_validation(), 1'000'000));
   RETURN_IF_ERROR(CheckFraction("training.validation_fraction", training.validation_fraction()));
   RETURN_IF_ERROR(CheckFraction("calibration.holdout_fraction", recipe.calibration().holdout_fraction()));
   const double rate = recipe.calibration().false_positive_rate();
@@ -143,6 +143,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   RETURN_IF_ERROR(CheckEnums(recipe));
   if (!recipe.has_seed()) recipe.set_seed(1);
   FillFeatures(dataset, recipe.mutable_features());
+  RETURN_IF_ERROR(CheckCount("features.window", recipe.features().window(), Pipeline::kMaxWindow));
   const size_t width = dataset.features() * recipe.features().window();
   if (width < 1 || width > Pipeline::kMaxWidth) {
     return Refuse(absl::StrCat("features.window: expected at most ", Pipeline::kMaxWidth, " values in a vector, got ",
@@ -160,7 +161,9 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);
   RETURN_IF_ERROR(CheckRanges(recipe));
   RETURN_IF_ERROR(CheckTogether(recipe));
-  RETURN_IF_ERROR(Network::Create(BuildNetworkSpec(recipe, width)).status());
+  if (const absl::Status status = Network::Create(BuildNetworkSpec(recipe, width)).status(); !status.ok()) {
+    return Refuse(absl::StrCat("network.encoder: ", status.message()));
+  }
   return recipe;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 
 #include "engine/base/file.h"
 #include "engine/base/random.h"
@@ -61,11 +62,23 @@ TEST(Recipe, DefaultsAreChosenFromTheData) {
   EXPECT_EQ(timed.loss(), v1::MEAN_SQUARED_ERROR);
   ASSERT_EQ(timed.corruption_size(), 1);
   EXPECT_EQ(timed.corruption(0).gaussian().max_sigma(), 1);
+  EXPECT_EQ(timed.network().activation(), v1::RELU);
   EXPECT_EQ(timed.training().batch_size(), 128u);
+  EXPECT_EQ(timed.training().max_steps(), 2000u);
+  EXPECT_EQ(timed.training().patience(), 10u);
+  EXPECT_EQ(timed.training().steps_per_validation(), 50u);
+  EXPECT_EQ(timed.training().validation_fraction(), 0.1f);
+  EXPECT_EQ(timed.training().adam().learning_rate(), 0.002f);
+  EXPECT_EQ(timed.training().adam().beta1(), 0.9f);
+  EXPECT_EQ(timed.training().adam().beta2(), 0.999f);
+  EXPECT_EQ(timed.training().adam().epsilon(), 1e-8f);
+  EXPECT_TRUE(timed.training().adam().has_weight_decay());
+  EXPECT_EQ(timed.calibration().holdout_fraction(), 0.2f);
   EXPECT_EQ(timed.score().kind(), v1::WINDOW_NORMALISED);
   EXPECT_FALSE(timed.calibration().has_false_positive_rate()) << "chosen when the held-out errors are counted";
 
   EXPECT_EQ(Complete("", MakeData(500, 3, false)).features().window(), 1u) << "rows of no order";
+  EXPECT_EQ(Complete("", MakeData(200, 3, true)).features().window(), 20u);
   EXPECT_EQ(Complete("", MakeData(199, 3, true)).features().window(), 1u) << "too few rows";
   EXPECT_EQ(Complete("", MakeData(200, Pipeline::kMaxWidth / 19, true)).features().window(), 1u) << "too wide";
   EXPECT_THAT(Complete("", MakeData(500, 50, true)).network().encoder(), ElementsAre(256, 256));
@@ -124,31 +137,65 @@ TEST(Recipe, FieldsThatDoNotGoTogetherAreRefusedWithTheReason) {
 TEST(Recipe, EveryNumberHasItsRange) {
   for (const auto& [text, message] : std::vector<std::pair<const char*, const char*>>{
            {"training { batch_size: 0 }", "training.batch_size: expected 1 to 65536, got 0"},
-           {"training { max_steps: 0 }", "training.max_steps: expected 1 to "},
-           {"training { patience: 0 }", "training.patience: expected 1 to "},
-           {"training { steps_per_validation: 0 }", "training.steps_per_validation: expected 1 to "},
+           {"training { batch_size: 65537 }", "training.batch_size: expected 1 to 65536, got 65537"},
+           {"training { max_steps: 0 }", "training.max_steps: expected 1 to 100000000, got 0"},
+           {"training { max_steps: 100000001 }", "training.max_steps: expected 1 to "},
+           {"training { patience: 0 }", "training.patience: expected 1 to 1000000, got 0"},
+           {"training { patience: 1000001 }", "training.patience: expected 1 to "},
+           {"training { steps_per_validation: 0 }", "training.steps_per_validation: expected 1 to 1000000, got 0"},
+           {"training { steps_per_validation: 1000001 }", "training.steps_per_validation: expected 1 to "},
            {"training { validation_fraction: 0 }",
             "training.validation_fraction: expected a number in (0, 0.5], got 0"},
-           {"training { validation_fraction: nan }", "training.validation_fraction"},
-           {"training { adam { learning_rate: -1 } }", "learning_rate"},
-           {"training { sgd { learning_rate: 0 } }", "learning_rate"},
+           {"training { validation_fraction: nan }", "training.validation_fraction: "},
+           {"training { adam { learning_rate: -1 } }", "training.adam.learning_rate: expected a positive number"},
+           {"training { adam { beta1: 1 } }", "training.adam.beta1: expected a number in [0, 1), got 1"},
+           {"training { adam { beta2: -0.5 } }", "training.adam.beta2: "},
+           {"training { adam { epsilon: 0 } }", "training.adam.epsilon: "},
+           {"training { adam { weight_decay: -1 } }", "training.adam.weight_decay: "},
+           {"training { sgd {} }", "training.sgd.learning_rate: expected a positive number, got 0"},
+           {"training { sgd { learning_rate: 0.1 momentum: 1 } }", "training.sgd.momentum: "},
            {"calibration { holdout_fraction: 0.6 }",
             "calibration.holdout_fraction: expected a number in (0, 0.5], got 0.6"},
            {"calibration { false_positive_rate: 0 }",
             "calibration.false_positive_rate: expected a number in (0, 1), got 0"},
-           {"calibration { false_positive_rate: 1 }", "calibration.false_positive_rate"},
-           {"features { window: 0 }", "features.window: expected at most "},
-           {"features { window: 1000000 }", "features.window"},
+           {"calibration { false_positive_rate: 1 }", "calibration.false_positive_rate: "},
+           {"features { window: 0 }", "features.window: expected 1 to 4096, got 0"},
+           {"features { window: 4097 }", "features.window: expected 1 to 4096, got 4097"},
            {"features { scaling: 17 }", "features.scaling: unknown value"},
            {"network { activation: 99 }", "network.activation: unknown value"},
-           {"network { encoder: 0 }", "expected"},
-           {"network { encoder: 4000000000 encoder: 4000000000 }", "expected"},
+           {"network { output_activation: 99 }", "network.output_activation: unknown value"},
+           {"network { encoder: 0 }", "network.encoder: layer 'code': outputs: expected 1 to 65536, got 0"},
+           {"network { encoder: 4000000000 encoder: 4000000000 }", "network.encoder: layer 'encoder_1': outputs: "},
+           {"network { encoder: 65536 encoder: 65536 }", "network.encoder: layer 'code': expected at most "},
            {"loss: 9", "loss: unknown value"},
            {"score { kind: 9 }", "score.kind: unknown value"},
            {"corruption { gaussian { sigma: -2 } }", "corruption[0].gaussian.sigma"},
        }) {
-    EXPECT_THAT(Refusal(text), HasSubstr(message)) << text;
+    EXPECT_THAT(Refusal(text), StartsWith(message)) << text;
   }
+}
+
+TEST(Recipe, AWindowTooWideForTheDataIsRefused) {
+  v1::Recipe recipe;
+  recipe.set_name("m");
+  recipe.mutable_features()->set_window(4096);
+  EXPECT_TRUE(CompleteRecipe(recipe, MakeData(500, 16, true)).ok());
+  EXPECT_EQ(CompleteRecipe(recipe, MakeData(500, 17, true)).status().message(),
+            "features.window: expected at most 65536 values in a vector, got 17 features x 4096 rows");
+}
+
+TEST(Recipe, AFileIsReadWithItsPathInEveryRefusal) {
+  std::string folder = testing::TempDir() + "/astray-recipe-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::string path = folder + "/pump.textproto";
+  EXPECT_THAT(std::string(ReadRecipe(path).status().message()), HasSubstr(path));
+  std::ofstream(path) << "name: 'pump'\nseed: 3\n";
+  EXPECT_EQ(ReadRecipe(path)->seed(), 3u);
+  std::ofstream(path) << "name: 'pump'\nsed: 3\n";
+  EXPECT_THAT(std::string(ReadRecipe(path).status().message()), StartsWith(path + ":2:"));
+  std::ofstream(path) << std::string((1 << 20) + 1, ' ');
+  EXPECT_THAT(std::string(ReadRecipe(path).status().message()), HasSubstr(path)) << "more than 1 MiB is no recipe";
+  std::filesystem::remove_all(folder);
 }
 
 // Tests run in the source folder.
@@ -176,16 +223,23 @@ TEST(Recipe, ANameIsAFoldersName) {
 }
 
 TEST(Recipe, TheNetworkMirrorsItsEncoder) {
-  const v1::Recipe recipe = Complete("network { encoder: 8 encoder: 5 encoder: 2 }", MakeData(500, 3, false));
+  const v1::Recipe recipe =
+      Complete("network { encoder: 8 encoder: 5 encoder: 2 activation: TANH } features { scaling: MIN_MAX }",
+               MakeData(500, 3, false));
   const v1::NetworkSpec spec = BuildNetworkSpec(recipe, 3);
   std::vector<std::string> names;
-  std::vector<uint32_t> outputs;
+  std::vector<uint32_t> inputs, outputs;
+  std::vector<v1::Activation> activations;
   for (const v1::Layer& layer : spec.layers()) {
     names.push_back(layer.name());
+    inputs.push_back(layer.dense().inputs());
     outputs.push_back(layer.dense().outputs());
+    activations.push_back(layer.dense().activation());
   }
   EXPECT_THAT(names, ElementsAre("encoder_1", "encoder_2", "code", "decoder_1", "decoder_2", "output"));
+  EXPECT_THAT(inputs, ElementsAre(3, 8, 5, 2, 5, 8));
   EXPECT_THAT(outputs, ElementsAre(8, 5, 2, 5, 8, 3));
+  EXPECT_THAT(activations, ElementsAre(v1::TANH, v1::TANH, v1::TANH, v1::TANH, v1::TANH, v1::SIGMOID));
   EXPECT_EQ(spec.code_layer(), 2u);
 }
 
