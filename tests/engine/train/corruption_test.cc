@@ -90,6 +90,12 @@ TEST(Corruptor, MaskingReplacesItsShareAndKeepsTheRest) {
   MakeCorruptor("corruption { masking { keep_probability: 0.7 fill: -1 } }", kWidth).Apply(values);
   EXPECT_THAT(values, Each(testing::AnyOf(3.0f, -1.0f)));
   EXPECT_NEAR(static_cast<double>(std::count(values.begin(), values.end(), -1.0f)) / 2e5, 0.3, 0.005);
+  // Each value by itself: a whole row is spared with 0.7^10.
+  size_t spared = 0;
+  for (auto row = values.begin(); row != values.end(); row += kWidth) {
+    spared += std::count(row, row + kWidth, 3.0f) == kWidth;
+  }
+  EXPECT_NEAR(static_cast<double>(spared) / kVectors, std::pow(0.7, 10), 0.006);
 }
 
 TEST(Corruptor, AppliesItsListInOrder) {

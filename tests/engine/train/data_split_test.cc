@@ -58,9 +58,15 @@ TEST(DataSplit, RowsWithoutTimeAreShuffledBySeed) {
   EXPECT_NE(SplitData(recipe, 1000, false)->order, split->order);
 }
 
+TEST(DataSplit, WindowsKeepTheRowsOrderWithTimestampsOrWithout) {
+  const auto split = SplitData(MakeRecipe(5), 1000, false);
+  ASSERT_TRUE(split.ok()) << split.status();
+  EXPECT_TRUE(std::is_sorted(split->order.begin(), split->order.end()));
+}
+
 TEST(DataSplit, TimeKeepsItsOrderAndLongDataIsCutIntoBlocks) {
   for (const auto& [window, rows, blocks] :
-       {std::tuple<uint32_t, size_t, size_t>{20, 400, 1}, {20, 10'000, 5}, {1, 1'000'000, 10}}) {
+       {std::tuple<uint32_t, size_t, size_t>{20, 400, 1}, {20, 10'007, 5}, {1, 1'000'000, 10}}) {
     const auto split = SplitData(MakeRecipe(window), rows, true);
     ASSERT_TRUE(split.ok()) << split.status();
     ExpectPartition(*split, rows);
