@@ -78,6 +78,36 @@ TEST(QualityReport, SaysThatPcaDoesAsWell) {
   EXPECT_THAT(TextOf(report, v1::Warning::PCA_AS_GOOD), HasSubstr("components denoises the held-out data as well"));
 }
 
+// The warnings on a report alone; the data calls for none.
+v1::TrainingReport Judged(v1::TrainingReport report) {
+  const Dataset data = Circle(100);
+  v1::FeaturesRecipe features;
+  features.set_scaling(v1::STANDARD);
+  features.set_window(1);
+  const auto pipeline = Pipeline::Fit(features, data.feature_names, data.values);
+  EXPECT_TRUE(pipeline.ok()) << pipeline.status();
+  AddWarnings(*pipeline, &report);
+  return report;
+}
+
+TEST(QualityReport, WarnsFromItsBoundsOn) {
+  v1::TrainingReport report;
+  v1::Comparison* comparison = report.mutable_comparison();
+  comparison->set_denoising(0.2);
+  comparison->set_pca_denoising(0.21);
+  comparison->set_pca_components(3);
+  comparison->set_noise_gain(0.89);
+  EXPECT_EQ(Judged(report).warnings_size(), 0);
+  comparison->set_noise_gain(0.91);
+  EXPECT_THAT(TextOf(Judged(report), v1::Warning::COPIES_INPUT), HasSubstr("91 % of the corruption comes back"));
+  comparison->set_noise_gain(0.5);
+  comparison->set_pca_denoising(0.2);
+  EXPECT_THAT(TextOf(Judged(report), v1::Warning::PCA_AS_GOOD), HasSubstr("PCA with 3 components"));
+  comparison->set_pca_denoising(0);
+  comparison->set_pca_components(0);
+  EXPECT_EQ(Judged(report).warnings_size(), 0) << "not computed";
+}
+
 // The warning on a training that went like this: pairs of training and validation loss, every ten steps.
 std::string DivergenceOf(const std::vector<std::pair<double, double>>& losses) {
   v1::TrainingReport report;
@@ -87,14 +117,7 @@ std::string DivergenceOf(const std::vector<std::pair<double, double>>& losses) {
     point->set_training(training);
     point->set_validation(validation);
   }
-  const Dataset data = Circle(100);
-  v1::FeaturesRecipe features;
-  features.set_scaling(v1::STANDARD);
-  features.set_window(1);
-  const auto pipeline = Pipeline::Fit(features, data.feature_names, data.values);
-  EXPECT_TRUE(pipeline.ok()) << pipeline.status();
-  AddWarnings(*pipeline, &report);
-  return TextOf(report, v1::Warning::VALIDATION_DIVERGES);
+  return TextOf(Judged(report), v1::Warning::VALIDATION_DIVERGES);
 }
 
 TEST(QualityReport, SaysThatValidationDiverges) {
@@ -106,33 +129,80 @@ TEST(QualityReport, SaysThatValidationDiverges) {
 }
 
 TEST(QualityReport, NamesConstantAndMissingColumns) {
-  Dataset data = Circle(1000);
+  // In time: the first 105 rows teach.
+  Dataset data = Circle(150);
+  data.timestamps.assign(150, "t");
   for (size_t i = 0; i < data.values.size(); i += 8) data.values[i] = 4;
-  data.values[1] = std::numeric_limits<float>::quiet_NaN();
+  for (size_t row = 0; row < 7; ++row) data.values[row * 8 + 1] = std::numeric_limits<float>::quiet_NaN();
   const v1::TrainingReport report = ReportOf("training { max_steps: 50 }", data);
   EXPECT_EQ(TextOf(report, v1::Warning::CONSTANT_FEATURE),
             "column 's0' is constant (4) in training: any other value will look anomalous");
-  EXPECT_THAT(TextOf(report, v1::Warning::MISSING_VALUES),
-              testing::AnyOf("", "column 's1': 1 of 700 values are missing"));
+  EXPECT_EQ(TextOf(report, v1::Warning::MISSING_VALUES), "column 's1': 7 of 105 values are missing");
 }
 
-TEST(QualityReport, ComparisonIsThatOfTheNetworksGiven) {
-  // An untrained network in both places: the same errors in both.
-  const Dataset data = Circle(300);
-  const auto recipe = CompleteRecipe(*ParseRecipe("name: 'm'", "r"), data);
-  ASSERT_TRUE(recipe.ok());
-  auto network = Network::Create(BuildNetworkSpec(*recipe, 8));
-  ASSERT_TRUE(network.ok());
-  Random random(1);
-  network->Initialise(random);
+// x -> gain x in eight dimensions.
+Network Scaling(const v1::Recipe& recipe, float gain) {
+  auto network = Network::Create(BuildNetworkSpec(recipe, 8));
+  EXPECT_TRUE(network.ok()) << network.status();
+  for (size_t j = 0; j < 8; ++j) {
+    network->parameters()[network->offsets(0).weights + j * 8 + j] = 1;
+    network->parameters()[network->offsets(1).weights + j * 8 + j] = gain;
+  }
+  return *std::move(network);
+}
+
+TEST(QualityReport, ErrorsAreThoseOfKnownNetworks) {
+  const Dataset data = Circle(2000);
+  const auto recipe = CompleteRecipe(
+      *ParseRecipe("name: 'm' network { encoder: 8 activation: LINEAR } corruption { gaussian { sigma: 0.5 } }", "r"),
+      data);
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
   const std::vector<float> observed(data.values.size(), 1.0f);
-  const VectorSet set(data.values, observed, 8, 1, {{0, 300}});
-  const auto comparison = CompareReconstructions(*recipe, *network, network->Clone(), set, set, set);
-  ASSERT_TRUE(comparison.ok()) << comparison.status();
-  EXPECT_EQ(comparison->denoising(), comparison->untrained_denoising());
-  EXPECT_EQ(comparison->clean(), comparison->untrained_clean());
-  // Levels from U(0, 1): E s^2 = 1/3.
-  EXPECT_NEAR(comparison->corruption(), 1.0 / 3, 0.05);
+  const VectorSet set(data.values, observed, 8, 1, {{0, 2000}});
+  const auto half = CompareReconstructions(*recipe, Scaling(*recipe, 0.5f), Scaling(*recipe, 1), set, set, set);
+  ASSERT_TRUE(half.ok()) << half.status();
+  double power = 0;
+  for (const float value : data.values) power += double{value} * value;
+  power /= static_cast<double>(data.values.size());
+  EXPECT_NEAR(half->corruption(), 0.25, 0.01);
+  EXPECT_NEAR(half->clean(), 0.25 * power, 1e-6);
+  EXPECT_NEAR(half->noise_gain(), 0.5, 1e-6);
+  EXPECT_NEAR(half->untrained_clean(), 0, 1e-12);
+  EXPECT_NEAR(half->untrained_denoising(), half->corruption(), 1e-6);
+  // With x clean and n noise: |(n - x) / 2|² and |(n + x) / 2|², which add up to half of |n|² + |x|².
+  EXPECT_NEAR(half->denoising() + half->copying(), 0.5 * (half->corruption() + power), 1e-6);
+  EXPECT_GT(std::abs(half->denoising() - half->copying()), 1e-5) << "noise and data are never quite uncorrelated";
+
+  const auto copy = CompareReconstructions(*recipe, Scaling(*recipe, 1), Scaling(*recipe, 0), set, set, set);
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  EXPECT_NEAR(copy->copying(), 0, 1e-12);
+  EXPECT_NEAR(copy->noise_gain(), 1, 1e-6);
+  EXPECT_NEAR(copy->untrained_denoising(), power, 1e-6);
+}
+
+// A comparison of an untrained network in both places, on noise of this width.
+v1::Comparison Untrained(size_t width, const std::string& network) {
+  Dataset data{.feature_names = std::vector<std::string>(width, "f"), .values = std::vector<float>(40 * width)};
+  Random random(1);
+  random.FillNormal(data.values);
+  const auto recipe =
+      CompleteRecipe(*ParseRecipe("name: 'm' corruption { gaussian { sigma: 0.01 } } " + network, "r"), data);
+  EXPECT_TRUE(recipe.ok()) << recipe.status();
+  const auto trained = Network::Create(BuildNetworkSpec(*recipe, width));
+  const std::vector<float> observed(data.values.size(), 1.0f);
+  const VectorSet set(data.values, observed, width, 1, {{0, 40}});
+  const auto comparison = CompareReconstructions(*recipe, *trained, *trained, set, set, set);
+  EXPECT_TRUE(comparison.ok()) << comparison.status();
+  return *comparison;
+}
+
+TEST(QualityReport, PcaHasNoMoreComponentsThanTheCodeAndNoneWhereVectorsAreTooWide) {
+  EXPECT_EQ(Untrained(4, "network { encoder: 4 }").pca_components(), 4u) << "noise this weak is best kept";
+  EXPECT_EQ(Untrained(4, "network { encoder: 2 }").pca_components(), 2u);
+  const v1::Comparison wide = Untrained(1025, "network { encoder: 1 }");
+  EXPECT_EQ(wide.pca_components(), 0u);
+  EXPECT_EQ(wide.pca_denoising(), 0);
+  EXPECT_GT(wide.denoising(), 0.5);
 }
 
 }  // namespace

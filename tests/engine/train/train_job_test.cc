@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -90,6 +91,59 @@ TEST(Train, FlagsFreshNormalRowsAtTheRateAskedFor) {
   for (const Verdict& verdict : result.verdicts) flagged += verdict.anomalous;
   // Given the calibration the rate is Beta(950, 51): 0.05 with deviation 0.0069; of 20,000 rows 0.0015 more.
   EXPECT_NEAR(flagged / 20'000, 0.05, 4 * 0.0072);
+}
+
+// Rows in time, too few for windows or blocks: 105 to train, 15 to validate, 30 to calibrate.
+Dataset MakeTimedData() {
+  Dataset data = MakeData(150);
+  data.timestamps.assign(150, "t");
+  return data;
+}
+
+// The training on rows of which those in [begin, end) are pushed aside.
+TrainedDetector TrainWithAShift(size_t begin, size_t end) {
+  Dataset data = MakeTimedData();
+  for (size_t i = begin * 3; i < end * 3; ++i) data.values[i] += 100;
+  auto trained = Train(MakeRecipe(), data, {});
+  EXPECT_TRUE(trained.ok()) << trained.status();
+  return *std::move(trained);
+}
+
+TEST(Train, ValidatesAndCalibratesOnRowsThatDidNotTeach) {
+  const v1::TrainingReport usual = TrainWithAShift(0, 0).report, validation = TrainWithAShift(105, 120).report,
+                           calibration = TrainWithAShift(120, 150).report;
+  EXPECT_GT(validation.losses(0).validation(), 10 * usual.losses(0).validation());
+  EXPECT_EQ(validation.losses(0).training(), usual.losses(0).training());
+  EXPECT_EQ(calibration.losses(0).validation(), usual.losses(0).validation());
+  EXPECT_GT(calibration.threshold(), 10 * usual.threshold());
+}
+
+TEST(Train, GoldenRowsAreHeldOutRowsAsTheyCame) {
+  const Dataset data = MakeTimedData();
+  const auto trained = Train(MakeRecipe(), data, {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  EXPECT_EQ(trained->golden_rows, std::vector<float>(data.values.begin() + 120 * 3, data.values.begin() + 128 * 3));
+}
+
+TEST(Train, RefusesToCalibrateOnRowsWithoutAValue) {
+  Dataset data = MakeTimedData();
+  std::fill(data.values.begin() + 120 * 3, data.values.end(), kNaN);
+  EXPECT_EQ(Train(MakeRecipe(), data, {}).status(),
+            absl::InvalidArgumentError("data: every row held out for calibration has no value at all"));
+}
+
+TEST(Train, ComparesWithTheNetworkBeforeItsFirstStepWhichTheSeedDraws) {
+  const auto comparison = [](const std::string& seed) {
+    const auto trained =
+        Train(*ParseRecipe("name: 'pump' training { max_steps: 1 sgd { learning_rate: 1e-30 } } seed: " + seed, "r"),
+              MakeTimedData(), {});
+    EXPECT_TRUE(trained.ok()) << trained.status();
+    return trained->report.comparison();
+  };
+  const v1::Comparison first = comparison("1");
+  EXPECT_NEAR(first.clean(), first.untrained_clean(), 1e-9);
+  EXPECT_NEAR(first.denoising(), first.untrained_denoising(), 1e-9);
+  EXPECT_GT(std::abs(comparison("2").untrained_clean() - first.untrained_clean()), 1e-6);
 }
 
 TEST(Train, ReportsWhatItUsed) {

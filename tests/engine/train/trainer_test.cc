@@ -134,16 +134,92 @@ TEST(TrainNetwork, LossIsAgainstTheCleanInput) {
   EXPECT_GT(result->losses.back().validation(), 0.8 * variance);
 }
 
-TEST(TrainNetwork, ALossThatIsNotFiniteStopsWithAdviceAndLeavesFiniteParameters) {
+// Steps too small to change a parameter: every loss is that of the network given.
+constexpr char kStill[] = "network { encoder: 8 activation: LINEAR } training { sgd { learning_rate: 1e-30 } ";
+
+TEST(TrainNetwork, ValidationLossIsTheMeanOverObservedHeldOutValues) {
+  // Of zero parameters: every output is 0, and the loss the mean square. One batch and a part of one, the first with
+  // many missing values, which hold what would show.
+  const v1::Recipe recipe = MakeRecipe(std::string(kStill) + "max_steps: 3 steps_per_validation: 50 batch_size: 128 }");
+  Rows rows(400);
+  double sum = 0, count = 0;
+  for (size_t i = 200 * kFeatures; i < rows.scaled.size(); ++i) {
+    if (i < 300 * kFeatures && i % 2 == 0) {
+      rows.scaled[i] = 9;
+      rows.observed[i] = 0;
+      continue;
+    }
+    if (i >= 328 * kFeatures) rows.scaled[i] += 2;
+    sum += double{rows.scaled[i]} * rows.scaled[i];
+    ++count;
+  }
+  auto network = Network::Create(BuildNetworkSpec(recipe, kFeatures));
+  ASSERT_TRUE(network.ok()) << network.status();
+  const auto result = TrainNetwork(recipe, rows.Part(0, 200), rows.Part(200, 200), &*network, {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->losses.size(), 1u) << "the last step is always validated";
+  EXPECT_EQ(result->losses[0].step(), 3u);
+  EXPECT_NEAR(result->losses[0].validation(), sum / count, 1e-6);
+}
+
+TEST(TrainNetwork, HeldOutVectorsAreCorruptedOnceByTheSeed) {
+  const Rows rows(300);
+  const Network initial = MakeNetwork(MakeRecipe(kQuick));
+  const auto losses = [&](const std::string& seed) {
+    Network network = initial.Clone();
+    const auto result =
+        TrainNetwork(MakeRecipe("network { encoder: 32 encoder: 8 } training { sgd { learning_rate: 1e-30 } "
+                                "max_steps: 2 steps_per_validation: 1 } seed: " +
+                                seed),
+                     rows.Part(0, 200), rows.Part(200, 100), &network, {});
+    EXPECT_TRUE(result.ok()) << result.status();
+    return std::pair(result->losses[0], result->losses[1]);
+  };
+  const auto [first, second] = losses("1");
+  EXPECT_NEAR(first.validation(), second.validation(), 1e-9);
+  EXPECT_GT(std::abs(first.training() - second.training()), 1e-6) << "training vectors are drawn afresh";
+  EXPECT_GT(std::abs(first.validation() - losses("2").first.validation()), 1e-6);
+}
+
+TEST(TrainNetwork, ALossPointHoldsTheMeanTrainingLossSinceTheLast) {
+  const Rows rows(500);
+  const auto losses = [&](const std::string& steps) {
+    const v1::Recipe recipe =
+        MakeRecipe("network { encoder: 8 } training { max_steps: 10 steps_per_validation: " + steps + " }");
+    Network network = MakeNetwork(recipe);
+    const auto result = TrainNetwork(recipe, rows.Part(0, 400), rows.Part(400, 100), &network, {});
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result->losses;
+  };
+  const auto each = losses("1"), fours = losses("4");
+  ASSERT_EQ(each.size(), 10u);
+  ASSERT_EQ(fours.size(), 3u) << "steps 4, 8 and the last";
+  for (const auto& [point, begin, end] : {std::tuple<size_t, size_t, size_t>{0, 0, 4}, {1, 4, 8}, {2, 8, 10}}) {
+    double sum = 0;
+    for (size_t i = begin; i < end; ++i) sum += each[i].training();
+    EXPECT_NEAR(fours[point].training(), sum / static_cast<double>(end - begin), 1e-9);
+    EXPECT_EQ(fours[point].validation(), each[end - 1].validation());
+  }
+}
+
+// How a training that takes far too large a step ends.
+std::string Divergence(const std::string& training) {
   const v1::Recipe recipe =
-      MakeRecipe("network { encoder: 8 } training { sgd { learning_rate: 1e30 } max_steps: 100 }");
+      MakeRecipe("network { encoder: 8 } training { sgd { learning_rate: 1e30 } max_steps: 100 " + training + " }");
   const Rows rows(200);
   Network network = MakeNetwork(recipe);
+  const std::vector<float> initial = Parameters(network);
   const auto result = TrainNetwork(recipe, rows.Part(0, 150), rows.Part(150, 50), &network, {});
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(std::string(result.status().message()),
-              testing::AllOf(HasSubstr("at step "), HasSubstr("lower the optimizer's learning_rate")));
-  for (const float parameter : network.parameters()) ASSERT_TRUE(std::isfinite(parameter));
+  EXPECT_EQ(Parameters(network), initial) << "the best so far";
+  return std::string(result.status().message());
+}
+
+TEST(TrainNetwork, ALossThatIsNotFiniteStopsWithAdviceAndTheBestParameters) {
+  EXPECT_EQ(Divergence(""),
+            "training: the loss at step 2 is not a finite number; lower the optimizer's learning_rate, or look for "
+            "extreme values in the data");
+  EXPECT_THAT(Divergence("steps_per_validation: 1"), HasSubstr("the loss at step 1 is not")) << "seen on validation";
 }
 
 }  // namespace
