@@ -38,7 +38,8 @@ absl::StatusOr<ColumnStatistics> MeasureColumn(const std::string& name, std::spa
     values.push_back(value);
   }
   if (values.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("column '", name, "': expected values, all ", count, " are missing"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("column '", name, "': expected values, all ", count, " are missing"));
   }
 
   double sum = 0;

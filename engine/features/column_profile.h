@@ -25,7 +25,8 @@ struct ColumnStatistics {
 
 // Looks at column `column` of rows [n x columns]; NaN is missing. The standard deviation is the population's, two-pass
 // in double precision. `scratch` is reused from call to call.
-// InvalidArgument, naming the column: an infinity, or no value at all ("column 'flow': expected values, all 400 are missing").
+// InvalidArgument, naming the column: an infinity, or no value at all ("column 'flow': expected values, all 400 are
+// missing").
 absl::StatusOr<ColumnStatistics> MeasureColumn(const std::string& name, std::span<const float> rows, size_t columns,
                                                size_t column, std::vector<float>* scratch);
 

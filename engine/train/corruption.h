@@ -2,6 +2,7 @@
 // afresh at every call. Not thread-safe; the same seed and calls give the same bytes.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -9,29 +10,39 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/base/random.h"
+#include "engine/train/vector_set.h"
 
 namespace astray {
 
 // InvalidArgument names the entry and field: "corruption[1].masking.keep_probability: expected (0, 1], got 1.5".
-absl::Status CheckCorruption(const google::protobuf::RepeatedPtrField<v1::Corruption>& corruption);
+absl::Status CheckCorruption(const google::protobuf::RepeatedPtrField<v1::Corruption>& corruption, VectorShape shape);
 
 class Corruptor {
  public:
-  // `width`: values in a vector. Refuses what CheckCorruption refuses.
+  // Refuses what CheckCorruption refuses.
   static absl::StatusOr<Corruptor> Create(const google::protobuf::RepeatedPtrField<v1::Corruption>& corruption,
-                                          size_t width, Random random);
+                                          VectorShape shape, Random random);
 
   // values: [vectors x width], changed in place.
   void Apply(std::span<float> values);
 
  private:
-  Corruptor(std::vector<v1::Corruption> corruption, size_t width, Random random);
-  void AddNoise(float sigma, std::span<float> values);
+  Corruptor(std::vector<v1::Corruption> corruption, VectorShape shape, Random random);
+  void ApplyOne(const v1::Corruption& corruption, std::span<float> values);
+  void Add(float sigma, std::span<float> values);
+  void AddOfRandomLevel(float max_sigma, std::span<float> values);
+  void Remove(const v1::PatchRemoval& patch, std::span<float> values);
+  void Shuffle(const v1::LocalShuffle& shuffle, std::span<float> values);
+  void Swap(float probability, std::span<float> values);
+  // Calls change(value, u) with u from U(0, 1) for each value.
+  template <typename Change>
+  void ForEach(std::span<float> values, Change change);
 
   std::vector<v1::Corruption> corruption_;
-  size_t width_;
+  VectorShape shape_;
   Random random_;
-  std::vector<float> draws_;  // scratch
+  std::vector<float> draws_, before_;  // scratch
+  std::vector<uint32_t> order_;        // scratch
 };
 
 }  // namespace astray

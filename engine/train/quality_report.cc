@@ -27,7 +27,7 @@ struct Vectors {
 absl::StatusOr<Vectors> Corrupted(const v1::Recipe& recipe, const VectorSet& set) {
   Vectors vectors;
   vectors.clean = vectors.corrupted = set.GatherValues();
-  ASSIGN_OR_RETURN(Corruptor corruptor, Corruptor::Create(recipe.corruption(), set.width(),
+  ASSIGN_OR_RETURN(Corruptor corruptor, Corruptor::Create(recipe.corruption(), set.shape(),
                                                           Random(recipe.seed(), kHeldOutCorruptionStream)));
   corruptor.Apply(vectors.corrupted);
   return vectors;

@@ -98,8 +98,7 @@ absl::Status CheckRanges(const v1::Recipe& recipe) {
   if (recipe.calibration().has_false_positive_rate() && !(rate > 0 && rate < 1)) {
     return Refuse(absl::StrCat("calibration.false_positive_rate: expected a number in (0, 1), got ", rate));
   }
-  RETURN_IF_ERROR(Optimizer::Create(training, 0).status());
-  return CheckCorruption(recipe.corruption());
+  return Optimizer::Create(training, 0).status();
 }
 
 // Fields that are fine alone but do not go together.
@@ -120,6 +119,12 @@ absl::Status CheckTogether(const v1::Recipe& recipe) {
         absl::StrCat("loss: BINARY_CROSS_ENTROPY needs targets and outputs in [0, 1], but features.scaling is ",
                      v1::Scaling_Name(recipe.features().scaling()), " and network.output_activation ",
                      v1::Activation_Name(output), "; use MIN_MAX and SIGMOID, or MEAN_SQUARED_ERROR"));
+  }
+  for (int i = 0; i < recipe.corruption_size(); ++i) {
+    if (recipe.corruption(i).has_bit_flip() && !unit_range) {
+      return Refuse(absl::StrCat("corruption[", i, "].bit_flip: turns 0 into 1 and 1 into 0, but features.scaling is ",
+                                 v1::Scaling_Name(recipe.features().scaling()), "; use MIN_MAX"));
+    }
   }
   return absl::OkStatus();
 }
@@ -160,6 +165,8 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   if (recipe.score().kind() == v1::SCORE_KIND_UNSPECIFIED) recipe.mutable_score()->set_kind(v1::WINDOW_NORMALISED);
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);
   RETURN_IF_ERROR(CheckRanges(recipe));
+  RETURN_IF_ERROR(
+      CheckCorruption(recipe.corruption(), {.rows = recipe.features().window(), .features = dataset.features()}));
   RETURN_IF_ERROR(CheckTogether(recipe));
   if (const absl::Status status = Network::Create(BuildNetworkSpec(recipe, width)).status(); !status.ok()) {
     return Refuse(absl::StrCat("network.encoder: ", status.message()));

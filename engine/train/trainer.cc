@@ -31,9 +31,10 @@ class TrainingBatch {
     std::fill_n(target_.begin() + static_cast<std::ptrdiff_t>(slot * width_), width_, 0.0f);
     std::fill_n(observed_.begin() + static_cast<std::ptrdiff_t>(slot * width_), width_, 0.0f);
   }
-  void Corrupt(Corruptor& corruptor) {
+  // Empty slots lend no values to others.
+  void Corrupt(Corruptor& corruptor, size_t vectors) {
     input_ = target_;
-    corruptor.Apply(input_);
+    corruptor.Apply(std::span(input_).first(vectors * width_));
   }
   double observed_count() const {
     double count = 0;
@@ -53,7 +54,7 @@ class TrainingBatch {
 class Validation {
  public:
   static absl::StatusOr<Validation> Create(const v1::Recipe& recipe, const VectorSet& vectors, size_t batch_size) {
-    ASSIGN_OR_RETURN(Corruptor corruptor, Corruptor::Create(recipe.corruption(), vectors.width(),
+    ASSIGN_OR_RETURN(Corruptor corruptor, Corruptor::Create(recipe.corruption(), vectors.shape(),
                                                             Random(recipe.seed(), kHeldOutCorruptionStream)));
     Validation validation;
     for (size_t begin = 0; begin < vectors.size(); begin += batch_size) {
@@ -66,7 +67,7 @@ class Validation {
           batch.Clear(slot);
         }
       }
-      batch.Corrupt(corruptor);
+      batch.Corrupt(corruptor, std::min(batch_size, vectors.size() - begin));
       validation.batches_.push_back(std::move(batch));
     }
     return validation;
@@ -103,7 +104,7 @@ absl::StatusOr<TrainingResult> TrainNetwork(const v1::Recipe& recipe, const Vect
   ASSIGN_OR_RETURN(const auto gradient, Gradient::Create(*network, recipe.loss(), batch_size));
   ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::Create(settings, network->parameters().size()));
   ASSIGN_OR_RETURN(Corruptor corruptor,
-                   Corruptor::Create(recipe.corruption(), training.width(), Random(recipe.seed(), kCorruptionStream)));
+                   Corruptor::Create(recipe.corruption(), training.shape(), Random(recipe.seed(), kCorruptionStream)));
   ASSIGN_OR_RETURN(const Validation held_out, Validation::Create(recipe, validation, batch_size));
   Random random(recipe.seed(), kBatchStream);
   TrainingBatch batch(batch_size, training.width());
@@ -118,7 +119,7 @@ absl::StatusOr<TrainingResult> TrainNetwork(const v1::Recipe& recipe, const Vect
       const size_t i = random.UniformInt(training.size());
       batch.Set(slot, training.values(i), training.observed(i));
     }
-    batch.Corrupt(corruptor);
+    batch.Corrupt(corruptor, batch_size);
     ASSIGN_OR_RETURN(const double loss, gradient->Compute(batch.input(), batch.target(), batch.observed()));
     if (!std::isfinite(loss)) {
       restore_best();

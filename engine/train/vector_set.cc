@@ -4,7 +4,7 @@ namespace astray {
 
 VectorSet::VectorSet(std::span<const float> scaled, std::span<const float> observed, size_t features, size_t window,
                      const std::vector<Segment>& segments, size_t limit)
-    : scaled_(scaled), observed_(observed), width_(features * window) {
+    : scaled_(scaled), observed_(observed), shape_{.rows = window, .features = features} {
   for (const Segment& segment : segments) {
     for (size_t row = 0; row + window <= segment.rows; ++row) begins_.push_back((segment.begin + row) * features);
   }
@@ -16,14 +16,14 @@ VectorSet::VectorSet(std::span<const float> scaled, std::span<const float> obser
 
 std::vector<float> VectorSet::GatherValues() const {
   std::vector<float> all;
-  all.reserve(size() * width_);
+  all.reserve(size() * width());
   for (size_t i = 0; i < size(); ++i) all.insert(all.end(), values(i).begin(), values(i).end());
   return all;
 }
 
 std::vector<float> VectorSet::GatherObserved() const {
   std::vector<float> all;
-  all.reserve(size() * width_);
+  all.reserve(size() * width());
   for (size_t i = 0; i < size(); ++i) all.insert(all.end(), observed(i).begin(), observed(i).end());
   return all;
 }

@@ -10,6 +10,13 @@
 
 namespace astray {
 
+// A vector is `rows` time-ordered rows of `features` values, row-major.
+struct VectorShape {
+  size_t rows = 1;
+  size_t features = 1;
+  size_t width() const { return rows * features; }
+};
+
 class VectorSet {
  public:
   // scaled, observed: [rows x features]; must outlive the set. At most `limit` vectors, evenly spread (0: all).
@@ -17,9 +24,10 @@ class VectorSet {
             const std::vector<Segment>& segments, size_t limit = 0);
 
   size_t size() const { return begins_.size(); }
-  size_t width() const { return width_; }
-  std::span<const float> values(size_t i) const { return scaled_.subspan(begins_[i], width_); }
-  std::span<const float> observed(size_t i) const { return observed_.subspan(begins_[i], width_); }
+  VectorShape shape() const { return shape_; }
+  size_t width() const { return shape_.width(); }
+  std::span<const float> values(size_t i) const { return scaled_.subspan(begins_[i], width()); }
+  std::span<const float> observed(size_t i) const { return observed_.subspan(begins_[i], width()); }
 
   // All of them, [size() x width()].
   std::vector<float> GatherValues() const;
@@ -27,7 +35,7 @@ class VectorSet {
 
  private:
   std::span<const float> scaled_, observed_;
-  size_t width_;
+  VectorShape shape_;
   std::vector<size_t> begins_;  // in values
 };
 

@@ -20,14 +20,14 @@ v1::Recipe Parse(const std::string& text) {
   return recipe;
 }
 
-Corruptor MakeCorruptor(const std::string& text, size_t width, uint64_t seed = 1) {
-  auto corruptor = Corruptor::Create(Parse(text).corruption(), width, Random(seed));
+Corruptor MakeCorruptor(const std::string& text, VectorShape shape, uint64_t seed = 1) {
+  auto corruptor = Corruptor::Create(Parse(text).corruption(), shape, Random(seed));
   EXPECT_TRUE(corruptor.ok()) << corruptor.status();
   return *std::move(corruptor);
 }
 
-std::string Refusal(const std::string& text) {
-  return std::string(CheckCorruption(Parse(text).corruption()).message());
+std::string Refusal(const std::string& text, VectorShape shape = {4, 3}) {
+  return std::string(CheckCorruption(Parse(text).corruption(), shape).message());
 }
 
 double Mean(const std::vector<float>& values) {
@@ -47,7 +47,7 @@ constexpr size_t kVectors = 20'000, kWidth = 10;
 
 TEST(Corruptor, GaussianNoiseHasItsMeanAndDeviation) {
   std::vector<float> values(kVectors * kWidth, 3.0f);
-  MakeCorruptor("corruption { gaussian { sigma: 0.5 } }", kWidth).Apply(values);
+  MakeCorruptor("corruption { gaussian { sigma: 0.5 } }", {1, kWidth}).Apply(values);
   // Five standard errors of 200,000 draws.
   EXPECT_NEAR(Mean(values), 3.0, 5 * 0.5 / std::sqrt(2e5));
   EXPECT_NEAR(StandardDeviation(values), 0.5, 5 * 0.5 / std::sqrt(4e5));
@@ -55,7 +55,7 @@ TEST(Corruptor, GaussianNoiseHasItsMeanAndDeviation) {
 
 TEST(Corruptor, ALevelIsDrawnForEachRowUniformly) {
   std::vector<float> values(kVectors * 100);
-  MakeCorruptor("corruption { gaussian { max_sigma: 2 } }", 100).Apply(values);
+  MakeCorruptor("corruption { gaussian { max_sigma: 2 } }", {1, 100}).Apply(values);
   std::vector<float> levels;
   for (size_t i = 0; i < kVectors; ++i) {
     levels.push_back(
@@ -72,7 +72,7 @@ TEST(Corruptor, ALevelIsDrawnForEachRowUniformly) {
 
 TEST(Corruptor, ClippedGaussianNoiseStaysInRangeAndPilesUpAtItsEnds) {
   std::vector<float> values(kVectors * kWidth, 0.5f);
-  MakeCorruptor("corruption { clipped_gaussian { sigma: 0.5 } }", kWidth).Apply(values);
+  MakeCorruptor("corruption { clipped_gaussian { sigma: 0.5 } }", {1, kWidth}).Apply(values);
   EXPECT_GE(*std::min_element(values.begin(), values.end()), 0.0f);
   EXPECT_LE(*std::max_element(values.begin(), values.end()), 1.0f);
   // Beyond one deviation on either side: 15.87 % each.
@@ -81,13 +81,13 @@ TEST(Corruptor, ClippedGaussianNoiseStaysInRangeAndPilesUpAtItsEnds) {
   EXPECT_NEAR(static_cast<double>(std::count(values.begin(), values.end(), 1.0f)) / count, 0.1587, 0.005);
 
   std::vector<float> others(100, 0.0f);
-  MakeCorruptor("corruption { clipped_gaussian { sigma: 9 low: -2 high: -1 } }", 10).Apply(others);
+  MakeCorruptor("corruption { clipped_gaussian { sigma: 9 low: -2 high: -1 } }", {1, 10}).Apply(others);
   EXPECT_THAT(others, Each(testing::AllOf(testing::Ge(-2.0f), testing::Le(-1.0f))));
 }
 
 TEST(Corruptor, MaskingReplacesItsShareAndKeepsTheRest) {
   std::vector<float> values(kVectors * kWidth, 3.0f);
-  MakeCorruptor("corruption { masking { keep_probability: 0.7 fill: -1 } }", kWidth).Apply(values);
+  MakeCorruptor("corruption { masking { keep_probability: 0.7 fill: -1 } }", {1, kWidth}).Apply(values);
   EXPECT_THAT(values, Each(testing::AnyOf(3.0f, -1.0f)));
   EXPECT_NEAR(static_cast<double>(std::count(values.begin(), values.end(), -1.0f)) / 2e5, 0.3, 0.005);
   // Each value by itself: a whole row is spared with 0.7^10.
@@ -98,9 +98,111 @@ TEST(Corruptor, MaskingReplacesItsShareAndKeepsTheRest) {
   EXPECT_NEAR(static_cast<double>(spared) / kVectors, std::pow(0.7, 10), 0.006);
 }
 
+TEST(Corruptor, SaltAndPepperAreEquallyLikely) {
+  std::vector<float> values(kVectors * kWidth, 0.5f);
+  MakeCorruptor("corruption { salt_and_pepper { probability: 0.3 low: -3 high: 3 } }", {1, kWidth}).Apply(values);
+  EXPECT_THAT(values, Each(testing::AnyOf(0.5f, -3.0f, 3.0f)));
+  EXPECT_NEAR(static_cast<double>(std::count(values.begin(), values.end(), -3.0f)) / 2e5, 0.15, 0.004);
+  EXPECT_NEAR(static_cast<double>(std::count(values.begin(), values.end(), 3.0f)) / 2e5, 0.15, 0.004);
+}
+
+TEST(Corruptor, APatchIsARectangleAtAnyPlace) {
+  constexpr size_t kRows = 5, kFeatures = 4;
+  std::vector<float> values(kVectors * kRows * kFeatures, 1.0f);
+  MakeCorruptor("corruption { patch_removal { rows: 2 features: 3 fill: -1 } }", {kRows, kFeatures}).Apply(values);
+  std::vector<int> places(kRows * kFeatures);
+  for (size_t vector = 0; vector < kVectors; ++vector) {
+    const float* v = values.data() + vector * kRows * kFeatures;
+    const size_t first = static_cast<size_t>(std::find(v, v + kRows * kFeatures, -1.0f) - v);
+    ASSERT_LT(first, kRows * kFeatures);
+    ++places[first];
+    for (size_t row = 0; row < kRows; ++row) {
+      for (size_t feature = 0; feature < kFeatures; ++feature) {
+        const bool inside = row >= first / kFeatures && row < first / kFeatures + 2 && feature >= first % kFeatures &&
+                            feature < first % kFeatures + 3;
+        ASSERT_EQ(v[row * kFeatures + feature], inside ? -1.0f : 1.0f) << vector;
+      }
+    }
+  }
+  // Four places down times two across, each as likely.
+  for (size_t row = 0; row < 4; ++row) {
+    for (size_t feature = 0; feature < 2; ++feature) {
+      EXPECT_NEAR(places[row * kFeatures + feature], kVectors / 8.0, 5 * std::sqrt(kVectors / 8.0));
+    }
+  }
+  std::vector<float> gap(kRows * kFeatures, 1.0f);
+  MakeCorruptor("corruption { patch_removal { rows: 1 } }", {kRows, kFeatures}).Apply(gap);
+  EXPECT_EQ(std::count(gap.begin(), gap.end(), 0.0f), 4) << "features: 0 is all of them";
+}
+
+TEST(Corruptor, LocalShuffleMovesWholeRowsWithinTheirRun) {
+  constexpr size_t kRows = 7, kFeatures = 2;
+  std::vector<float> values, clean;
+  for (size_t vector = 0; vector < kVectors; ++vector) {
+    for (size_t row = 0; row < kRows; ++row) {
+      values.push_back(static_cast<float>(row));
+      values.push_back(static_cast<float>(10 + row));
+    }
+  }
+  clean = values;
+  MakeCorruptor("corruption { local_shuffle { rows: 3 } }", {kRows, kFeatures}).Apply(values);
+  size_t stayed = 0;
+  for (size_t i = 0; i < values.size(); i += 2) {
+    ASSERT_EQ(values[i + 1], 10 + values[i]) << "a row stays whole";
+    ASSERT_EQ(static_cast<int>(values[i]) / 3, static_cast<int>(clean[i]) / 3) << "runs are 0-2, 3-5, 6";
+    stayed += values[i] == clean[i];
+  }
+  for (size_t i = 0; i < values.size(); i += kRows * kFeatures) {
+    ASSERT_EQ(values[i] + values[i + 2] + values[i + 4], 3.0f) << "a permutation, nothing twice";
+  }
+  // Each of six rows stays with probability 1/3, the last always.
+  EXPECT_NEAR(static_cast<double>(stayed) / static_cast<double>(kVectors * kRows), (6.0 / 3 + 1) / 7, 0.005);
+
+  values = clean;
+  MakeCorruptor("corruption { local_shuffle { rows: 7 probability: 0.25 } }", {kRows, kFeatures}).Apply(values);
+  size_t changed = 0;
+  for (size_t i = 0; i < values.size(); i += kRows * kFeatures) {
+    changed += !std::equal(values.begin() + static_cast<std::ptrdiff_t>(i),
+                           values.begin() + static_cast<std::ptrdiff_t>(i + kRows * kFeatures),
+                           clean.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  EXPECT_NEAR(static_cast<double>(changed) / kVectors, 0.25, 0.02);
+}
+
+TEST(Corruptor, BitFlipTurnsZeroAndOneAround) {
+  std::vector<float> values(kVectors * kWidth);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = i % 2 == 0 ? 0.0f : 1.0f;
+  MakeCorruptor("corruption { bit_flip { probability: 0.1 } }", {1, kWidth}).Apply(values);
+  size_t flipped = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    ASSERT_TRUE(values[i] == 0.0f || values[i] == 1.0f);
+    flipped += values[i] != (i % 2 == 0 ? 0.0f : 1.0f);
+  }
+  EXPECT_NEAR(static_cast<double>(flipped) / 2e5, 0.1, 0.004);
+}
+
+TEST(Corruptor, FeatureSwapTakesTheSameFeatureOfAnotherRow) {
+  std::vector<float> values;
+  for (size_t vector = 0; vector < kVectors; ++vector) {
+    for (size_t j = 0; j < kWidth; ++j) values.push_back(static_cast<float>(vector * kWidth + j));
+  }
+  const std::vector<float> clean = values;
+  MakeCorruptor("corruption { feature_swap { probability: 0.2 } }", {1, kWidth}).Apply(values);
+  size_t swapped = 0;
+  double donors = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    ASSERT_EQ(static_cast<size_t>(values[i]) % kWidth, i % kWidth) << "never another feature's value";
+    if (values[i] == clean[i]) continue;
+    ++swapped;
+    donors += values[i];
+  }
+  EXPECT_NEAR(static_cast<double>(swapped) / 2e5, 0.2, 0.005);
+  EXPECT_NEAR(donors / static_cast<double>(swapped) / 2e5, 0.5, 0.01) << "from anywhere in the batch";
+}
+
 TEST(Corruptor, AppliesItsListInOrder) {
   std::vector<float> values(1000, 5.0f);
-  MakeCorruptor("corruption { gaussian { sigma: 1 } } corruption { masking { keep_probability: 0.5 } }", 10)
+  MakeCorruptor("corruption { gaussian { sigma: 1 } } corruption { masking { keep_probability: 0.5 } }", {1, 10})
       .Apply(values);
   EXPECT_NEAR(static_cast<double>(std::count(values.begin(), values.end(), 0.0f)), 500, 100)
       << "masked after the noise: exactly the fill";
@@ -108,7 +210,7 @@ TEST(Corruptor, AppliesItsListInOrder) {
 
 TEST(Corruptor, DrawsAfreshEachTimeAndRepeatsWithItsSeed) {
   const std::string text = "corruption { gaussian { max_sigma: 1 } } corruption { masking { keep_probability: 0.5 } }";
-  Corruptor a = MakeCorruptor(text, 10), b = MakeCorruptor(text, 10), c = MakeCorruptor(text, 10, 2);
+  Corruptor a = MakeCorruptor(text, {1, 10}), b = MakeCorruptor(text, {1, 10}), c = MakeCorruptor(text, {1, 10}, 2);
   std::vector<float> first(100, 1.0f), second(100, 1.0f), again(100, 1.0f), other(100, 1.0f);
   a.Apply(first);
   a.Apply(second);
@@ -121,7 +223,7 @@ TEST(Corruptor, DrawsAfreshEachTimeAndRepeatsWithItsSeed) {
 
 TEST(Corruptor, RefusesWhatCannotBe) {
   EXPECT_EQ(Refusal("corruption { gaussian { sigma: 1 } } corruption {}"),
-            "corruption[1]: expected gaussian, clipped_gaussian or masking, got none");
+            "corruption[1]: expected one kind of corruption, such as gaussian or masking, got none");
   EXPECT_THAT(Refusal("corruption { gaussian {} }"), HasSubstr("expected one of sigma and max_sigma, got neither"));
   EXPECT_THAT(Refusal("corruption { gaussian { sigma: 1 max_sigma: 1 } }"), HasSubstr("got both"));
   EXPECT_THAT(Refusal("corruption { gaussian { sigma: -1 } }"),
@@ -132,6 +234,21 @@ TEST(Corruptor, RefusesWhatCannotBe) {
   EXPECT_THAT(Refusal("corruption { masking { keep_probability: 1.5 } }"), HasSubstr("expected (0, 1], got 1.5"));
   EXPECT_THAT(Refusal("corruption { masking {} }"), HasSubstr("keep_probability: expected (0, 1], got 0"));
   EXPECT_THAT(Refusal("corruption { masking { keep_probability: 0.5 fill: nan } }"), HasSubstr("masking.fill"));
+  EXPECT_THAT(Refusal("corruption { salt_and_pepper { probability: 2 } }"), HasSubstr("expected (0, 1], got 2"));
+  EXPECT_THAT(Refusal("corruption { salt_and_pepper { probability: 0.1 low: 1 high: 1 } }"),
+              HasSubstr("salt_and_pepper.high: expected a number above low (1), got 1"));
+  EXPECT_THAT(Refusal("corruption { patch_removal { rows: 5 } }"),
+              HasSubstr("patch_removal.rows: expected 0 to 4 (features.window), got 5"));
+  EXPECT_THAT(Refusal("corruption { patch_removal { features: 4 } }"), HasSubstr("expected 0 to 3"));
+  EXPECT_THAT(Refusal("corruption { patch_removal { rows: 4 } }"), HasSubstr("expected a part of 4 rows x 3 features"));
+  EXPECT_THAT(Refusal("corruption { patch_removal {} }"), HasSubstr("got all of it"));
+  EXPECT_THAT(Refusal("corruption { local_shuffle { rows: 5 } }"),
+              HasSubstr("expected 2 to 4 (features.window), got 5"));
+  EXPECT_THAT(Refusal("corruption { local_shuffle { rows: 2 } }", {1, 3}),
+              HasSubstr("local_shuffle.rows: expected features.window of at least 2, got 1"));
+  EXPECT_THAT(Refusal("corruption { local_shuffle { rows: 2 probability: -1 } }"), HasSubstr("expected (0, 1]"));
+  EXPECT_THAT(Refusal("corruption { bit_flip {} }"), HasSubstr("bit_flip.probability"));
+  EXPECT_THAT(Refusal("corruption { feature_swap {} }"), HasSubstr("feature_swap.probability"));
 }
 
 }  // namespace

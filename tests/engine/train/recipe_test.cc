@@ -128,6 +128,9 @@ TEST(Recipe, FieldsThatDoNotGoTogetherAreRefusedWithTheReason) {
     EXPECT_THAT(Refusal(std::string("network { output_activation: ") + activation + " }"),
                 HasSubstr("cannot reach every scaled value"));
   }
+  EXPECT_THAT(
+      Refusal("corruption { bit_flip { probability: 0.1 } }"),
+      HasSubstr("corruption[0].bit_flip: turns 0 into 1 and 1 into 0, but features.scaling is STANDARD; use MIN_MAX"));
   EXPECT_THAT(Refusal("loss: BINARY_CROSS_ENTROPY"),
               HasSubstr("BINARY_CROSS_ENTROPY needs targets and outputs in [0, 1], but features.scaling is STANDARD"));
   EXPECT_THAT(Refusal("loss: BINARY_CROSS_ENTROPY features { scaling: MIN_MAX } network { output_activation: LINEAR }"),
