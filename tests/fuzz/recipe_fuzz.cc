@@ -1,5 +1,5 @@
-// A recipe made of the input: refused with one line, or what is parsed, printed and parsed again is the same; and
-// a recipe that passes its checks is complete.
+// A recipe made of the input: refused with one line, or what is parsed, printed and parsed again is the same; and a
+// recipe that passes its checks is complete.
 #include <google/protobuf/stubs/logging.h>
 
 #include <cstdint>
