@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/shown_text.h"
 
 namespace astray {
 namespace {
@@ -71,7 +72,7 @@ absl::StatusOr<const ServedVersion*> FindServing(const RegistrySnapshot& snapsho
   const auto it = snapshot.find(ref.name());
   if (it == snapshot.end() || it->second->versions.empty()) {
     return absl::NotFoundError(
-        absl::StrCat("model '", ref.name().substr(0, 64), "': not found; models served: ", ServingNames(snapshot)));
+        absl::StrCat("model '", ShownText(ref.name()), "': not found; models served: ", ServingNames(snapshot)));
   }
   const ServedModel& model = *it->second;
   switch (ref.choice_case()) {
@@ -86,7 +87,7 @@ absl::StatusOr<const ServedVersion*> FindServing(const RegistrySnapshot& snapsho
       std::vector<std::string> labels;
       for (const auto& [name, version] : model.state.labels()) labels.push_back(name);
       std::sort(labels.begin(), labels.end());
-      return absl::NotFoundError(absl::StrCat("model '", ref.name(), "': label '", ref.label().substr(0, 64),
+      return absl::NotFoundError(absl::StrCat("model '", ref.name(), "': label '", ShownText(ref.label()),
                                               "': not found; labels: ", JoinSome(labels)));
     }
     case v1::ModelRef::CHOICE_NOT_SET:

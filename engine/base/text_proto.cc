@@ -1,6 +1,8 @@
 #include "engine/base/text_proto.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "engine/base/shown_text.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/text_format.h"
 
@@ -29,7 +31,10 @@ absl::Status ParseTextProto(const std::string& text, const std::string& file_nam
   parser.RecordErrorsTo(&error);
   parser.SetRecursionLimit(kMaxDepth);
   if (parser.ParseFromString(text, message)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(file_name, ":", error.text()));
+  constexpr size_t kMostShown = 200;
+  // The parser's own quotes are no danger.
+  const std::string shown = absl::StrReplaceAll(ShownText(error.text(), kMostShown), {{"\\\"", "\""}, {"\\'", "'"}});
+  return absl::InvalidArgumentError(absl::StrCat(file_name, ":", shown));
 }
 
 }  // namespace astray

@@ -4,9 +4,7 @@
 #include <array>
 #include <cmath>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 
 namespace astray {
 
@@ -21,11 +19,6 @@ bool ToFloat(double number, float* value) {
   if (!(std::abs(number) < kRoundsToInfinity)) return false;
   *value = static_cast<float>(number);
   return true;
-}
-
-std::string ShownText(absl::string_view text) {
-  constexpr size_t kMost = 40;
-  return absl::StrCat(absl::Utf8SafeCEscape(text.substr(0, kMost)), text.size() > kMost ? "..." : "");
 }
 
 }  // namespace astray

@@ -1,7 +1,5 @@
-// How readers take and show single names and values, whatever the format.
+// How readers take single names and values, whatever the format.
 #pragma once
-
-#include <string>
 
 #include "absl/strings/string_view.h"
 
@@ -12,8 +10,5 @@ bool IsTimestampName(absl::string_view name);
 
 // False for an infinity and what would round to one. A number too small for a float becomes 0.
 bool ToFloat(double number, float* value);
-
-// At most 40 bytes of an untrusted text, control bytes escaped: it must neither flood a log nor steer a terminal.
-std::string ShownText(absl::string_view text);
 
 }  // namespace astray

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "engine/base/shown_text.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/cell.h"
 #include "engine/data/csv_splitter.h"

@@ -9,6 +9,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/shown_text.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/cell.h"
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/shown_text.h"
 #include "engine/base/status_macros.h"
 
 namespace astray {
@@ -41,7 +42,7 @@ absl::Status CheckModelName(absl::string_view name) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("model name: expected [a-z0-9][a-z0-9_.-]{0,62}, got '", name.substr(0, 2 * kMaxNameBytes), "'"));
+      absl::StrCat("model name: expected [a-z0-9][a-z0-9_.-]{0,62}, got '", ShownText(name), "'"));
 }
 
 int64_t ParseVersion(absl::string_view text) {

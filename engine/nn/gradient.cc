@@ -17,6 +17,9 @@ void Activate(v1::Activation activation, std::span<float> values) {
     case v1::RELU:
       for (float& v : values) v = v > 0.0f ? v : 0.0f;
       break;
+    case v1::LEAKY_RELU:
+      for (float& v : values) v = v > 0.0f ? v : kLeakyReluSlope * v;
+      break;
     case v1::TANH:
       for (float& v : values) v = std::tanh(v);
       break;
@@ -33,6 +36,9 @@ void MultiplyByDerivative(v1::Activation activation, std::span<const float> y, s
   switch (activation) {
     case v1::RELU:
       for (size_t i = 0; i < y.size(); ++i) delta[i] = y[i] > 0.0f ? delta[i] : 0.0f;
+      break;
+    case v1::LEAKY_RELU:
+      for (size_t i = 0; i < y.size(); ++i) delta[i] *= y[i] > 0.0f ? 1.0f : kLeakyReluSlope;
       break;
     case v1::TANH:
       for (size_t i = 0; i < y.size(); ++i) delta[i] *= 1.0f - y[i] * y[i];
@@ -96,6 +102,10 @@ struct Gradient::Impl {
         const double z = y[i];
         sum += weight * (std::max(z, 0.0) - target[i] * z + std::log1p(std::exp(-std::abs(z))));
         if (!delta.empty()) delta[i] = weight * scale * (1.0f / (1.0f + std::exp(-y[i])) - target[i]);
+      } else if (loss == v1::HUBER) {
+        const double difference = y[i] - target[i], size = std::abs(difference);
+        sum += weight * (size <= 1 ? 0.5 * difference * difference : size - 0.5);
+        if (!delta.empty()) delta[i] = weight * scale * static_cast<float>(std::clamp(difference, -1.0, 1.0));
       } else {
         const float difference = y[i] - target[i];
         sum += static_cast<double>(weight) * difference * difference;

@@ -24,7 +24,7 @@ class Gradient {
   // input, target [batch_size x input/output_size]. `observed` is empty (all observed) or [batch_size x output_size]
   // of 0 and 1: entries that are 0 add nothing to loss or gradient.
   // Returns the mean loss over observed entries; gradient() then holds d loss / d parameters().
-  // MSE: mean (x̂ - x)²; BCE: mean -(x ln x̂ + (1 - x) ln(1 - x̂)).
+  // MSE: mean (x̂ - x)²; BCE: mean -(x ln x̂ + (1 - x) ln(1 - x̂)); Huber: mean r²/2 for |r| <= 1, |r| - 1/2 beyond.
   absl::StatusOr<double> Compute(std::span<const float> input, std::span<const float> target,
                                  std::span<const float> observed);
 

@@ -43,9 +43,10 @@ absl::StatusOr<Network> Network::Create(v1::NetworkSpec spec) {
         return absl::InvalidArgumentError(absl::StrCat(where, field, ": expected 1 to ", kMaxWidth, ", got ", width));
       }
     }
-    if (dense.activation() < v1::LINEAR || dense.activation() > v1::SIGMOID) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "activation: expected LINEAR, RELU, TANH or SIGMOID, got ",
-                                                     static_cast<int>(dense.activation())));
+    if (dense.activation() < v1::LINEAR || dense.activation() > v1::LEAKY_RELU) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "activation: expected LINEAR, RELU, LEAKY_RELU, TANH or SIGMOID, got ",
+                       static_cast<int>(dense.activation())));
     }
     if (i > 0 && dense.inputs() != spec.layers(i - 1).dense().outputs()) {
       return absl::InvalidArgumentError(absl::StrCat(where, "inputs: expected ", spec.layers(i - 1).dense().outputs(),
@@ -72,7 +73,8 @@ void Network::Initialise(Random& random) {
   for (int i = 0; i < spec_.layers_size(); ++i) {
     const v1::DenseLayer& dense = spec_.layers(i).dense();
     const double fan_in = dense.inputs(), fan_out = dense.outputs();
-    const double limit = dense.activation() == v1::RELU ? std::sqrt(6.0 / fan_in) : std::sqrt(6.0 / (fan_in + fan_out));
+    const bool rectified = dense.activation() == v1::RELU || dense.activation() == v1::LEAKY_RELU;
+    const double limit = rectified ? std::sqrt(6.0 / fan_in) : std::sqrt(6.0 / (fan_in + fan_out));
     const auto weights = parameters_.span().subspan(offsets_[i].weights, size_t{dense.inputs()} * dense.outputs());
     random.FillUniform(weights);
     for (float& w : weights) w = static_cast<float>((2.0 * w - 1.0) * limit);

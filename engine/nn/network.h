@@ -16,6 +16,8 @@
 
 namespace astray {
 
+inline constexpr float kLeakyReluSlope = 0.01f;  // of LEAKY_RELU below 0 (Maas, Hannun & Ng 2013)
+
 class Network {
  public:
   // Where a dense layer's tensors begin in parameters(), counted in floats.

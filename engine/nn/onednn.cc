@@ -66,7 +66,7 @@ convolution_forward::primitive_desc ConvolutionForward(const memory::desc& x, co
           attr};
 }
 
-void AppendActivation(dnnl::post_ops& ops, algorithm kind) { ops.append_eltwise(kind, 0.0f, 0.0f); }
+void AppendActivation(dnnl::post_ops& ops, algorithm kind, float alpha = 0) { ops.append_eltwise(kind, alpha, 0.0f); }
 
 inner_product_forward::primitive_desc InnerProductForward(const memory::desc& x, const memory::desc& w,
                                                           const memory::desc& b, const memory::desc& y) {
@@ -98,7 +98,9 @@ convolution_forward::primitive_desc ConvolutionForward(const memory::desc& x, co
   return {operation, attr, CpuEngine()};
 }
 
-void AppendActivation(dnnl::post_ops& ops, algorithm kind) { ops.append_eltwise(1.0f, kind, 0.0f, 0.0f); }
+void AppendActivation(dnnl::post_ops& ops, algorithm kind, float alpha = 0) {
+  ops.append_eltwise(1.0f, kind, alpha, 0.0f);
+}
 
 inner_product_forward::primitive_desc InnerProductForward(const memory::desc& x, const memory::desc& w,
                                                           const memory::desc& b, const memory::desc& y) {
@@ -179,6 +181,9 @@ absl::StatusOr<std::unique_ptr<PackedDense>> PackedDense::Create(DenseShape shap
     switch (activation) {
       case v1::RELU:
         AppendActivation(ops, algorithm::eltwise_relu);
+        break;
+      case v1::LEAKY_RELU:
+        AppendActivation(ops, algorithm::eltwise_relu, kLeakyReluSlope);
         break;
       case v1::TANH:
         AppendActivation(ops, algorithm::eltwise_tanh);

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "astray/v1/network.pb.h"
+#include "engine/nn/network.h"
 
 namespace astray::onednn {
 

@@ -31,6 +31,8 @@ inline double Activated(v1::Activation activation, double z) {
   switch (activation) {
     case v1::RELU:
       return z > 0 ? z : 0;
+    case v1::LEAKY_RELU:
+      return z > 0 ? z : 0.01 * z;
     case v1::TANH:
       return std::tanh(z);
     case v1::SIGMOID:
@@ -59,6 +61,19 @@ inline std::vector<std::vector<double>> ReferenceForward(const Network& network,
   return outputs;
 }
 
+// Of one output y against the target x.
+inline double ReferenceLoss(v1::Loss loss, double y, double x) {
+  const double residual = std::abs(y - x);
+  switch (loss) {
+    case v1::BINARY_CROSS_ENTROPY:
+      return -(x * std::log(y) + (1 - x) * std::log(1 - y));
+    case v1::HUBER:
+      return residual < 1 ? residual * residual / 2 : residual - 0.5;
+    default:
+      return residual * residual;
+  }
+}
+
 // Mean loss over observed entries.
 inline double ReferenceLoss(const Network& network, std::span<const double> parameters, v1::Loss loss,
                             std::span<const float> input, std::span<const float> target,
@@ -72,7 +87,7 @@ inline double ReferenceLoss(const Network& network, std::span<const double> para
       const size_t k = r * width + j;
       if (!observed.empty() && observed[k] == 0) continue;
       const double y = outputs.back()[j], x = target[k];
-      sum += loss == v1::BINARY_CROSS_ENTROPY ? -(x * std::log(y) + (1 - x) * std::log(1 - y)) : (y - x) * (y - x);
+      sum += ReferenceLoss(loss, y, x);
       ++count;
     }
   }

@@ -42,6 +42,7 @@ const std::vector<Shape>& Shapes() {
                                                      {{38, 64, 16, 64, 38}, v1::TANH, v1::LINEAR},
                                                      {{13, 7, 1, 7, 13}, v1::SIGMOID, v1::SIGMOID},
                                                      {{1, 3, 1}, v1::RELU, v1::LINEAR},
+                                                     {{24, 64, 8, 64, 24}, v1::LEAKY_RELU, v1::LINEAR},
                                                      {{784, 512, 64, 512, 784}, v1::RELU, v1::SIGMOID},
                                                      {{550, 256, 256, 256, 550}, v1::RELU, v1::LINEAR},
                                                      {{100, 100}, v1::LINEAR, v1::TANH}};

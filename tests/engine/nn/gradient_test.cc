@@ -54,6 +54,9 @@ TEST_P(GradientOfEveryLayer, EqualsFiniteDifferencesInDoublePrecision) {
   for (uint64_t seed : {1, 2, 3}) {
     constexpr size_t kBatch = 9;
     Problem p = MakeProblem(hidden, output, seed, masked, kBatch);
+    if (loss == v1::HUBER) {
+      for (float& target : p.target) target = 5 * target - 2.5f;
+    }
     auto gradient = Gradient::Create(p.network, loss, kBatch);
     ASSERT_TRUE(gradient.ok()) << gradient.status();
     const auto value = (*gradient)->Compute(p.input, p.target, p.observed);
@@ -77,13 +80,20 @@ TEST_P(GradientOfEveryLayer, EqualsFiniteDifferencesInDoublePrecision) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(MeanSquaredError, GradientOfEveryLayer,
-                         ::testing::Combine(::testing::Values(v1::LINEAR, v1::RELU, v1::TANH, v1::SIGMOID),
-                                            ::testing::Values(v1::LINEAR, v1::RELU, v1::TANH, v1::SIGMOID),
-                                            ::testing::Values(v1::MEAN_SQUARED_ERROR), ::testing::Bool()));
-INSTANTIATE_TEST_SUITE_P(BinaryCrossEntropy, GradientOfEveryLayer,
-                         ::testing::Combine(::testing::Values(v1::LINEAR, v1::RELU, v1::TANH, v1::SIGMOID),
-                                            ::testing::Values(v1::SIGMOID), ::testing::Values(v1::BINARY_CROSS_ENTROPY),
+INSTANTIATE_TEST_SUITE_P(
+    MeanSquaredError, GradientOfEveryLayer,
+    ::testing::Combine(::testing::Values(v1::LINEAR, v1::RELU, v1::LEAKY_RELU, v1::TANH, v1::SIGMOID),
+                       ::testing::Values(v1::LINEAR, v1::RELU, v1::LEAKY_RELU, v1::TANH, v1::SIGMOID),
+                       ::testing::Values(v1::MEAN_SQUARED_ERROR), ::testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(
+    BinaryCrossEntropy, GradientOfEveryLayer,
+    ::testing::Combine(::testing::Values(v1::LINEAR, v1::RELU, v1::LEAKY_RELU, v1::TANH, v1::SIGMOID),
+                       ::testing::Values(v1::SIGMOID), ::testing::Values(v1::BINARY_CROSS_ENTROPY), ::testing::Bool()));
+
+// The targets are moved apart, so that residuals lie on both sides of 1.
+INSTANTIATE_TEST_SUITE_P(Huber, GradientOfEveryLayer,
+                         ::testing::Combine(::testing::Values(v1::RELU, v1::LEAKY_RELU, v1::TANH),
+                                            ::testing::Values(v1::LINEAR, v1::SIGMOID), ::testing::Values(v1::HUBER),
                                             ::testing::Bool()));
 
 TEST(Gradient, FollowsTheNetworksParametersFromCallToCall) {
