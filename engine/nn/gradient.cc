@@ -53,6 +53,41 @@ void MultiplyByDerivative(v1::Activation activation, std::span<const float> y, s
 
 }  // namespace
 
+namespace {
+
+// Keeps KL finite where a unit is off, or on, for every row.
+constexpr double kLeastMean = 1e-6;
+
+absl::Status CheckRegularizer(const v1::Regularizer& regularizer, const std::string& entry, v1::Activation code) {
+  const float weight =
+      regularizer.has_l1_sparsity() ? regularizer.l1_sparsity().weight() : regularizer.kl_sparsity().weight();
+  const std::string kind = entry + (regularizer.has_l1_sparsity() ? ".l1_sparsity" : ".kl_sparsity");
+  if (regularizer.kind_case() == v1::Regularizer::KIND_NOT_SET) {
+    return absl::InvalidArgumentError(absl::StrCat(entry, ": expected l1_sparsity or kl_sparsity, got none"));
+  }
+  if (!(weight > 0 && std::isfinite(weight))) {
+    return absl::InvalidArgumentError(absl::StrCat(kind, ".weight: expected a number above 0, got ", weight));
+  }
+  if (!regularizer.has_kl_sparsity()) return absl::OkStatus();
+  const float target = regularizer.kl_sparsity().target();
+  if (!(target > 0 && target < 1)) {
+    return absl::InvalidArgumentError(absl::StrCat(kind, ".target: expected a number in (0, 1), got ", target));
+  }
+  if (code == v1::SIGMOID) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(kind, ": needs a code of SIGMOID units, whose mean is a share, got ", v1::Activation_Name(code)));
+}
+
+}  // namespace
+
+absl::Status CheckRegularizers(const google::protobuf::RepeatedPtrField<v1::Regularizer>& regularizers,
+                               v1::Activation code) {
+  for (int i = 0; i < regularizers.size(); ++i) {
+    RETURN_IF_ERROR(CheckRegularizer(regularizers.Get(i), absl::StrCat("regularizer[", i, "]"), code));
+  }
+  return absl::OkStatus();
+}
+
 struct Gradient::Impl {
   const Network* network;
   v1::Loss loss;
@@ -62,6 +97,38 @@ struct Gradient::Impl {
   std::vector<AlignedBuffer> outputs;  // of each layer, activated; the last before activation for cross-entropy
   std::vector<AlignedBuffer> deltas;   // d loss / d pre-activation of each layer
   AlignedBuffer gradient;
+  std::vector<v1::Regularizer> regularizers;
+
+  size_t code_layer() const { return network->spec().code_layer(); }
+
+  // What the regularizers add to the loss; adds d / d code to the code layer's delta.
+  double Regularize() {
+    const std::span<const float> code = outputs[code_layer()].span();
+    const std::span<float> delta = deltas[code_layer()].span();
+    const size_t units = code.size() / batch_size;
+    const double rows = static_cast<double>(batch_size);
+    double sum = 0;
+    for (const v1::Regularizer& regularizer : regularizers) {
+      if (regularizer.has_l1_sparsity()) {
+        const double weight = regularizer.l1_sparsity().weight() / rows;
+        for (size_t i = 0; i < code.size(); ++i) {
+          sum += weight * std::abs(code[i]);
+          delta[i] += static_cast<float>(code[i] > 0 ? weight : code[i] < 0 ? -weight : 0);
+        }
+        continue;
+      }
+      const double weight = regularizer.kl_sparsity().weight(), target = regularizer.kl_sparsity().target();
+      for (size_t j = 0; j < units; ++j) {
+        double mean = 0;
+        for (size_t i = j; i < code.size(); i += units) mean += code[i] / rows;
+        mean = std::clamp(mean, kLeastMean, 1 - kLeastMean);
+        sum += weight * (target * std::log(target / mean) + (1 - target) * std::log((1 - target) / (1 - mean)));
+        const double slope = weight / rows * ((1 - target) / (1 - mean) - target / mean);
+        for (size_t i = j; i < code.size(); i += units) delta[i] += static_cast<float>(slope);
+      }
+    }
+    return sum;
+  }
 
   v1::Activation activation(size_t layer) const {
     const bool on_logits = loss == v1::BINARY_CROSS_ENTROPY && layer + 1 == layers.size();
@@ -119,7 +186,9 @@ struct Gradient::Impl {
 Gradient::Gradient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Gradient::~Gradient() = default;
 
-absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(const Network& network, v1::Loss loss, size_t batch_size) {
+absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(
+    const Network& network, v1::Loss loss, size_t batch_size,
+    const google::protobuf::RepeatedPtrField<v1::Regularizer>& regularizers) {
   const int last = network.spec().layers_size() - 1;
   if (loss == v1::BINARY_CROSS_ENTROPY && network.spec().layers(last).dense().activation() != v1::SIGMOID) {
     return absl::InvalidArgumentError(
@@ -127,8 +196,11 @@ absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(const Network& networ
                      "' to be SIGMOID, got ", v1::Activation_Name(network.spec().layers(last).dense().activation())));
   }
   if (batch_size == 0) return absl::InvalidArgumentError("batch_size: expected at least 1, got 0");
+  const auto code_layer = static_cast<int>(network.spec().code_layer());
+  RETURN_IF_ERROR(CheckRegularizers(regularizers, network.spec().layers(code_layer).dense().activation()));
   auto impl = std::make_unique<Impl>();
   impl->network = &network;
+  impl->regularizers.assign(regularizers.begin(), regularizers.end());
   impl->loss = loss;
   impl->batch_size = batch_size;
   impl->input = AlignedBuffer(batch_size * network.input_size());
@@ -147,10 +219,11 @@ absl::StatusOr<double> Gradient::Compute(std::span<const float> input, std::span
                                          std::span<const float> observed) {
   onednn::UseCallingThreadOnly();
   RETURN_IF_ERROR(impl_->Forward(input));
-  const double loss = impl_->OutputLoss(target, observed, impl_->deltas.back().span());
+  double loss = impl_->OutputLoss(target, observed, impl_->deltas.back().span());
   const float* parameters = impl_->network->parameters().data();
   float* gradient = impl_->gradient.data();
   for (size_t i = impl_->layers.size(); i-- > 0;) {
+    if (i == impl_->code_layer()) loss += impl_->Regularize();
     MultiplyByDerivative(impl_->activation(i), impl_->outputs[i].span(), impl_->deltas[i].span());
     const Network::DenseOffsets& offsets = impl_->network->offsets(i);
     const float* x = i == 0 ? impl_->input.data() : impl_->outputs[i - 1].data();

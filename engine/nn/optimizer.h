@@ -1,5 +1,5 @@
 // One step of gradient descent over a flat buffer of parameters: SGD with momentum, Adam (Kingma & Ba 2015),
-// AdamW (Loshchilov & Hutter 2019). Deterministic; not thread-safe.
+// AdamW (Loshchilov & Hutter 2019); with clipped gradients, warm-up and a schedule. Deterministic; not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -21,12 +21,18 @@ class Optimizer {
   void Step(std::span<const float> gradient, std::span<float> parameters);
 
   uint64_t steps() const { return steps_; }
+  // Of the next step, over the recipe's learning rate: rises linearly over the first W steps (1/W, 2/W, ... 1), and
+  // with COSINE is also (1 + cos(pi t / max_steps)) / 2 after t steps.
+  double rate_factor() const;
 
  private:
   enum class Kind { kSgd, kAdam };
   Optimizer() = default;
+  float ClipFactor(std::span<const float> gradient) const;
   Kind kind_ = Kind::kAdam;
   double learning_rate_ = 0, momentum_ = 0, beta1_ = 0, beta2_ = 0, epsilon_ = 0, weight_decay_ = 0;
+  double clip_norm_ = 0;                          // 0: none
+  uint64_t warmup_steps_ = 0, cosine_steps_ = 0;  // 0: none
   uint64_t steps_ = 0;
   AlignedBuffer first_moment_, second_moment_;
 };

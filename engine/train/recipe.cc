@@ -11,6 +11,7 @@
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
 #include "engine/features/pipeline.h"
+#include "engine/nn/gradient.h"
 #include "engine/nn/network.h"
 #include "engine/nn/optimizer.h"
 #include "engine/train/corruption.h"
@@ -39,6 +40,7 @@ absl::Status CheckFraction(absl::string_view field, double value) {
 // Values that do not fit the enum's type come through proto3 as numbers.
 absl::Status CheckEnums(const v1::Recipe& recipe) {
   if (!v1::Scaling_IsValid(recipe.features().scaling())) return Refuse("features.scaling: unknown value");
+  if (!v1::Schedule_IsValid(recipe.training().schedule())) return Refuse("training.schedule: unknown value");
   if (!v1::Loss_IsValid(recipe.loss())) return Refuse("loss: unknown value");
   if (!v1::ScoreKind_IsValid(recipe.score().kind())) return Refuse("score.kind: unknown value");
   for (const auto& [field, activation] :
@@ -77,6 +79,9 @@ void FillTraining(size_t rows, v1::TrainingRecipe* training) {
   if (!training->has_patience()) training->set_patience(10);
   if (!training->has_steps_per_validation()) training->set_steps_per_validation(50);
   if (!training->has_validation_fraction()) training->set_validation_fraction(0.1f);
+  if (!training->has_clip_norm()) training->set_clip_norm(0);
+  if (!training->has_warmup_steps()) training->set_warmup_steps(0);
+  if (training->schedule() == v1::SCHEDULE_UNSPECIFIED) training->set_schedule(v1::CONSTANT);
   if (training->has_sgd()) return;
   v1::AdamOptimizer* adam = training->mutable_adam();
   if (adam->learning_rate() == 0) adam->set_learning_rate(0.002f);
@@ -165,6 +170,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   if (recipe.score().kind() == v1::SCORE_KIND_UNSPECIFIED) recipe.mutable_score()->set_kind(v1::WINDOW_NORMALISED);
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);
   RETURN_IF_ERROR(CheckRanges(recipe));
+  RETURN_IF_ERROR(CheckRegularizers(recipe.regularizer(), recipe.network().activation()));
   RETURN_IF_ERROR(
       CheckCorruption(recipe.corruption(), {.rows = recipe.features().window(), .features = dataset.features()}));
   RETURN_IF_ERROR(CheckTogether(recipe));

@@ -101,7 +101,7 @@ absl::StatusOr<TrainingResult> TrainNetwork(const v1::Recipe& recipe, const Vect
                                             const std::function<void(const TrainProgress&)>& progress) {
   const v1::TrainingRecipe& settings = recipe.training();
   const size_t batch_size = settings.batch_size();
-  ASSIGN_OR_RETURN(const auto gradient, Gradient::Create(*network, recipe.loss(), batch_size));
+  ASSIGN_OR_RETURN(const auto gradient, Gradient::Create(*network, recipe.loss(), batch_size, recipe.regularizer()));
   ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::Create(settings, network->parameters().size()));
   ASSIGN_OR_RETURN(Corruptor corruptor,
                    Corruptor::Create(recipe.corruption(), training.shape(), Random(recipe.seed(), kCorruptionStream)));

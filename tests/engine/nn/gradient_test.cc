@@ -96,6 +96,66 @@ INSTANTIATE_TEST_SUITE_P(Huber, GradientOfEveryLayer,
                                             ::testing::Values(v1::LINEAR, v1::SIGMOID), ::testing::Values(v1::HUBER),
                                             ::testing::Bool()));
 
+using Kind = v1::Regularizer::KindCase;
+
+// recipe.proto's formulas, in double precision.
+double ReferencePenalty(const Problem& p, std::span<const double> parameters, const v1::Regularizer& regularizer) {
+  const size_t rows = p.input.size() / 5, layer = p.network.spec().code_layer();
+  std::vector<double> mean(3);
+  double absolute = 0;
+  for (size_t r = 0; r < rows; ++r) {
+    const auto outputs = testing::ReferenceForward(p.network, parameters, std::span(p.input).subspan(r * 5, 5));
+    for (size_t j = 0; j < 3; ++j) {
+      mean[j] += outputs[layer][j] / static_cast<double>(rows);
+      absolute += std::abs(outputs[layer][j]) / static_cast<double>(rows);
+    }
+  }
+  if (regularizer.has_l1_sparsity()) return double{regularizer.l1_sparsity().weight()} * absolute;
+  const double target = regularizer.kl_sparsity().target();
+  double sum = 0;
+  for (const double m : mean) {
+    sum += target * std::log(target / m) + (1 - target) * std::log((1 - target) / (1 - m));
+  }
+  return double{regularizer.kl_sparsity().weight()} * sum;
+}
+
+class GradientOfARegularizer : public ::testing::TestWithParam<std::tuple<v1::Activation, Kind>> {};
+
+TEST_P(GradientOfARegularizer, EqualsFiniteDifferencesInDoublePrecision) {
+  const auto [hidden, kind] = GetParam();
+  google::protobuf::RepeatedPtrField<v1::Regularizer> regularizers;
+  if (kind == Kind::kL1Sparsity) {
+    regularizers.Add()->mutable_l1_sparsity()->set_weight(0.7f);
+  } else {
+    regularizers.Add()->mutable_kl_sparsity()->set_weight(0.4f);
+    regularizers[0].mutable_kl_sparsity()->set_target(0.1f);
+  }
+  constexpr size_t kBatch = 9;
+  const Problem p = MakeProblem(hidden, v1::LINEAR, 2, true, kBatch);
+  auto gradient = *Gradient::Create(p.network, v1::MEAN_SQUARED_ERROR, kBatch, regularizers);
+  const auto total = [&](std::span<const double> parameters) {
+    return ReferenceLoss(p.network, parameters, v1::MEAN_SQUARED_ERROR, p.input, p.target, p.observed) +
+           ReferencePenalty(p, parameters, regularizers[0]);
+  };
+  const double value = *gradient->Compute(p.input, p.target, p.observed);
+  EXPECT_NEAR(value, total(p.parameters), 1e-5);
+  EXPECT_LT(*gradient->Loss(p.input, p.target, p.observed), value - 1e-3) << "validation measures the loss alone";
+  for (size_t k = 0; k < p.parameters.size(); ++k) {
+    constexpr double kStep = 1e-6;
+    std::vector<double> moved = p.parameters;
+    moved[k] += kStep;
+    const double above = total(moved);
+    moved[k] -= 2 * kStep;
+    EXPECT_NEAR(gradient->gradient()[k], (above - total(moved)) / (2 * kStep), 5e-5) << "parameter " << k;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(L1, GradientOfARegularizer,
+                         ::testing::Combine(::testing::Values(v1::RELU, v1::TANH, v1::SIGMOID),
+                                            ::testing::Values(Kind::kL1Sparsity)));
+INSTANTIATE_TEST_SUITE_P(Kl, GradientOfARegularizer,
+                         ::testing::Combine(::testing::Values(v1::SIGMOID), ::testing::Values(Kind::kKlSparsity)));
+
 TEST(Gradient, FollowsTheNetworksParametersFromCallToCall) {
   Problem p = MakeProblem(v1::RELU, v1::LINEAR, 1, false, 4);
   auto gradient = *Gradient::Create(p.network, v1::MEAN_SQUARED_ERROR, 4);

@@ -58,6 +58,57 @@ void ExpectAdam(double weight_decay) {
 TEST(Optimizer, AdamFollowsItsFormula) { ExpectAdam(0); }
 TEST(Optimizer, AdamWDecaysWeightsApartFromTheGradient) { ExpectAdam(0.1); }
 
+TEST(Optimizer, WarmUpRisesAndCosineFallsToZero) {
+  v1::TrainingRecipe recipe;
+  recipe.mutable_sgd()->set_learning_rate(0.5f);
+  recipe.set_warmup_steps(4);
+  recipe.set_max_steps(20);
+  recipe.set_schedule(v1::COSINE);
+  auto optimizer = *Optimizer::Create(recipe, 1);
+  std::vector<float> parameter = {0};
+  double expected = 0;
+  for (int t = 0; t < 20; ++t) {
+    const double warm_up = t < 4 ? (t + 1) / 4.0 : 1;
+    EXPECT_NEAR(optimizer.rate_factor(), warm_up * (1 + std::cos(M_PI * t / 20)) / 2, 1e-12) << t;
+    expected -= 0.5 * optimizer.rate_factor();
+    optimizer.Step(std::vector<float>{1}, parameter);
+    EXPECT_NEAR(parameter[0], expected, 1e-5);
+  }
+  EXPECT_NEAR(optimizer.rate_factor(), 0, 1e-12);
+}
+
+TEST(Optimizer, ALongGradientIsScaledDownAndAShortOneIsNot) {
+  v1::TrainingRecipe recipe;
+  recipe.mutable_sgd()->set_learning_rate(1);
+  recipe.set_clip_norm(2);
+  auto optimizer = *Optimizer::Create(recipe, 2);
+  std::vector<float> parameters = {0, 0};
+  optimizer.Step(std::vector<float>{30, -40}, parameters);
+  EXPECT_NEAR(parameters[0], -1.2, 1e-6);
+  EXPECT_NEAR(parameters[1], 1.6, 1e-6);
+  optimizer.Step(std::vector<float>{0.6f, 0.8f}, parameters);
+  EXPECT_NEAR(parameters[0], -1.8, 1e-6);
+  EXPECT_NEAR(parameters[1], 0.8, 1e-6);
+  recipe.set_clip_norm(-1);
+  EXPECT_EQ(Optimizer::Create(recipe, 1).status().message(),
+            "training.clip_norm: expected a number above 0, or 0 for none, got -1");
+}
+
+TEST(Optimizer, AdamClipsItsMomentsToo) {
+  v1::TrainingRecipe recipe;
+  recipe.set_clip_norm(3);
+  recipe.mutable_adam()->set_learning_rate(0.01f);
+  auto clipped = *Optimizer::Create(recipe, 1);
+  recipe.set_clip_norm(0);
+  auto plain = *Optimizer::Create(recipe, 1);
+  std::vector<float> a = {0}, b = {0};
+  for (const float g : {1.0f, 100.0f, -2.0f}) {
+    clipped.Step(std::vector<float>{g}, a);
+    plain.Step(std::vector<float>{std::min(g, 3.0f)}, b);
+  }
+  EXPECT_FLOAT_EQ(a[0], b[0]);
+}
+
 TEST(Optimizer, NamesTheFieldThatIsOutOfRange) {
   v1::TrainingRecipe recipe;
   recipe.mutable_adam()->set_learning_rate(-1);

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "engine/base/random.h"
+#include "engine/nn/executor.h"
 #include "engine/train/recipe.h"
 
 namespace astray {
@@ -213,6 +214,50 @@ std::string Divergence(const std::string& training) {
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInternal);
   EXPECT_EQ(Parameters(network), initial) << "the best so far";
   return std::string(result.status().message());
+}
+
+// Of the code's units, over the rows.
+struct CodeUse {
+  double on = 0;    // share of rows and units that are not 0
+  double mean = 0;  // mean activation
+  double validation = 0;
+};
+
+CodeUse TrainAndLook(const std::string& text) {
+  const v1::Recipe recipe = MakeRecipe(text + " training { max_steps: 600 }");
+  const Rows rows(1000);
+  Network network = MakeNetwork(recipe);
+  const auto result = TrainNetwork(recipe, rows.Part(0, 800), rows.Part(800, 200), &network, {});
+  EXPECT_TRUE(result.ok()) << result.status();
+  std::vector<float> output(rows.scaled.size()), code(1000 * network.code_size());
+  const auto executor = Executor::Create(network);
+  EXPECT_TRUE((*executor)->Forward(1000, rows.scaled, output, code).ok());
+  CodeUse use;
+  for (const float h : code) {
+    use.on += std::abs(h) > 1e-3 ? 1 : 0;
+    use.mean += h;
+  }
+  use.on /= static_cast<double>(code.size());
+  use.mean /= static_cast<double>(code.size());
+  use.validation = result->losses.back().validation();
+  return use;
+}
+
+TEST(TrainNetwork, L1TurnsUnitsOff) {
+  const CodeUse plain = TrainAndLook("network { encoder: 32 encoder: 16 }");
+  const CodeUse sparse =
+      TrainAndLook("network { encoder: 32 encoder: 16 } regularizer { l1_sparsity { weight: 0.01 } }");
+  EXPECT_LT(sparse.on, 0.7 * plain.on);
+  EXPECT_LT(sparse.mean, 0.5 * plain.mean);
+  EXPECT_LT(sparse.validation, 3 * plain.validation) << "and still it rebuilds";
+}
+
+TEST(TrainNetwork, KlBringsUnitsToTheirShare) {
+  const CodeUse plain = TrainAndLook("network { encoder: 32 encoder: 16 activation: SIGMOID }");
+  const CodeUse sparse = TrainAndLook(
+      "network { encoder: 32 encoder: 16 activation: SIGMOID } regularizer { kl_sparsity { weight: 1 target: 0.1 } }");
+  EXPECT_GT(plain.mean, 0.3);
+  EXPECT_NEAR(sparse.mean, 0.1, 0.03);
 }
 
 TEST(TrainNetwork, ALossThatIsNotFiniteStopsWithAdviceAndTheBestParameters) {
