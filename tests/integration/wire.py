@@ -71,7 +71,8 @@ class Client:
 
     def check(self, service=""):
         call = self._call("unary_unary", "/grpc.health.v1.Health/Check", "grpc.health.v1.HealthCheckResponse")
-        reply = call(message("grpc.health.v1.HealthCheckRequest")(service=service), timeout=DEADLINE_SECONDS)
+        reply = call(message("grpc.health.v1.HealthCheckRequest")(service=service), timeout=DEADLINE_SECONDS,
+                     wait_for_ready=True)  # the server may still be opening its port
         return type(reply).ServingStatus.Name(reply.status)
 
     def watch(self, service=""):
