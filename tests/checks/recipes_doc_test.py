@@ -7,22 +7,46 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROTO = (ROOT / "proto/astray/v1/recipe.proto").read_text()
+NETWORK = (ROOT / "proto/astray/v1/network.proto").read_text()
+REPORT = (ROOT / "proto/astray/v1/report.proto").read_text()
 PAGE = (ROOT / "docs/recipes.md").read_text()
+EXAMPLE = PAGE.split("```textproto\n")[1].split("```")[0]
+FIELD = re.compile(r"^\s+(?:optional |repeated )?[\w.]+ (\w+) = \d+;", re.MULTILINE)
+
+
+def body(proto, name):
+    """What stands between the braces of a message or enum, those nested in it included."""
+    return re.search(rf"^( *)(?:message|enum) {name} {{\n(.*?)^\1}}", proto, re.MULTILINE | re.DOTALL)[2]
 
 
 class RecipesDocTest(unittest.TestCase):
     def test_every_field_is_explained(self):
-        fields = re.findall(r"^\s+(?:optional |repeated )?[\w.]+ (\w+) = \d+;", PROTO, re.MULTILINE)
+        fields = FIELD.findall(PROTO)
         self.assertGreater(len(fields), 30)
         for field in fields:
             self.assertRegex(PAGE, rf"`([\w.]+\.)?{field}[`.]", field)
 
     def test_every_value_is_explained(self):
-        values = [value for value in re.findall(r"^\s+([A-Z_]+) = \d+;", PROTO, re.MULTILINE)
+        enums = PROTO + body(NETWORK, "Activation")
+        values = [value for value in re.findall(r"^\s+([A-Z_]+) = \d+;", enums, re.MULTILINE)
                   if not value.endswith("UNSPECIFIED")]
         self.assertGreater(len(values), 7)
         for value in values:
             self.assertIn(f"`{value}`", PAGE)
+
+    def test_the_example_sets_every_field(self):
+        one_of_two = {"sgd"}
+        for message in ("Recipe", "FeaturesRecipe", "NetworkRecipe", "TrainingRecipe", "AdamOptimizer", "ScoreRecipe",
+                        "CalibrationRecipe"):
+            fields = set(FIELD.findall(body(PROTO, message))) - one_of_two
+            self.assertTrue(fields, message)
+            for field in fields:
+                self.assertRegex(EXAMPLE, rf"\b{field}(:| {{)", message)
+
+    def test_every_warning_has_a_line(self):
+        kinds = re.findall(r"^\s+([A-Z_]+) = [1-9]\d*;", body(REPORT, "Kind"), re.MULTILINE)
+        table = PAGE.split("| warning | means | do |")[1].split("\n\n")[0]
+        self.assertEqual(len(table.strip().splitlines()) - 1, len(kinds))
 
 
 if __name__ == "__main__":
