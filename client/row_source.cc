@@ -17,16 +17,17 @@ bool IsNamedJsonLines(absl::string_view path) {
 
 }  // namespace
 
-absl::StatusOr<RowSource> RowSource::Open(const std::string& path, RowFormat format,
-                                          const std::vector<std::string>& feature_names, int stop_fd) {
-  if (format == RowFormat::kJsonLines || (format == RowFormat::kByName && IsNamedJsonLines(path))) {
-    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, stop_fd));
+absl::StatusOr<RowSource> RowSource::Open(const std::string& path, const std::vector<std::string>& feature_names,
+                                          const Options& options) {
+  if (options.format == RowFormat::kJsonLines || (options.format == RowFormat::kByName && IsNamedJsonLines(path))) {
+    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd));
     return RowSource(std::move(reader));
   }
-  CsvOptions options;
-  options.feature_names = feature_names;
-  options.stop_fd = stop_fd;
-  ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, options));
+  CsvOptions csv;
+  csv.feature_names = feature_names;
+  csv.find_labels = options.find_labels;
+  csv.stop_fd = options.stop_fd;
+  ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, csv));
   return RowSource(std::move(reader));
 }
 

@@ -17,10 +17,15 @@ enum class RowFormat { kByName, kCsv, kJsonLines };
 
 class RowSource {
  public:
-  // path: "-" is standard input; gzip too. kByName: JSON lines where the name ends in .jsonl or .ndjson (or that and
-  // .gz), CSV otherwise. stop_fd is ByteSource's. Errors are the readers'.
-  static absl::StatusOr<RowSource> Open(const std::string& path, RowFormat format,
-                                        const std::vector<std::string>& feature_names, int stop_fd = -1);
+  struct Options {
+    // kByName: JSON lines where the name ends in .jsonl or .ndjson (or that and .gz), CSV otherwise.
+    RowFormat format = RowFormat::kByName;
+    bool find_labels = false;  // CsvOptions'
+    int stop_fd = -1;          // ByteSource's
+  };
+  // path: "-" is standard input; gzip too. Errors are the readers'.
+  static absl::StatusOr<RowSource> Open(const std::string& path, const std::vector<std::string>& feature_names,
+                                        const Options& options);
 
   absl::StatusOr<bool> Next(Row* row) {
     return std::visit([row](auto& reader) { return reader->Next(row); }, reader_);

@@ -28,7 +28,7 @@ struct Flags {
 };
 
 absl::StatusOr<std::vector<float>> ReadRows(const Flags& flags, const std::vector<std::string>& features) {
-  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, flags.input_format, features));
+  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, features, {.format = flags.input_format}));
   std::vector<float> values;
   Row row;
   while (values.size() < kMaxRows * features.size()) {

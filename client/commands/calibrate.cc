@@ -44,25 +44,32 @@ void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream&
 absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   const auto client = Client::Connect(flags.server.server, {});
   ASSIGN_OR_RETURN(const v1::ModelDescription model, client->DescribeModel(flags.server.ref()));
-  ASSIGN_OR_RETURN(RowSource source,
-                   RowSource::Open(flags.data, flags.input_format, {model.features().begin(), model.features().end()}));
+  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
+                                                     {.format = flags.input_format, .find_labels = true}));
   v1::CalibrateHeader header;
   *header.mutable_model() = PinnedModel(model);
   if (flags.false_positive_rate) header.set_false_positive_rate(*flags.false_positive_rate);
   header.set_promote(flags.promote);
   const size_t chunk = std::max<size_t>(kChunkValues, static_cast<size_t>(model.features_size()));
   Row row;
+  uint64_t anomalies = 0;
   ASSIGN_OR_RETURN(const v1::CalibrateResponse reply,
                    client->Calibrate(header, [&](v1::CalibrateRows* rows) -> absl::StatusOr<bool> {
                      while (static_cast<size_t>(rows->values_size()) + row.values.size() <= chunk) {
                        ASSIGN_OR_RETURN(const bool more, source.Next(&row));
                        if (!more) break;
+                       // What is labelled as an anomaly says nothing about what is normal.
+                       if (row.label != 0) {
+                         ++anomalies;
+                         continue;
+                       }
                        rows->mutable_values()->Add(row.values.begin(), row.values.end());
                      }
                      if (context.terminal) context.err << "\r\x1b[Kread " << row.number << " rows" << std::flush;
                      return rows->values_size() > 0;
                    }));
   if (context.terminal) context.err << "\r\x1b[K" << std::flush;
+  if (anomalies > 0) context.err << "note: " << anomalies << " rows labelled as anomalies are left out\n";
   if (flags.json) {
     context.out << ToJson(reply) << "\n";
   } else {

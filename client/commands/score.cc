@@ -52,8 +52,8 @@ class Tally {
 
 absl::Status ScoreOffline(const Flags& flags, VerdictWriter* writer, Tally* tally) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.server.model, flags.epoch));
-  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, flags.verdicts.input_format,
-                                                     detector->model().pipeline.feature_names()));
+  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, detector->model().pipeline.feature_names(),
+                                                     {.format = flags.verdicts.input_format}));
   const ScoreOptions options = flags.verdicts.ToOffline();
   RowHistory history(detector->features(), detector->window());
   ScoreResult result;
@@ -96,7 +96,9 @@ absl::Status ScoreOnline(const Flags& flags, VerdictWriter* writer, Tally* tally
   options.batch_rows = BatchRows(features.size());
   return ScoreThroughServer(
       client.get(), options,
-      [&](int stop_fd) { return RowSource::Open(flags.data, flags.verdicts.input_format, features, stop_fd); },
+      [&](int stop_fd) {
+        return RowSource::Open(flags.data, features, {.format = flags.verdicts.input_format, .stop_fd = stop_fd});
+      },
       [&](const Row& row, const v1::Verdict& verdict) {
         writer->Write(row.number, row.timestamp, verdict);
         tally->Count(verdict);

@@ -30,8 +30,8 @@ absl::Status RunStream(const Flags& flags, CommandContext& context) {
   return ScoreThroughServer(
       client.get(), options,
       [&](int stop_fd) {
-        return RowSource::Open(flags.source == "stdin" ? "-" : flags.source, flags.verdicts.input_format, features,
-                               stop_fd);
+        return RowSource::Open(flags.source == "stdin" ? "-" : flags.source, features,
+                               {.format = flags.verdicts.input_format, .stop_fd = stop_fd});
       },
       [&](const Row& row, const v1::Verdict& verdict) {
         writer.Write(row.number, row.timestamp, verdict);

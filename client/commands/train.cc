@@ -27,15 +27,11 @@ struct Flags {
 
 absl::StatusOr<Dataset> ReadTrainingData(const Flags& flags, CommandContext& context) {
   CsvOptions options = flags.csv;
-  if (options.label_column.empty() && flags.data != "-") {
-    ASSIGN_OR_RETURN(const auto header, CsvReader::Open(flags.data, options));
-    const auto& names = header->feature_names();
-    if (std::find(names.begin(), names.end(), "label") != names.end()) {
-      options.label_column = "label";
-      context.err << "note: column 'label' is taken as labels, not as a feature\n";
-    }
-  }
+  options.find_labels = true;
   ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
+  if (!data.labels.empty() && options.label_column.empty()) {
+    context.err << "note: column 'label' is taken as labels, not as a feature\n";
+  }
   const size_t dropped = data.DropAnomalies();
   if (dropped > 0) context.err << "note: " << dropped << " rows labelled as anomalies are left out\n";
   return data;

@@ -149,6 +149,12 @@ absl::Status CsvReaderImpl::AssignRoles(const CsvOptions& options) {
   RETURN_IF_ERROR(assign(options.label_column, Role::kLabel));
   RETURN_IF_ERROR(assign(options.culprit_column, Role::kCulprits));
   for (const std::string& name : options.ignore_columns) RETURN_IF_ERROR(assign(name, Role::kDropped));
+  if (options.find_labels && options.label_column.empty()) {
+    const auto column = std::find_if(columns_.begin(), columns_.end(), [](const Column& c) {
+      return c.role == Role::kFeature && absl::EqualsIgnoreCase(c.name, "label");
+    });
+    if (column != columns_.end()) column->role = Role::kLabel;
+  }
   if (options.timestamp_column.empty()) {
     const auto column = std::find_if(columns_.begin(), columns_.end(), [](const Column& c) {
       return c.role == Role::kFeature && IsTimestampName(c.name);

@@ -185,6 +185,23 @@ TEST_F(ServerCommands, CalibratePromoteAndRollback) {
   EXPECT_EQ(reply.calibration().epoch(), 3u);
 }
 
+TEST_F(ServerCommands, CalibrateLeavesLabelledAnomaliesOut) {
+  Dataset data{.feature_names = {"flow", "pressure", "temperature"}, .values = TinyRows(500, 3, 9)};
+  for (size_t i = 0; i < 500; ++i) {
+    data.labels.push_back(i % 10 == 0 ? 1 : 0);
+    if (i % 10 == 0) data.values[3 * i] = 1e6f;
+  }
+  const std::string path = WriteRows(1, 1, "labelled.csv");
+  ASSERT_TRUE(WriteCsv(path, data).ok());
+  const CommandOutput output = Run({"calibrate", "--model=pump", "--data=" + path, "--false-positive-rate=0.02"});
+  EXPECT_EQ(output.code, 0) << output.err;
+  EXPECT_EQ(output.err, "note: 50 rows labelled as anomalies are left out\n");
+  EXPECT_THAT(output.out, AllOf(HasSubstr("2, of 450 errors"), HasSubstr("threshold                2.")));
+  // Scoring does not care what a column named label holds.
+  std::ofstream(path) << "flow,pressure,temperature,label\n10,20,30,pump station 3\n";
+  EXPECT_THAT(Ok({"score", "--model=pump", "--data=" + path}), HasSubstr("\n1,,scored,"));
+}
+
 TEST_F(ServerCommands, ACalibrationThatCannotBeChangesNothing) {
   const CommandOutput few =
       Run({"calibrate", "--model=pump", "--data=" + WriteRows(20, 9), "--false-positive-rate=0.01"});

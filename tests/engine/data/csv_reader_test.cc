@@ -48,6 +48,18 @@ TEST(CsvReader, TellsFeaturesTimestampAndLabelApart) {
   EXPECT_EQ(data->rows(), 2u);
 }
 
+TEST(CsvReader, FindsLabelsWhereAskedToUnlessTheyAreAFeature) {
+  const std::string text = "a,Label\n1,0\n2,anomaly\n";
+  const auto found = Read(text, {.find_labels = true});
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_THAT(found->feature_names, ElementsAre("a"));
+  EXPECT_THAT(found->labels, ElementsAre(0, 1));
+  const auto feature = Read("a,Label\n1,5\n", {.find_labels = true, .feature_names = {"a", "Label"}});
+  ASSERT_TRUE(feature.ok()) << feature.status();
+  EXPECT_THAT(feature->values, ElementsAre(1, 5));
+  EXPECT_TRUE(Read("a,b\n1,5\n", {.find_labels = true})->labels.empty());
+}
+
 TEST(CsvReader, ReadsQuotesCarriageReturnsBlankLinesAndAByteOrderMark) {
   const auto data = Read("\xef\xbb\xbf\"a,b\",\"c \"\"d\"\"\"\r\n\r\n\"1\",2\r\n3,\"4\"");
   ASSERT_TRUE(data.ok()) << data.status();
