@@ -5,6 +5,7 @@
 #include "client/command.h"
 #include "client/commands/bench.h"
 #include "client/commands/calibrate.h"
+#include "client/commands/encode.h"
 #include "client/commands/evaluate.h"
 #include "client/commands/inspect.h"
 #include "client/commands/models.h"
@@ -30,6 +31,8 @@ void AddCommands(CLI::App& app, CommandContext& context) {
   AddInspectCommand(app, context);
   AddScoreCommand(app, context);
   AddStreamCommand(app, context);
+  AddEncodeCommand(app, context);
+  AddReconstructCommand(app, context);
   AddCalibrateCommand(app, context);
   AddModelsCommand(app, context);
   AddBenchCommand(app, context);

@@ -18,7 +18,6 @@ void VerdictFlags::Add(CLI::App* command) {
   command->add_option("--format", format, "Of the verdicts: csv or jsonl (default: csv)")
       ->transform(CLI::Transformer(kFormats))
       ->type_name("TEXT");
-  AddInputFormat(command, &input_format);
   command->add_flag("--anomalies-only", anomalies_only, "Print anomalous rows only");
   command->add_option("--top", top_contributors, "Features named for a verdict")
       ->check(CLI::Range(0, 64))
@@ -31,10 +30,6 @@ v1::ScoreOptions VerdictFlags::ToRequest() const {
   options.set_top_contributors(top_contributors);
   options.set_explain_all(explain_all);
   return options;
-}
-
-ScoreOptions VerdictFlags::ToOffline() const {
-  return {.top_contributors = top_contributors, .explain_all = explain_all};
 }
 
 }  // namespace astray

@@ -3,24 +3,20 @@
 
 #include <CLI/CLI.hpp>
 
-#include "absl/status/statusor.h"
 #include "astray/v1/service.pb.h"
 #include "client/row_source.h"
 #include "client/verdict_writer.h"
-#include "engine/detect/detector.h"
 
 namespace astray {
 
 struct VerdictFlags {
   VerdictFormat format = VerdictFormat::kCsv;
-  RowFormat input_format = RowFormat::kByName;
   bool anomalies_only = false;
   bool explain_all = false;
   uint32_t top_contributors = 3;
 
   void Add(CLI::App* command);
   v1::ScoreOptions ToRequest() const;
-  ScoreOptions ToOffline() const;
 };
 
 // --input-format

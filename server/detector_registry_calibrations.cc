@@ -198,6 +198,7 @@ absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelR
   *description.mutable_profiles() = model.pipeline.scaler().state().profile();
   description.set_window(static_cast<uint32_t>(model.pipeline.window()));
   description.set_parameters(model.executors.network().parameter_count());
+  description.set_code_units(static_cast<uint32_t>(model.executors.network().code_size()));
 
   const uint64_t live = version->detector->calibration().epoch();
   *description.add_calibrations() = Summarize(*version->calibration, live == kOwnEpoch);

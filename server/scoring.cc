@@ -73,6 +73,7 @@ absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
   }
   read.explain_all = options.explain_all();
   read.reconstruction = options.reconstruction();
+  read.code = options.code();
   return read;
 }
 

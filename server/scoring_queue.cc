@@ -48,11 +48,6 @@ struct ScoringQueue::Buffers {
 
 namespace {
 
-bool SameOptions(const ScoreOptions& a, const ScoreOptions& b) {
-  return a.top_contributors == b.top_contributors && a.explain_all == b.explain_all &&
-         a.reconstruction == b.reconstruction;
-}
-
 // OK where the job still wants to be scored.
 absl::Status CheckWanted(const ScoringJob& job) {
   if (job.cancelled != nullptr && job.cancelled->load(std::memory_order_relaxed)) {
@@ -161,8 +156,7 @@ void ScoringQueue::ScoreBatch(const Batch& batch, Buffers* buffers) {
     for (; next < batch.tiles.size(); ++next) {
       const Tile& tile = batch.tiles[next];
       const ScoringJob& job = tile.pending->job;
-      if (!run.empty() &&
-          (job.detector->window() > 1 || !SameOptions(run.front()->pending->job.options, job.options))) {
+      if (!run.empty() && (job.detector->window() > 1 || run.front()->pending->job.options != job.options)) {
         break;
       }
       if (tile.first == 0) metrics_->queue_duration().Observe(absl::ToDoubleSeconds(now - tile.pending->submitted));

@@ -17,6 +17,7 @@ struct Flags {
   ServerFlags server;
   VerdictFlags verdicts;
   std::string source = "stdin";
+  RowFormat input_format = RowFormat::kByName;
 };
 
 absl::Status RunStream(const Flags& flags, CommandContext& context) {
@@ -31,7 +32,7 @@ absl::Status RunStream(const Flags& flags, CommandContext& context) {
       client.get(), options,
       [&](int stop_fd) {
         return RowSource::Open(flags.source == "stdin" ? "-" : flags.source, features,
-                               {.format = flags.verdicts.input_format, .stop_fd = stop_fd});
+                               {.format = flags.input_format, .stop_fd = stop_fd});
       },
       [&](const Row& row, const v1::Verdict& verdict) {
         writer.Write(row.number, row.timestamp, verdict);
@@ -50,6 +51,7 @@ void AddStreamCommand(CLI::App& app, CommandContext& context) {
   flags->server.AddServer(command);
   flags->server.AddModel(command);
   command->add_option("--source", flags->source, "stdin, or a file (a named pipe too)")->capture_default_str();
+  AddInputFormat(command, &flags->input_format);
   flags->verdicts.Add(command);
 }
 

@@ -47,7 +47,7 @@ std::shared_ptr<const Detector> Detector::WithCalibration(std::shared_ptr<const 
 
 template <typename Visit>
 absl::Status Detector::ForEachVector(std::span<const float> rows, Batch* batch, std::vector<float>* output,
-                                     Visit visit) const {
+                                     std::span<float> code, Visit visit) const {
   const Pipeline& pipeline = model_->pipeline;
   const size_t width = pipeline.width();
   const size_t row_count = rows.size() / features();
@@ -59,7 +59,12 @@ absl::Status Detector::ForEachVector(std::span<const float> rows, Batch* batch, 
     const size_t count = std::min(chunk, vectors - first);
     RETURN_IF_ERROR(pipeline.Apply(rows.subspan(first * features(), (count + window() - 1) * features()), batch));
     output->resize(count * width);
-    RETURN_IF_ERROR(executor->Forward(count, batch->values, *output));
+    if (code.empty()) {
+      RETURN_IF_ERROR(executor->Forward(count, batch->values, *output));
+    } else {
+      RETURN_IF_ERROR(executor->Forward(count, batch->values, *output,
+                                        code.subspan(first * code_size(), count * code_size())));
+    }
     for (size_t i = 0; i < count; ++i) {
       const std::span<const float> observed(batch->observed.data() + i * width, width);
       visit(first + i, batch->vector(i), std::span<const float>(output->data() + i * width, width), observed);
@@ -77,6 +82,7 @@ absl::Status Detector::Score(std::span<const float> rows, const ScoreOptions& op
   result->contributions_stride = std::min(options.top_contributors, features());
   result->contributions.resize(vectors * result->contributions_stride);
   result->reconstruction.resize(options.reconstruction ? vectors * features() : 0);
+  result->code.resize(options.code ? vectors * code_size() : 0);
 
   const double threshold = calibration_->threshold();
   const auto visit = [&](size_t i, std::span<const float> input, std::span<const float> output,
@@ -100,7 +106,7 @@ absl::Status Detector::Score(std::span<const float> rows, const ScoreOptions& op
       Explain(i, rows.subspan((i + window() - 1) * features(), features()), input, output, observed, result);
     }
   };
-  return ForEachVector(rows, &result->batch, &result->output, visit);
+  return ForEachVector(rows, &result->batch, &result->output, result->code, visit);
 }
 
 void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<const float> input,
@@ -129,7 +135,7 @@ absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows)
   errors.reserve(rows.size() / features());
   Batch batch;
   std::vector<float> output;
-  RETURN_IF_ERROR(ForEachVector(rows, &batch, &output,
+  RETURN_IF_ERROR(ForEachVector(rows, &batch, &output, {},
                                 [&](size_t /*i*/, std::span<const float> input, std::span<const float> reconstruction,
                                     std::span<const float> observed) {
                                   const float error =

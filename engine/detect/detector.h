@@ -53,6 +53,9 @@ struct ScoreOptions {
   size_t top_contributors = 3;
   bool explain_all = false;  // contributors for normal verdicts too
   bool reconstruction = false;
+  bool code = false;
+
+  bool operator==(const ScoreOptions&) const = default;
 };
 
 // Buffers of one scoring call; reuse it from call to call and nothing is allocated.
@@ -60,6 +63,7 @@ struct ScoreResult {
   std::vector<Verdict> verdicts;            // one for each vector
   std::vector<Contribution> contributions;  // verdicts x min(top_contributors, features), largest first
   std::vector<float> reconstruction;        // verdicts x features, or empty
+  std::vector<float> code;                  // verdicts x code_size(), or empty
   size_t contributions_stride = 0;
   Batch batch;                       // scratch: the network's input, a chunk of vectors at a time
   std::vector<float> output;         // scratch: its output
@@ -90,11 +94,14 @@ class Detector {
   const Calibration& calibration() const { return *calibration_; }
   size_t features() const { return model_->pipeline.features(); }
   size_t window() const { return model_->pipeline.window(); }
+  size_t code_size() const { return model_->executors.network().code_size(); }
 
  private:
-  // Calls visit(i, input, output, observed) for every vector in order. Defined and used in detector.cc.
+  // Calls visit(i, input, output, observed) for every vector in order, and fills `code` [vectors x code_size()] unless it
+  // is empty. Defined and used in detector.cc.
   template <typename Visit>
-  absl::Status ForEachVector(std::span<const float> rows, Batch* batch, std::vector<float>* output, Visit visit) const;
+  absl::Status ForEachVector(std::span<const float> rows, Batch* batch, std::vector<float>* output,
+                             std::span<float> code, Visit visit) const;
 
   // Fills in contributions and expected row of vector i, whose verdict has its error.
   void Explain(size_t i, std::span<const float> newest_row, std::span<const float> input, std::span<const float> output,

@@ -40,6 +40,10 @@ void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, 
     const float* expected = result.reconstruction.data() + i * names.size();
     message->mutable_reconstruction()->Add(expected, expected + names.size());
   }
+  if (!result.code.empty()) {
+    const float* code = result.code.data() + i * detector.code_size();
+    message->mutable_code()->Add(code, code + detector.code_size());
+  }
 }
 
 void FillWarmingUp(v1::Verdict* message) {

@@ -62,8 +62,8 @@ TEST(CommandLine, HelpHasExamplesForEveryCommand) {
   const CommandOutput all = RunCommand({"--help"});
   EXPECT_EQ(all.code, 0);
   EXPECT_EQ(all.err, "");
-  for (const char* name :
-       {"simulate", "train", "evaluate", "inspect", "score", "stream", "calibrate", "models", "bench"}) {
+  for (const char* name : {"simulate", "train", "evaluate", "inspect", "score", "encode", "reconstruct", "stream",
+                           "calibrate", "models", "bench"}) {
     EXPECT_THAT(all.out, HasSubstr(name));
     const CommandOutput help = RunCommand({name, "--help"});
     EXPECT_EQ(help.code, 0);

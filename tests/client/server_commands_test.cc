@@ -72,6 +72,25 @@ TEST_F(WindowedServerCommands, OneServerManyMessagesAndNoServerGiveTheSameBits) 
             RunCommand(with({"score", "--offline", "--model=" + Artifact(), data, "--format=jsonl"})).out);
 }
 
+TEST_F(WindowedServerCommands, EncodeAndReconstructGiveTheSameBytesWithAndWithoutAServer) {
+  const std::string data = "--data=" + WriteRows(1500, 9);
+  for (const std::string command : {"encode", "reconstruct"}) {
+    const std::string offline = RunCommand({command, "--offline", "--model=" + Artifact(), data}).out;
+    EXPECT_EQ(Ok({command, "--model=pump", data}), offline);
+    const std::vector<std::string> lines = absl::StrSplit(offline, '\n');
+    ASSERT_EQ(lines.size(), 1502u);
+    if (command == "encode") {
+      EXPECT_EQ(lines[0], "row,timestamp,state,code_1,code_2,code_3,code_4");
+      EXPECT_EQ(lines[3], "3,t2,warming_up,,,,");
+    } else {
+      EXPECT_EQ(lines[0], "row,timestamp,state,flow,pressure,temperature");
+      EXPECT_EQ(lines[3], "3,t2,warming_up,,,");
+    }
+    EXPECT_THAT(lines[4], StartsWith("4,t3,scored,"));
+    EXPECT_EQ(std::count(lines[4].begin(), lines[4].end(), ','), std::count(lines[0].begin(), lines[0].end(), ','));
+  }
+}
+
 TEST_F(ServerCommands, AStoredCalibrationScoresOfflineAsItDoesLive) {
   const std::string data = "--data=" + WriteRows(500, 9);
   Ok({"calibrate", "--model=pump", data, "--false-positive-rate=0.1", "--promote"});

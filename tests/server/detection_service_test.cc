@@ -35,6 +35,7 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
   v1::ScoreRequest request = MakeScoreRequest("pump", rows);
   request.set_id("abc");
   request.mutable_options()->set_reconstruction(true);
+  request.mutable_options()->set_code(true);
   request.mutable_options()->set_top_contributors(2);
   v1::ScoreResponse response;
   const grpc::Status status = server_.Score(request, &response);
@@ -42,7 +43,7 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
 
   const auto detector = server_.server().registry().Find(request.model())->detector;
   ScoreResult expected;
-  ASSERT_TRUE(detector->Score(rows, {.top_contributors = 2, .reconstruction = true}, &expected).ok());
+  ASSERT_TRUE(detector->Score(rows, {.top_contributors = 2, .reconstruction = true, .code = true}, &expected).ok());
   ASSERT_EQ(response.verdicts_size(), 700);
   for (int i = 0; i < 700; ++i) {
     const Verdict& want = expected.verdicts[static_cast<size_t>(i)];
@@ -54,6 +55,10 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
     ASSERT_EQ(got.contributions_size(), static_cast<int>(want.contributions));
     ASSERT_EQ(got.reconstruction_size(), 3);
     ASSERT_EQ(got.reconstruction(1), expected.reconstruction[static_cast<size_t>(i) * 3 + 1]);
+    const size_t units = detector->code_size();
+    ASSERT_EQ(got.code_size(), static_cast<int>(units));
+    for (size_t k = 0; k < units; ++k)
+      ASSERT_EQ(got.code(static_cast<int>(k)), expected.code[static_cast<size_t>(i) * units + k]);
   }
   EXPECT_TRUE(response.verdicts(1).anomalous());
   EXPECT_EQ(response.verdicts(1).contributions(0).feature(), "flow");

@@ -11,6 +11,7 @@
 
 #include "engine/base/random.h"
 #include "engine/detect/row_history.h"
+#include "engine/nn/executor.h"
 #include "tests/engine/detect/small_detector.h"
 
 namespace astray {
@@ -131,7 +132,7 @@ TEST(Detector, VerdictsAreTheSameBitForBitHoweverRowsAreCut) {
     std::vector<float> rows = SmallRows(900, 5);
     Random random(window);
     for (int i = 0; i < 200; ++i) rows[random.UniformInt(rows.size())] = i % 3 == 0 ? kNaN : 1e5f;
-    const ScoreOptions options = {.top_contributors = 2, .explain_all = true, .reconstruction = true};
+    const ScoreOptions options = {.top_contributors = 2, .explain_all = true, .reconstruction = true, .code = true};
     const ScoreResult whole = Score(*detector, rows, options);
     ASSERT_EQ(whole.verdicts.size(), 900 - window + 1);
 
@@ -150,6 +151,10 @@ TEST(Detector, VerdictsAreTheSameBitForBitHoweverRowsAreCut) {
         }
         for (size_t k = 0; k < 3; ++k) {
           ASSERT_TRUE(SameBits(part.reconstruction[i * 3 + k], whole.reconstruction[vector * 3 + k]));
+        }
+        const size_t units = detector->code_size();
+        for (size_t k = 0; k < units; ++k) {
+          ASSERT_TRUE(SameBits(part.code[i * units + k], whole.code[vector * units + k]));
         }
       }
       read += count;
@@ -298,14 +303,27 @@ TEST(Detector, AnotherCalibrationSharesTheModel) {
   EXPECT_FLOAT_EQ(Score(*other, rows).verdicts[0].score, Score(*other, rows).verdicts[0].error / 400);
 }
 
+TEST(Detector, TheCodeIsTheNetworksOwn) {
+  const auto detector = MakeSmallDetector();
+  const std::vector<float> rows = SmallRows(300, 4);
+  const ScoreResult result = Score(*detector, rows, {.code = true});
+  Batch batch;
+  ASSERT_TRUE(detector->model().pipeline.Apply(rows, &batch).ok());
+  const auto executor = Executor::Create(detector->model().executors.network());
+  std::vector<float> output(batch.values.size()), code(batch.vectors * detector->code_size());
+  ASSERT_TRUE((*executor)->Forward(batch.vectors, batch.values, output, code).ok());
+  EXPECT_EQ(result.code, code);
+  EXPECT_TRUE(Score(*detector, rows).code.empty()) << "only where asked for";
+}
+
 TEST(Detector, ReusesWhatTheResultHasAllocated) {
   const auto detector = MakeSmallDetector();
-  const ScoreOptions options = {.explain_all = true, .reconstruction = true};
+  const ScoreOptions options = {.explain_all = true, .reconstruction = true, .code = true};
   ScoreResult result = Score(*detector, SmallRows(600, 4), options);
   const auto buffers = [&] {
     return std::vector<const void*>{
         result.verdicts.data(), result.contributions.data(), result.reconstruction.data(), result.batch.values.data(),
-        result.output.data(),   result.feature_error.data(), result.expected_row.data()};
+        result.output.data(),   result.feature_error.data(), result.expected_row.data(),   result.code.data()};
   };
   const auto before = buffers();
   ASSERT_TRUE(detector->Score(SmallRows(30, 4), options, &result).ok());

@@ -1,0 +1,97 @@
+#include "client/file_scoring.h"
+
+#include <algorithm>
+
+#include "client/client.h"
+#include "client/offline_detector.h"
+#include "client/verdict_flags.h"
+#include "engine/base/status_macros.h"
+#include "engine/detect/row_history.h"
+#include "engine/detect/verdict_message.h"
+
+namespace astray {
+namespace {
+
+constexpr size_t kBatchValues = 1 << 16;
+
+size_t BatchRows(size_t features) { return std::max<size_t>(1, std::min<size_t>(1024, kBatchValues / features)); }
+
+absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions& asked,
+                          const std::function<void(const std::vector<std::string>&, size_t)>& begin,
+                          const ConsumeVerdict& consume) {
+  ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.server.model, flags.epoch));
+  const std::vector<std::string>& features = detector->model().pipeline.feature_names();
+  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, features, {.format = flags.input_format}));
+  const ScoreOptions options = {.top_contributors = asked.top_contributors(),
+                                .explain_all = asked.explain_all(),
+                                .reconstruction = asked.reconstruction(),
+                                .code = asked.code()};
+  begin(features, detector->code_size());
+  RowHistory history(detector->features(), detector->window());
+  ScoreResult result;
+  const size_t batch_rows = BatchRows(detector->features());
+  std::vector<Row> rows;  // without their values
+  std::vector<float> values;
+  Row row;
+  for (absl::StatusOr<bool> more = true; *more;) {
+    rows.clear();
+    values.clear();
+    while (rows.size() < batch_rows) {
+      more = source.Next(&row);
+      if (!more.ok() || !*more) break;
+      values.insert(values.end(), row.values.begin(), row.values.end());
+      rows.push_back({.number = row.number, .timestamp = row.timestamp});
+    }
+    RETURN_IF_ERROR(detector->Score(history.Extend(values), options, &result));
+    for (size_t i = 0; i < rows.size(); ++i) {
+      v1::Verdict verdict;
+      if (i < history.warming_up_rows()) {
+        FillWarmingUp(&verdict);
+      } else {
+        FillVerdict(*detector, result, i - history.warming_up_rows(), &verdict);
+      }
+      consume(rows[i], verdict);
+    }
+    RETURN_IF_ERROR(more.status());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& asked,
+                         const std::function<void(const std::vector<std::string>&, size_t)>& begin,
+                         const ConsumeVerdict& consume) {
+  const auto client = Client::Connect(flags.server.server, {});
+  ASSIGN_OR_RETURN(const v1::ModelDescription model, client->DescribeModel(flags.server.ref()));
+  const std::vector<std::string> features(model.features().begin(), model.features().end());
+  begin(features, model.code_units());
+  StreamScoringOptions options;
+  options.model = PinnedModel(model);
+  options.score = asked;
+  options.batch_rows = BatchRows(features.size());
+  return ScoreThroughServer(
+      client.get(), options,
+      [&](int stop_fd) {
+        return RowSource::Open(flags.data, features, {.format = flags.input_format, .stop_fd = stop_fd});
+      },
+      consume);
+}
+
+}  // namespace
+
+void FileScoringFlags::Add(CLI::App* command) {
+  server.AddServer(command);
+  server.AddModel(command);
+  command->add_option("--data", data, "CSV or JSON lines, gzip too; - is standard input")->required();
+  AddInputFormat(command, &input_format);
+  CLI::Option* without_server =
+      command->add_flag("--offline", offline, "Score here, without a server; --model is then models/<name>/<version>");
+  command->add_option("--epoch", epoch, "With --offline: calibration that a server stored")->needs(without_server);
+}
+
+absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,
+                       const std::function<void(const std::vector<std::string>&, size_t)>& begin,
+                       const ConsumeVerdict& consume) {
+  return flags.offline ? ScoreOffline(flags, options, begin, consume) : ScoreOnline(flags, options, begin, consume);
+}
+
+}  // namespace astray

@@ -1,0 +1,34 @@
+// Scores the rows of a file, through a server or without one, for the commands that print a line for each row.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "astray/v1/service.pb.h"
+#include "client/command.h"
+#include "client/row_source.h"
+#include "client/stream_scoring.h"
+
+namespace astray {
+
+// --server, --model, --data, --input-format, --offline, --epoch
+struct FileScoringFlags {
+  ServerFlags server;
+  std::string data;
+  RowFormat input_format = RowFormat::kByName;
+  bool offline = false;  // server.model is then an artifact's path
+  uint64_t epoch = 0;
+
+  void Add(CLI::App* command);
+};
+
+// Calls begin(feature names, units of the code) once, then `consume` for each row in order. The same bytes either way.
+absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,
+                       const std::function<void(const std::vector<std::string>&, size_t)>& begin,
+                       const ConsumeVerdict& consume);
+
+}  // namespace astray
