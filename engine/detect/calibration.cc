@@ -30,7 +30,20 @@ absl::Status CheckOrigin(const Calibration::Origin& origin) {
   return absl::OkStatus();
 }
 
+// ⌊(n+1)a⌋: how many of n + 1 errors lie above the threshold.
+double RowsAbove(size_t n, double false_positive_rate) {
+  return std::floor(static_cast<double>(n + 1) * false_positive_rate + kRounding);
+}
+
 }  // namespace
+
+absl::Status Calibration::CheckSamples(size_t samples, double false_positive_rate) {
+  if (RowsAbove(samples, false_positive_rate) >= 1) return absl::OkStatus();
+  const double needed = std::ceil(1 / false_positive_rate - 1 - kRounding);
+  return absl::FailedPreconditionError(absl::StrCat("a false-positive rate of ", false_positive_rate,
+                                                    " takes at least ", needed, " calibration vectors, got ", samples,
+                                                    " (finest rate: ", 1.0 / static_cast<double>(samples + 1), ")"));
+}
 
 absl::StatusOr<Calibration> Calibration::Create(std::vector<float> errors, double false_positive_rate, Origin origin) {
   if (!(false_positive_rate > 0 && false_positive_rate < 1)) {
@@ -51,13 +64,8 @@ absl::StatusOr<Calibration> Calibration::Create(std::vector<float> errors, doubl
 
   // ⌈(n+1)(1-a)⌉ = n + 1 - ⌊(n+1)a⌋
   const size_t n = errors.size();
-  const double above = std::floor(static_cast<double>(n + 1) * false_positive_rate + kRounding);
-  if (above < 1) {
-    const double needed = std::ceil(1 / false_positive_rate - 1 - kRounding);
-    return absl::FailedPreconditionError(absl::StrCat("a false-positive rate of ", false_positive_rate,
-                                                      " takes at least ", needed, " calibration vectors, got ", n,
-                                                      " (finest rate: ", 1.0 / static_cast<double>(n + 1), ")"));
-  }
+  RETURN_IF_ERROR(CheckSamples(n, false_positive_rate));
+  const double above = RowsAbove(n, false_positive_rate);
   const size_t rank = std::max<size_t>(n + 1 - static_cast<size_t>(above), 1);
 
   Calibration calibration;

@@ -23,9 +23,10 @@ class Calibration {
     std::string artifact_sha256;
   };
 
-  // errors: finite, not negative, any order; at least one.
-  // FailedPrecondition where false_positive_rate is below 1 / (n + 1):
+  // FailedPrecondition where false_positive_rate is below 1 / (samples + 1):
   //   "a false-positive rate of 0.001 takes at least 999 calibration vectors, got 78 (finest rate: 0.0126582)"
+  static absl::Status CheckSamples(size_t samples, double false_positive_rate);
+  // errors: finite, not negative, any order; at least one, and as many as CheckSamples asks for.
   static absl::StatusOr<Calibration> Create(std::vector<float> errors, double false_positive_rate, Origin origin);
   static absl::StatusOr<Calibration> FromState(const astray::v1::CalibrationState& state);  // untrusted
   astray::v1::CalibrationState ToState() const;

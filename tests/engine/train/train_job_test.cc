@@ -182,8 +182,11 @@ TEST(Train, AHandfulOfRowsIsRefusedAndAHundredTrainWithAWarning) {
   EXPECT_TRUE(warned);
 }
 
-TEST(Train, ARateTheRowsCannotHoldIsRefusedWithTheNumberItTakes) {
-  const auto trained = Train(MakeRecipe("calibration { false_positive_rate: 0.001 }"), MakeData(1000), {});
+TEST(Train, ARateTheRowsCannotHoldIsRefusedBeforeTrainingWithTheNumberItTakes) {
+  int validations = 0;
+  const auto trained = Train(MakeRecipe("calibration { false_positive_rate: 0.001 }"), MakeData(1000),
+                             [&](const TrainProgress& /*progress*/) { ++validations; });
+  EXPECT_EQ(validations, 0);
   EXPECT_EQ(trained.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(trained.status().message()), HasSubstr("takes at least 999 calibration vectors, got 200"));
 }
