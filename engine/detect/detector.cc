@@ -62,8 +62,8 @@ absl::Status Detector::ForEachVector(std::span<const float> rows, Batch* batch, 
     if (code.empty()) {
       RETURN_IF_ERROR(executor->Forward(count, batch->values, *output));
     } else {
-      RETURN_IF_ERROR(executor->Forward(count, batch->values, *output,
-                                        code.subspan(first * code_size(), count * code_size())));
+      RETURN_IF_ERROR(
+          executor->Forward(count, batch->values, *output, code.subspan(first * code_size(), count * code_size())));
     }
     for (size_t i = 0; i < count; ++i) {
       const std::span<const float> observed(batch->observed.data() + i * width, width);

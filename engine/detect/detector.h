@@ -97,8 +97,8 @@ class Detector {
   size_t code_size() const { return model_->executors.network().code_size(); }
 
  private:
-  // Calls visit(i, input, output, observed) for every vector in order, and fills `code` [vectors x code_size()] unless it
-  // is empty. Defined and used in detector.cc.
+  // Calls visit(i, input, output, observed) for every vector in order, and fills `code` [vectors x code_size()] unless
+  // it is empty. Defined and used in detector.cc.
   template <typename Visit>
   absl::Status ForEachVector(std::span<const float> rows, Batch* batch, std::vector<float>* output,
                              std::span<float> code, Visit visit) const;
