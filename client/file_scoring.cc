@@ -67,7 +67,7 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
   StreamScoringOptions options;
   options.model = PinnedModel(model);
   options.score = asked;
-  options.batch_rows = BatchRows(features.size());
+  options.batch_rows = flags.message_rows > 0 ? flags.message_rows : BatchRows(features.size());
   return ScoreThroughServer(
       client.get(), options,
       [&](int stop_fd) {

@@ -22,7 +22,9 @@ struct FileScoringFlags {
   RowFormat input_format = RowFormat::kByName;
   bool offline = false;  // server.model is then an artifact's path
   uint64_t epoch = 0;
+  size_t message_rows = 0;  // rows in a message to the server; 0 takes as many as are good for throughput
 
+  // All but message_rows.
   void Add(CLI::App* command);
 };
 

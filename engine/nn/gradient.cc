@@ -51,10 +51,6 @@ void MultiplyByDerivative(v1::Activation activation, std::span<const float> y, s
   }
 }
 
-}  // namespace
-
-namespace {
-
 // Keeps KL finite where a unit is off, or on, for every row.
 constexpr double kLeastMean = 1e-6;
 
