@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/artifact.h"
@@ -25,13 +26,22 @@ void PrintFeatures(const Detector& detector, std::ostream& out) {
   }
 }
 
+// "8 x 8 x 1", or the number of values of a plain vector.
+std::string ShapeText(const TensorShape& shape) {
+  if (shape.height == 1 && shape.width == 1) return absl::StrCat(shape.channels);
+  return absl::StrCat(shape.height, " x ", shape.width, " x ", shape.channels);
+}
+
 void PrintLayers(const Network& network, std::ostream& out) {
-  out << absl::StrFormat("\n%-24s %12s %12s %s\n", "layer", "inputs", "outputs", "activation");
-  for (int i = 0; i < network.spec().layers_size(); ++i) {
-    const v1::Layer& layer = network.spec().layers(i);
-    out << absl::StrFormat("%-24s %12d %12d %s%s\n", layer.name(), layer.dense().inputs(), layer.dense().outputs(),
-                           v1::Activation_Name(layer.dense().activation()),
-                           static_cast<uint32_t>(i) == network.spec().code_layer() ? " (the code)" : "");
+  out << absl::StrFormat("\n%-24s %-22s %12s %12s %12s %s\n", "layer", "kind", "inputs", "outputs", "parameters",
+                         "activation");
+  for (size_t i = 0; i < network.layers(); ++i) {
+    const v1::Layer& layer = network.spec().layers(static_cast<int>(i));
+    const LayerShape& shape = network.shape(i);
+    const std::string kind = layer.GetDescriptor()->FindFieldByNumber(layer.kind_case())->name();
+    out << absl::StrFormat("%-24s %-22s %12s %12s %12d %s%s\n", layer.name(), kind, ShapeText(shape.input),
+                           ShapeText(shape.output), shape.weights + shape.biases, v1::Activation_Name(shape.activation),
+                           i == network.spec().code_layer() ? " (the code)" : "");
   }
 }
 

@@ -17,6 +17,11 @@ class Random {
   // (initialisation, shuffling, corruption), so that a change in one does not shift the others.
   Random(uint64_t seed, uint64_t stream);
 
+  // Where it stands: a Random that takes it over goes on with the same numbers.
+  using State = std::array<uint64_t, 4>;
+  const State& state() const { return state_; }
+  void set_state(const State& state) { state_ = state; }
+
   uint64_t NextUint64();
   uint64_t UniformInt(uint64_t bound);      // [0, bound), without modulo bias; bound > 0
   double Uniform();                         // [0, 1), 53 bits
@@ -26,7 +31,7 @@ class Random {
   void Shuffle(std::span<uint32_t> items);  // Fisher-Yates
 
  private:
-  std::array<uint64_t, 4> state_;
+  State state_;
 };
 
 }  // namespace astray

@@ -21,7 +21,7 @@ struct ArtifactFile {
 
 // Two tensors a layer, each padded to AlignedBuffer::kAlignment.
 inline constexpr uint64_t kWeightsMaxBytes =
-    sizeof(float) * Network::kMaxParameters + 2 * Network::kMaxLayers * AlignedBuffer::kAlignment;
+    sizeof(float) * kMaxParameters + 2 * kMaxLayers * AlignedBuffer::kAlignment;
 
 inline constexpr ArtifactFile kManifestFile = {"manifest.textproto", uint64_t{4} << 20};
 inline constexpr ArtifactFile kRecipeFile = {"recipe.textproto", uint64_t{256} << 10};

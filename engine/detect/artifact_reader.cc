@@ -137,16 +137,15 @@ absl::StatusOr<std::string> ReadChecked(const std::filesystem::path& folder, con
 }
 
 // Before Network::Create allocates what a small network.pb merely claims.
-absl::Status CheckClaimedSize(const v1::NetworkSpec& spec, uint64_t weights_bytes) {
+absl::Status CheckClaimedSize(v1::NetworkSpec spec, uint64_t weights_bytes) {
+  ASSIGN_OR_RETURN(const std::vector<LayerShape> shapes, ResolveShapes(std::nullopt, &spec));
   uint64_t parameters = 0;
-  for (const v1::Layer& layer : spec.layers()) {
-    const v1::DenseLayer& dense = layer.dense();
-    if (dense.inputs() > Network::kMaxWidth || dense.outputs() > Network::kMaxWidth) continue;  // refused by Create
-    parameters += (uint64_t{dense.inputs()} + 1) * dense.outputs();
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    parameters += shapes[i].weights + shapes[i].biases;
     if (parameters * sizeof(float) > weights_bytes) {
-      return absl::DataLossError(absl::StrCat("layer '", layer.name(), "': expected at most as many parameters as ",
-                                              kWeightsFile.name, " holds (", weights_bytes / sizeof(float), "), got ",
-                                              parameters));
+      return absl::DataLossError(absl::StrCat("layer '", spec.layers(static_cast<int>(i)).name(),
+                                              "': expected at most as many parameters as ", kWeightsFile.name,
+                                              " holds (", weights_bytes / sizeof(float), "), got ", parameters));
     }
   }
   return absl::OkStatus();
@@ -207,10 +206,10 @@ absl::StatusOr<Calibration> ReadCalibration(const std::filesystem::path& folder,
 absl::Status CheckTogether(const std::filesystem::path& folder, const DetectorModel& model) {
   const size_t width = model.pipeline.width();
   const Network& network = model.executors.network();
-  if (network.input_size() != width || network.output_size() != width) {
+  if (network.input_size() != width || network.reconstruction_size() != width) {
     return DataLossAt(folder / kNetworkFile.name,
                       absl::StrCat("expected inputs and outputs of ", width, " (", kPipelineFile.name, "'s), got ",
-                                   network.input_size(), " and ", network.output_size()));
+                                   network.input_size(), " and ", network.reconstruction_size()));
   }
   if (const absl::Status status = CheckScoreScale(model.score_scale, model.pipeline.features(), width); !status.ok()) {
     return DataLossAt(folder / kManifestFile.name, status.message());

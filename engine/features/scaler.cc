@@ -15,6 +15,9 @@ namespace {
 // Scale of a normal distribution's interquartile range: 2 Φ⁻¹(3/4).
 constexpr double kInterquartileRangeOfNormal = 1.3489795003921634;
 
+double SignedLog(double x) { return std::copysign(std::log1p(std::abs(x)), x); }
+double SignedExp(double x) { return std::copysign(std::expm1(std::abs(x)), x); }
+
 struct ColumnScale {
   double offset = 0;
   double scale = 1;
@@ -40,9 +43,12 @@ absl::StatusOr<ColumnScale> FitColumn(v1::Scaling scaling, const ColumnStatistic
                                                                      : profile.standard_deviation();
       break;
     }
+    case v1::LOG1P:
+      column.fill = SignedLog(profile.mean());
+      return column;
     default:
       return absl::InvalidArgumentError(
-          absl::StrCat("features.scaling: expected STANDARD, MIN_MAX or ROBUST, got ", scaling));
+          absl::StrCat("features.scaling: expected STANDARD, MIN_MAX, ROBUST or LOG1P, got ", scaling));
   }
   if (profile.constant()) column.scale = std::max(1.0, kConstantRange * statistics.magnitude());
   if (scaling == v1::MIN_MAX) column.fill = (profile.mean() - column.offset) / column.scale;
@@ -86,9 +92,9 @@ absl::StatusOr<Scaler> Scaler::Fit(v1::Scaling scaling, const std::vector<std::s
 }
 
 absl::StatusOr<Scaler> Scaler::FromState(const v1::ScalerState& state) {
-  if (state.scaling() != v1::STANDARD && state.scaling() != v1::MIN_MAX && state.scaling() != v1::ROBUST) {
+  if (state.scaling() < v1::STANDARD || state.scaling() > v1::LOG1P) {
     return absl::InvalidArgumentError(
-        absl::StrCat("scaler: scaling: expected STANDARD, MIN_MAX or ROBUST, got ", state.scaling()));
+        absl::StrCat("scaler: scaling: expected STANDARD, MIN_MAX, ROBUST or LOG1P, got ", state.scaling()));
   }
   const int columns = state.offset_size();
   if (columns == 0 || static_cast<size_t>(columns) > kMaxFeatures) {
@@ -131,9 +137,10 @@ void Scaler::KeepArrays() {
 
 void Scaler::Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const {
   const size_t width = columns();
+  const bool log = state_.scaling() == v1::LOG1P;
   for (size_t row = 0; row + width <= rows.size(); row += width) {
     for (size_t i = 0; i < width; ++i) {
-      const float value = rows[row + i];
+      const float value = log ? static_cast<float>(SignedLog(rows[row + i])) : rows[row + i];
       const bool missing = std::isnan(value);
       const double held = std::min<double>(std::max<double>((value - offset_[i]) / scale_[i], -kLimit), kLimit);
       scaled[row + i] = static_cast<float>(missing ? fill_[i] : held);
@@ -145,9 +152,11 @@ void Scaler::Apply(std::span<const float> rows, std::span<float> scaled, std::sp
 void Scaler::Invert(std::span<const float> scaled, std::span<float> rows) const {
   constexpr double kLargest = std::numeric_limits<float>::max();
   const size_t width = columns();
+  const bool log = state_.scaling() == v1::LOG1P;
   for (size_t row = 0; row + width <= scaled.size(); row += width) {
     for (size_t i = 0; i < width; ++i) {
-      rows[row + i] = static_cast<float>(std::clamp(scaled[row + i] * scale_[i] + offset_[i], -kLargest, kLargest));
+      const double value = scaled[row + i] * scale_[i] + offset_[i];
+      rows[row + i] = static_cast<float>(std::clamp(log ? SignedExp(value) : value, -kLargest, kLargest));
     }
   }
 }

@@ -1,5 +1,5 @@
-// Brings columns to one scale: standard, min-max or robust (recipe.proto states the formulas), fitted on observed
-// values in double precision. Keeps what training saw of each column. Immutable after Fit; const methods are
+// Brings columns to one scale: standard, min-max, robust or logarithmic (recipe.proto states the formulas), fitted on
+// observed values in double precision. Keeps what training saw of each column. Immutable after Fit; const methods are
 // thread-safe.
 //
 // A column without spread keeps its units: a constant column (ColumnProfile.constant, kConstantRange) gets scale 1, or

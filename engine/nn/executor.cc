@@ -8,6 +8,7 @@
 
 #include "engine/base/random.h"
 #include "engine/base/status_macros.h"
+#include "engine/nn/activation.h"
 #include "engine/nn/onednn.h"
 
 namespace astray {
@@ -22,35 +23,40 @@ class Tile {
   static absl::StatusOr<Tile> Create(const Network& network, size_t rows) {
     Tile tile;
     tile.rows_ = rows;
+    tile.last_activation_ = network.shape(network.layers() - 1).activation;
     tile.buffers_.emplace_back(rows * network.input_size());
-    for (int i = 0; i < network.spec().layers_size(); ++i) {
-      const v1::DenseLayer& dense = network.spec().layers(i).dense();
-      const float* parameters = network.parameters().data();
-      ASSIGN_OR_RETURN(auto layer, onednn::PackedDense::Create(
-                                       {rows, dense.inputs(), dense.outputs()}, dense.activation(),
-                                       parameters + network.offsets(i).weights, parameters + network.offsets(i).bias));
-      tile.layers_.push_back(std::move(layer));
-      tile.buffers_.emplace_back(rows * dense.outputs());
+    for (size_t i = 0; i < network.layers(); ++i) {
+      if (!network.spec().layers(static_cast<int>(i)).has_dropout()) {
+        ASSIGN_OR_RETURN(auto layer, onednn::PackedLayer::Create(network, i, rows));
+        tile.layers_.push_back(std::move(layer));
+        tile.buffers_.emplace_back(rows * network.shape(i).output.size());
+      }
+      if (i == network.spec().code_layer()) tile.code_ = tile.buffers_.size() - 1;
     }
     return tile;
   }
 
   size_t rows() const { return rows_; }
   float* input() { return buffers_.front().data(); }
-  const float* layer_output(size_t layer) const { return buffers_[layer + 1].data(); }
+  const float* code() const { return buffers_[code_].data(); }
   const AlignedBuffer& output() const { return buffers_.back(); }
 
   absl::Status Run() {
     for (size_t i = 0; i < layers_.size(); ++i) {
       RETURN_IF_ERROR(layers_[i]->Run(buffers_[i].data(), buffers_[i + 1].data()));
     }
+    if (last_activation_ == v1::ZERO_INFLATED_COUNTS) {
+      Activate(last_activation_, buffers_.back().size() / rows_, buffers_.back().span());
+    }
     return absl::OkStatus();
   }
 
  private:
   size_t rows_ = 0;
-  std::vector<std::unique_ptr<onednn::PackedDense>> layers_;
-  std::vector<AlignedBuffer> buffers_;  // input, then each layer's output
+  v1::Activation last_activation_ = v1::LINEAR;
+  std::vector<std::unique_ptr<onednn::PackedLayer>> layers_;  // dropout, which does nothing here, left out
+  std::vector<AlignedBuffer> buffers_;                        // input, then each layer's output
+  size_t code_ = 0;                                           // of buffers_
 };
 
 // Whether each row of `tile` comes out with the same bits as from `reference`, whatever its place.
@@ -72,7 +78,7 @@ absl::StatusOr<bool> Agree(Tile& reference, Tile& tile, size_t inputs, size_t ou
 }  // namespace
 
 struct Executor::Impl {
-  size_t inputs, outputs, code_size, code_layer;
+  size_t inputs, outputs, code_size;
   std::vector<Tile> tiles;  // ascending row counts
 };
 
@@ -84,7 +90,6 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Network& networ
   impl->inputs = network.input_size();
   impl->outputs = network.output_size();
   impl->code_size = network.code_size();
-  impl->code_layer = network.spec().code_layer();
   // oneDNN picks a kernel by shape, and two kernels may add in another order. A tile size whose bits differ from the
   // others' is left out, so that verdicts do not depend on batching.
   for (const size_t rows : kTileRows) {
@@ -105,7 +110,7 @@ absl::Status Executor::Forward(size_t rows, std::span<const float> input, std::s
 absl::Status Executor::Forward(size_t rows, std::span<const float> input, std::span<float> output,
                                std::span<float> code) {
   onednn::UseCallingThreadOnly();
-  const auto& [inputs, outputs, code_size, code_layer, tiles] = *impl_;
+  const auto& [inputs, outputs, code_size, tiles] = *impl_;
   for (size_t row = 0; row < rows;) {
     // The smallest tile that holds what is left, or the largest there is.
     auto tile = std::ranges::find_if(impl_->tiles, [&](const Tile& t) { return t.rows() >= rows - row; });
@@ -117,7 +122,7 @@ absl::Status Executor::Forward(size_t rows, std::span<const float> input, std::s
     RETURN_IF_ERROR(tile->Run());
     std::copy_n(tile->output().data(), count * outputs, output.data() + row * outputs);
     if (!code.empty()) {
-      std::copy_n(tile->layer_output(code_layer), count * code_size, code.data() + row * code_size);
+      std::copy_n(tile->code(), count * code_size, code.data() + row * code_size);
     }
     row += count;
   }

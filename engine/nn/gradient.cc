@@ -7,147 +7,74 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/nn/activation.h"
+#include "engine/nn/loss.h"
 #include "engine/nn/onednn.h"
+#include "engine/nn/regularizer.h"
 
 namespace astray {
 namespace {
 
-void Activate(v1::Activation activation, std::span<float> values) {
-  switch (activation) {
-    case v1::RELU:
-      for (float& v : values) v = v > 0.0f ? v : 0.0f;
-      break;
-    case v1::LEAKY_RELU:
-      for (float& v : values) v = v > 0.0f ? v : kLeakyReluSlope * v;
-      break;
-    case v1::TANH:
-      for (float& v : values) v = std::tanh(v);
-      break;
-    case v1::SIGMOID:
-      for (float& v : values) v = 1.0f / (1.0f + std::exp(-v));
-      break;
-    default:
-      break;
-  }
-}
-
-// delta *= f'(z), written by y = f(z).
-void MultiplyByDerivative(v1::Activation activation, std::span<const float> y, std::span<float> delta) {
-  switch (activation) {
-    case v1::RELU:
-      for (size_t i = 0; i < y.size(); ++i) delta[i] = y[i] > 0.0f ? delta[i] : 0.0f;
-      break;
-    case v1::LEAKY_RELU:
-      for (size_t i = 0; i < y.size(); ++i) delta[i] *= y[i] > 0.0f ? 1.0f : kLeakyReluSlope;
-      break;
-    case v1::TANH:
-      for (size_t i = 0; i < y.size(); ++i) delta[i] *= 1.0f - y[i] * y[i];
-      break;
-    case v1::SIGMOID:
-      for (size_t i = 0; i < y.size(); ++i) delta[i] *= y[i] * (1.0f - y[i]);
-      break;
-    default:
-      break;
-  }
-}
-
-// Keeps KL finite where a unit is off, or on, for every row.
-constexpr double kLeastMean = 1e-6;
-
-absl::Status CheckRegularizer(const v1::Regularizer& regularizer, const std::string& entry, v1::Activation code) {
-  const float weight =
-      regularizer.has_l1_sparsity() ? regularizer.l1_sparsity().weight() : regularizer.kl_sparsity().weight();
-  const std::string kind = entry + (regularizer.has_l1_sparsity() ? ".l1_sparsity" : ".kl_sparsity");
-  if (regularizer.kind_case() == v1::Regularizer::KIND_NOT_SET) {
-    return absl::InvalidArgumentError(absl::StrCat(entry, ": expected l1_sparsity or kl_sparsity, got none"));
-  }
-  if (!(weight > 0 && std::isfinite(weight))) {
-    return absl::InvalidArgumentError(absl::StrCat(kind, ".weight: expected a number above 0, got ", weight));
-  }
-  if (!regularizer.has_kl_sparsity()) return absl::OkStatus();
-  const float target = regularizer.kl_sparsity().target();
-  if (!(target > 0 && target < 1)) {
-    return absl::InvalidArgumentError(absl::StrCat(kind, ".target: expected a number in (0, 1), got ", target));
-  }
-  if (code == v1::SIGMOID) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(kind, ": needs a code of SIGMOID units, whose mean is a share, got ", v1::Activation_Name(code)));
-}
+// One layer of the batch.
+struct Step {
+  std::unique_ptr<onednn::TrainableLayer> layer;  // none for dropout
+  v1::Activation activation = v1::LINEAR;         // what Forward applies: none where the loss is of the layer's z
+  float dropout_rate = 0;
+  AlignedBuffer output;         // activated
+  AlignedBuffer delta;          // d loss / d output, then / d z
+  AlignedBuffer kept;           // dropout: 0 or 1 / (1 - rate) for each value
+  AlignedBuffer tied_gradient;  // of a tied layer: d loss / d the weights it borrows
+};
 
 }  // namespace
 
-absl::Status CheckRegularizers(const google::protobuf::RepeatedPtrField<v1::Regularizer>& regularizers,
-                               v1::Activation code) {
-  for (int i = 0; i < regularizers.size(); ++i) {
-    RETURN_IF_ERROR(CheckRegularizer(regularizers.Get(i), absl::StrCat("regularizer[", i, "]"), code));
-  }
-  return absl::OkStatus();
-}
-
 struct Gradient::Impl {
+  Impl(const Network& n, std::span<const v1::Regularizer> r, Random random)
+      : network(&n), regularizers(r.begin(), r.end()), contraction(r, n), dropout(random) {}
+
   const Network* network;
-  v1::Loss loss;
-  size_t batch_size;
-  std::vector<std::unique_ptr<onednn::TrainableDense>> layers;
-  AlignedBuffer input;
-  std::vector<AlignedBuffer> outputs;  // of each layer, activated; the last before activation for cross-entropy
-  std::vector<AlignedBuffer> deltas;   // d loss / d pre-activation of each layer
-  AlignedBuffer gradient;
   std::vector<v1::Regularizer> regularizers;
+  ContractivePenalty contraction;
+  Random dropout;
+  v1::Loss loss = v1::MEAN_SQUARED_ERROR;
+  size_t batch_size = 0;
+  AlignedBuffer input, gradient;
+  std::vector<Step> steps;
 
   size_t code_layer() const { return network->spec().code_layer(); }
+  const float* weights(size_t i) const { return network->parameters().data() + network->offsets(i).weights; }
+  const float* bias(size_t i) const { return network->parameters().data() + network->offsets(i).bias; }
+  const float* input_of(size_t i) const { return i == 0 ? input.data() : steps[i - 1].output.data(); }
 
-  // What the regularizers add to the loss; adds d / d code to the code layer's delta.
-  double Regularize() {
-    const std::span<const float> code = outputs[code_layer()].span();
-    const std::span<float> delta = deltas[code_layer()].span();
-    const size_t units = code.size() / batch_size;
-    const double rows = static_cast<double>(batch_size);
-    double sum = 0;
-    for (const v1::Regularizer& regularizer : regularizers) {
-      if (regularizer.has_l1_sparsity()) {
-        const double weight = regularizer.l1_sparsity().weight() / rows;
-        for (size_t i = 0; i < code.size(); ++i) {
-          sum += weight * std::abs(code[i]);
-          delta[i] += static_cast<float>(code[i] > 0 ? weight : code[i] < 0 ? -weight : 0);
-        }
-        continue;
-      }
-      const double weight = regularizer.kl_sparsity().weight(), target = regularizer.kl_sparsity().target();
-      for (size_t j = 0; j < units; ++j) {
-        double mean = 0;
-        for (size_t i = j; i < code.size(); i += units) mean += code[i] / rows;
-        mean = std::clamp(mean, kLeastMean, 1 - kLeastMean);
-        sum += weight * (target * std::log(target / mean) + (1 - target) * std::log((1 - target) / (1 - mean)));
-        const double slope = weight / rows * ((1 - target) / (1 - mean) - target / mean);
-        for (size_t i = j; i < code.size(); i += units) delta[i] += static_cast<float>(slope);
-      }
+  void Drop(Step& step, const float* x) {
+    dropout.FillUniform(step.kept.span());
+    const float keep = 1 / (1 - step.dropout_rate);
+    for (size_t k = 0; k < step.kept.size(); ++k) {
+      float& kept = step.kept.data()[k];
+      kept = kept < step.dropout_rate ? 0.0f : keep;
+      step.output.data()[k] = kept * x[k];
     }
-    return sum;
   }
 
-  v1::Activation activation(size_t layer) const {
-    const bool on_logits = loss == v1::BINARY_CROSS_ENTROPY && layer + 1 == layers.size();
-    return on_logits ? v1::LINEAR : network->spec().layers(static_cast<int>(layer)).dense().activation();
-  }
-
-  absl::Status Forward(std::span<const float> x) {
+  absl::Status Forward(std::span<const float> x, bool training) {
     std::ranges::copy(x, input.data());
-    const float* from = input.data();
-    for (size_t i = 0; i < layers.size(); ++i) {
-      const float* parameters = network->parameters().data();
-      RETURN_IF_ERROR(layers[i]->Forward(from, parameters + network->offsets(i).weights,
-                                         parameters + network->offsets(i).bias, outputs[i].data()));
-      Activate(activation(i), outputs[i].span());
-      from = outputs[i].data();
+    for (size_t i = 0; i < steps.size(); ++i) {
+      Step& step = steps[i];
+      if (step.layer != nullptr) {
+        RETURN_IF_ERROR(step.layer->Forward(input_of(i), weights(i), bias(i), step.output.data()));
+        Activate(step.activation, network->shape(i).output.size(), step.output.span());
+      } else if (training) {
+        Drop(step, input_of(i));
+      } else {
+        std::copy_n(input_of(i), step.output.size(), step.output.data());
+      }
     }
     return absl::OkStatus();
   }
 
-  // The mean loss; fills `delta` with d loss / d output unless it is empty.
+  // The mean loss; fills `delta` with d loss / d z of the last layer unless it is empty.
   double OutputLoss(std::span<const float> target, std::span<const float> observed, std::span<float> delta) const {
-    const std::span<const float> y = outputs.back().span();
-    double count = static_cast<double>(y.size());
+    double count = static_cast<double>(target.size());
     if (!observed.empty()) {
       count = 0;
       for (const float o : observed) count += o;
@@ -156,26 +83,50 @@ struct Gradient::Impl {
       std::ranges::fill(delta, 0.0f);
       return 0;
     }
+    const std::span<const float> z = steps.back().output.span();
+    const size_t outputs = z.size() / batch_size, width = target.size() / batch_size;
     const float scale = static_cast<float>(1.0 / count);
     double sum = 0;
-    for (size_t i = 0; i < y.size(); ++i) {
-      const float weight = observed.empty() ? 1.0f : observed[i];
-      if (loss == v1::BINARY_CROSS_ENTROPY) {
-        // y is the logit z: -(x ln s(z) + (1 - x) ln(1 - s(z))) = max(z, 0) - x z + ln(1 + e^-|z|).
-        const double z = y[i];
-        sum += weight * (std::max(z, 0.0) - target[i] * z + std::log1p(std::exp(-std::abs(z))));
-        if (!delta.empty()) delta[i] = weight * scale * (1.0f / (1.0f + std::exp(-y[i])) - target[i]);
-      } else if (loss == v1::HUBER) {
-        const double difference = y[i] - target[i], size = std::abs(difference);
-        sum += weight * (size <= 1 ? 0.5 * difference * difference : size - 0.5);
-        if (!delta.empty()) delta[i] = weight * scale * static_cast<float>(std::clamp(difference, -1.0, 1.0));
-      } else {
-        const float difference = y[i] - target[i];
-        sum += static_cast<double>(weight) * difference * difference;
-        if (!delta.empty()) delta[i] = 2.0f * weight * scale * difference;
-      }
+    for (size_t row = 0; row < batch_size; ++row) {
+      sum += SumOfLosses(loss, z.subspan(row * outputs, outputs), target.subspan(row * width, width),
+                         observed.empty() ? observed : observed.subspan(row * width, width), scale,
+                         delta.empty() ? delta : delta.subspan(row * outputs, outputs));
     }
     return sum / count;
+  }
+
+  // From d loss / d output of layer i to the gradient by its parameters and to layer i - 1; returns what the
+  // regularizers cost.
+  absl::StatusOr<double> Backward(size_t i) {
+    Step& step = steps[i];
+    double cost = 0;
+    if (i == code_layer()) cost += AddSparsity(regularizers, batch_size, step.output.span(), step.delta.span());
+    if (step.layer == nullptr) {
+      const std::span<float> before = steps[i - 1].delta.span();
+      for (size_t k = 0; k < before.size(); ++k) before[k] = step.delta.data()[k] * step.kept.data()[k];
+      return cost;
+    }
+    MultiplyByDerivative(step.activation, step.output.span(), step.delta.span());
+    if (i == code_layer()) cost += contraction.AddToDelta(*network, batch_size, step.output.span(), step.delta.span());
+    if (network->shape(i).biases > 0) {
+      float* own = network->shape(i).tied_to ? step.tied_gradient.data() : gradient.data() + network->offsets(i).weights;
+      RETURN_IF_ERROR(step.layer->BackwardWeights(step.delta.data(), input_of(i), own,
+                                                  gradient.data() + network->offsets(i).bias));
+      if (i == code_layer()) contraction.AddToGradient(*network, gradient.span());
+      AddTied(i);
+    }
+    if (i > 0) RETURN_IF_ERROR(step.layer->BackwardData(step.delta.data(), weights(i), steps[i - 1].delta.data()));
+    return cost;
+  }
+
+  // Layers that borrow layer i's weights come after it, so their part is there before layer i's own.
+  void AddTied(size_t i) {
+    for (size_t k = i + 1; k < steps.size(); ++k) {
+      if (network->shape(k).tied_to != i) continue;
+      const std::span<const float> tied = steps[k].tied_gradient.span();
+      float* own = gradient.data() + network->offsets(i).weights;
+      for (size_t w = 0; w < tied.size(); ++w) own[w] += tied[w];
+    }
   }
 };
 
@@ -184,29 +135,41 @@ Gradient::~Gradient() = default;
 
 absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(
     const Network& network, v1::Loss loss, size_t batch_size,
-    const google::protobuf::RepeatedPtrField<v1::Regularizer>& regularizers) {
-  const int last = network.spec().layers_size() - 1;
-  if (loss == v1::BINARY_CROSS_ENTROPY && network.spec().layers(last).dense().activation() != v1::SIGMOID) {
+    const google::protobuf::RepeatedPtrField<v1::Regularizer>& regularizers, Random dropout) {
+  const size_t last = network.layers() - 1;
+  const v1::Activation expected = ActivationOf(loss), activation = network.shape(last).activation;
+  const bool any = expected == v1::ACTIVATION_UNSPECIFIED && activation != v1::ZERO_INFLATED_COUNTS;
+  if (activation != expected && !any) {
     return absl::InvalidArgumentError(
-        absl::StrCat("loss: BINARY_CROSS_ENTROPY expects layer '", network.spec().layers(last).name(),
-                     "' to be SIGMOID, got ", v1::Activation_Name(network.spec().layers(last).dense().activation())));
+        absl::StrCat("loss: ", v1::Loss_Name(loss), " expects layer '",
+                     network.spec().layers(static_cast<int>(last)).name(), "' to be ",
+                     expected == v1::ACTIVATION_UNSPECIFIED ? "of one output a feature" : v1::Activation_Name(expected),
+                     ", got ", v1::Activation_Name(activation)));
   }
   if (batch_size == 0) return absl::InvalidArgumentError("batch_size: expected at least 1, got 0");
-  const auto code_layer = static_cast<int>(network.spec().code_layer());
-  RETURN_IF_ERROR(CheckRegularizers(regularizers, network.spec().layers(code_layer).dense().activation()));
-  auto impl = std::make_unique<Impl>();
-  impl->network = &network;
-  impl->regularizers.assign(regularizers.begin(), regularizers.end());
+  RETURN_IF_ERROR(CheckRegularizers(regularizers, network));
+  const std::vector<v1::Regularizer> entries(regularizers.begin(), regularizers.end());
+  auto impl = std::make_unique<Impl>(network, entries, dropout);
   impl->loss = loss;
   impl->batch_size = batch_size;
   impl->input = AlignedBuffer(batch_size * network.input_size());
   impl->gradient = AlignedBuffer(network.parameters().size());
-  for (const v1::Layer& layer : network.spec().layers()) {
-    ASSIGN_OR_RETURN(auto dense,
-                     onednn::TrainableDense::Create({batch_size, layer.dense().inputs(), layer.dense().outputs()}));
-    impl->layers.push_back(std::move(dense));
-    impl->outputs.emplace_back(batch_size * layer.dense().outputs());
-    impl->deltas.emplace_back(batch_size * layer.dense().outputs());
+  for (size_t i = 0; i < network.layers(); ++i) {
+    const LayerShape& shape = network.shape(i);
+    Step step;
+    const size_t outputs = batch_size * shape.output.size();
+    step.output = AlignedBuffer(outputs);
+    step.delta = AlignedBuffer(outputs);
+    step.activation = i == last && expected != v1::ACTIVATION_UNSPECIFIED ? v1::LINEAR : shape.activation;
+    const v1::Layer& layer = network.spec().layers(static_cast<int>(i));
+    if (layer.has_dropout()) {
+      step.dropout_rate = layer.dropout().rate();
+      step.kept = AlignedBuffer(outputs);
+    } else {
+      ASSIGN_OR_RETURN(step.layer, onednn::TrainableLayer::Create(network, i, batch_size));
+    }
+    if (shape.tied_to) step.tied_gradient = AlignedBuffer(shape.input.size() * shape.output.size());
+    impl->steps.push_back(std::move(step));
   }
   return std::unique_ptr<Gradient>(new Gradient(std::move(impl)));
 }
@@ -214,21 +177,11 @@ absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(
 absl::StatusOr<double> Gradient::Compute(std::span<const float> input, std::span<const float> target,
                                          std::span<const float> observed) {
   onednn::UseCallingThreadOnly();
-  RETURN_IF_ERROR(impl_->Forward(input));
-  double loss = impl_->OutputLoss(target, observed, impl_->deltas.back().span());
-  const float* parameters = impl_->network->parameters().data();
-  float* gradient = impl_->gradient.data();
-  for (size_t i = impl_->layers.size(); i-- > 0;) {
-    if (i == impl_->code_layer()) loss += impl_->Regularize();
-    MultiplyByDerivative(impl_->activation(i), impl_->outputs[i].span(), impl_->deltas[i].span());
-    const Network::DenseOffsets& offsets = impl_->network->offsets(i);
-    const float* x = i == 0 ? impl_->input.data() : impl_->outputs[i - 1].data();
-    RETURN_IF_ERROR(impl_->layers[i]->BackwardWeights(impl_->deltas[i].data(), x, gradient + offsets.weights,
-                                                      gradient + offsets.bias));
-    if (i > 0) {
-      RETURN_IF_ERROR(impl_->layers[i]->BackwardData(impl_->deltas[i].data(), parameters + offsets.weights,
-                                                     impl_->deltas[i - 1].data()));
-    }
+  RETURN_IF_ERROR(impl_->Forward(input, true));
+  double loss = impl_->OutputLoss(target, observed, impl_->steps.back().delta.span());
+  for (size_t i = impl_->steps.size(); i-- > 0;) {
+    ASSIGN_OR_RETURN(const double cost, impl_->Backward(i));
+    loss += cost;
   }
   return loss;
 }
@@ -236,11 +189,12 @@ absl::StatusOr<double> Gradient::Compute(std::span<const float> input, std::span
 absl::StatusOr<double> Gradient::Loss(std::span<const float> input, std::span<const float> target,
                                       std::span<const float> observed) {
   onednn::UseCallingThreadOnly();
-  RETURN_IF_ERROR(impl_->Forward(input));
+  RETURN_IF_ERROR(impl_->Forward(input, false));
   return impl_->OutputLoss(target, observed, {});
 }
 
 std::span<const float> Gradient::gradient() const { return impl_->gradient.span(); }
 size_t Gradient::batch_size() const { return impl_->batch_size; }
+Random& Gradient::dropout() { return impl_->dropout; }
 
 }  // namespace astray

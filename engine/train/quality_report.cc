@@ -8,6 +8,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/nn/executor.h"
 #include "engine/train/corruption.h"
+#include "engine/train/network_recipe.h"
 #include "engine/train/pca.h"
 #include "engine/train/random_streams.h"
 
@@ -27,7 +28,7 @@ struct Vectors {
 absl::StatusOr<Vectors> Corrupted(const v1::Recipe& recipe, const VectorSet& set) {
   Vectors vectors;
   vectors.clean = vectors.corrupted = set.GatherValues();
-  ASSIGN_OR_RETURN(Corruptor corruptor, Corruptor::Create(recipe.corruption(), set.shape(),
+  ASSIGN_OR_RETURN(Corruptor corruptor, Corruptor::Create(recipe.corruption(), TokensOf(recipe, set),
                                                           Random(recipe.seed(), kHeldOutCorruptionStream)));
   corruptor.Apply(vectors.corrupted);
   return vectors;

@@ -11,10 +11,11 @@
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
 #include "engine/features/pipeline.h"
-#include "engine/nn/gradient.h"
 #include "engine/nn/network.h"
 #include "engine/nn/optimizer.h"
+#include "engine/nn/regularizer.h"
 #include "engine/train/corruption.h"
+#include "engine/train/network_recipe.h"
 #include "engine/train/time_order.h"
 
 namespace astray {
@@ -23,7 +24,6 @@ namespace {
 // Below this many rows a window would leave too little to train, validate and calibrate on.
 constexpr size_t kMinRowsForWindow = 200;
 constexpr uint32_t kDefaultWindow = 20;
-constexpr uint32_t kDefaultWidth = 256;
 
 absl::Status Refuse(absl::string_view text) { return absl::InvalidArgumentError(text); }
 
@@ -42,6 +42,7 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
   if (!v1::Scaling_IsValid(recipe.features().scaling())) return Refuse("features.scaling: unknown value");
   if (!v1::Schedule_IsValid(recipe.training().schedule())) return Refuse("training.schedule: unknown value");
   if (!v1::Loss_IsValid(recipe.loss())) return Refuse("loss: unknown value");
+  if (!v1::Preset_IsValid(recipe.network().preset())) return Refuse("network.preset: unknown value");
   if (!v1::ScoreKind_IsValid(recipe.score().kind())) return Refuse("score.kind: unknown value");
   for (const auto& [field, activation] :
        {std::pair{"network.activation", recipe.network().activation()},
@@ -56,19 +57,6 @@ void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
   if (!features->has_window()) {
     const bool fits = dataset.rows() >= kMinRowsForWindow && dataset.features() * kDefaultWindow <= Pipeline::kMaxWidth;
     features->set_window(fits && IsTimeOrdered(dataset) ? kDefaultWindow : 1);
-  }
-}
-
-void FillNetwork(size_t width, v1::Scaling scaling, v1::NetworkRecipe* network) {
-  if (network->encoder().empty()) {
-    // Wide, then a code that tapers to twice the inputs: what keeps it from copying is the corruption, not the
-    // bottleneck (docs/decisions/0002-default-recipe.md).
-    network->add_encoder(kDefaultWidth);
-    network->add_encoder(static_cast<uint32_t>(std::min<size_t>(kDefaultWidth, 2 * width)));
-  }
-  if (network->activation() == v1::ACTIVATION_UNSPECIFIED) network->set_activation(v1::RELU);
-  if (network->output_activation() == v1::ACTIVATION_UNSPECIFIED) {
-    network->set_output_activation(scaling == v1::MIN_MAX ? v1::SIGMOID : v1::LINEAR);
   }
 }
 
@@ -119,6 +107,15 @@ absl::Status CheckTogether(const v1::Recipe& recipe) {
     return Refuse(absl::StrCat("network.output_activation: ", v1::Activation_Name(output),
                                " cannot reach every scaled value; use LINEAR, or SIGMOID with MIN_MAX scaling"));
   }
+  const bool counts = recipe.loss() == v1::ZERO_INFLATED_NEGATIVE_BINOMIAL;
+  if (counts && recipe.features().scaling() != v1::LOG1P) {
+    return Refuse(absl::StrCat("loss: ZERO_INFLATED_NEGATIVE_BINOMIAL is of counts, but features.scaling is ",
+                               v1::Scaling_Name(recipe.features().scaling()), "; use LOG1P"));
+  }
+  if (counts != (output == v1::ZERO_INFLATED_COUNTS)) {
+    return Refuse(absl::StrCat("network.output_activation: loss ", v1::Loss_Name(recipe.loss()), " and ",
+                               v1::Activation_Name(output), " do not go together; leave it out"));
+  }
   if (recipe.loss() == v1::BINARY_CROSS_ENTROPY && (!unit_range || output != v1::SIGMOID)) {
     return Refuse(
         absl::StrCat("loss: BINARY_CROSS_ENTROPY needs targets and outputs in [0, 1], but features.scaling is ",
@@ -159,47 +156,28 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
     return Refuse(absl::StrCat("features.window: expected at most ", Pipeline::kMaxWidth, " values in a vector, got ",
                                dataset.features(), " features x ", recipe.features().window(), " rows"));
   }
-  FillNetwork(width, recipe.features().scaling(), recipe.mutable_network());
+  if (recipe.loss() == v1::LOSS_UNSPECIFIED) recipe.set_loss(v1::MEAN_SQUARED_ERROR);
+  const TensorShape shape = VectorShapeOf(recipe, dataset.features());
+  if (shape.size() != width) {
+    return Refuse(absl::StrCat("features.shape: expected ", width, " values (", dataset.features(), " features x ",
+                               recipe.features().window(), " rows), got ", shape.height, " x ", shape.width, " x ",
+                               shape.channels));
+  }
+  RETURN_IF_ERROR(FillNetwork(shape, &recipe));
   if (recipe.corruption().empty()) {
     // In units of a standard deviation; a [0, 1] range is about four of them wide.
     recipe.add_corruption()->mutable_gaussian()->set_max_sigma(recipe.features().scaling() == v1::MIN_MAX ? 0.25f
                                                                                                           : 1.0f);
   }
-  if (recipe.loss() == v1::LOSS_UNSPECIFIED) recipe.set_loss(v1::MEAN_SQUARED_ERROR);
   FillTraining(dataset.rows(), recipe.mutable_training());
   if (recipe.score().kind() == v1::SCORE_KIND_UNSPECIFIED) recipe.mutable_score()->set_kind(v1::WINDOW_NORMALISED);
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);
   RETURN_IF_ERROR(CheckRanges(recipe));
-  RETURN_IF_ERROR(CheckRegularizers(recipe.regularizer(), recipe.network().activation()));
-  RETURN_IF_ERROR(
-      CheckCorruption(recipe.corruption(), {.rows = recipe.features().window(), .features = dataset.features()}));
+  RETURN_IF_ERROR(CheckCorruption(recipe.corruption(), TokensOf(shape)));
   RETURN_IF_ERROR(CheckTogether(recipe));
-  if (const absl::Status status = Network::Create(BuildNetworkSpec(recipe, width)).status(); !status.ok()) {
-    return Refuse(absl::StrCat("network.encoder: ", status.message()));
-  }
+  ASSIGN_OR_RETURN(const Network network, Network::Create(BuildNetworkSpec(recipe, width)));
+  RETURN_IF_ERROR(CheckRegularizers(recipe.regularizer(), network));
   return recipe;
-}
-
-v1::NetworkSpec BuildNetworkSpec(const v1::Recipe& recipe, size_t width) {
-  const v1::NetworkRecipe& network = recipe.network();
-  v1::NetworkSpec spec;
-  uint32_t inputs = static_cast<uint32_t>(width);
-  const auto add = [&](std::string name, uint32_t outputs, v1::Activation activation) {
-    v1::Layer* layer = spec.add_layers();
-    layer->set_name(std::move(name));
-    layer->mutable_dense()->set_inputs(inputs);
-    layer->mutable_dense()->set_outputs(outputs);
-    layer->mutable_dense()->set_activation(activation);
-    inputs = outputs;
-  };
-  const int depth = network.encoder_size();
-  for (int i = 0; i + 1 < depth; ++i) add(absl::StrCat("encoder_", i + 1), network.encoder(i), network.activation());
-  add("code", network.encoder(depth - 1), network.activation());
-  spec.set_code_layer(static_cast<uint32_t>(depth - 1));
-  for (int i = depth - 2; i >= 0; --i)
-    add(absl::StrCat("decoder_", depth - 1 - i), network.encoder(i), network.activation());
-  add("output", static_cast<uint32_t>(width), network.output_activation());
-  return spec;
 }
 
 std::string FormatRecipe(const v1::Recipe& recipe) {

@@ -5,7 +5,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "astray/v1/network.pb.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/data/dataset.h"
 
@@ -20,9 +19,6 @@ absl::StatusOr<astray::v1::Recipe> ReadRecipe(const std::string& path);
 //   "network.output_activation: SIGMOID reaches only (0, 1), but features.scaling STANDARD makes targets outside it;
 //    use LINEAR, or MIN_MAX scaling"
 absl::StatusOr<astray::v1::Recipe> CompleteRecipe(astray::v1::Recipe recipe, const Dataset& dataset);
-
-// The layers that a complete recipe asks for.
-astray::v1::NetworkSpec BuildNetworkSpec(const astray::v1::Recipe& recipe, size_t width);
 
 std::string FormatRecipe(const astray::v1::Recipe& recipe);  // textproto, human-readable
 

@@ -12,6 +12,7 @@
 #include "engine/train/data_split.h"
 #include "engine/train/quality_report.h"
 #include "engine/train/random_streams.h"
+#include "engine/train/network_recipe.h"
 #include "engine/train/recipe.h"
 #include "engine/train/time_order.h"
 

@@ -11,6 +11,7 @@
 #include "engine/nn/gradient.h"
 #include "engine/nn/optimizer.h"
 #include "engine/train/corruption.h"
+#include "engine/train/network_recipe.h"
 #include "engine/train/random_streams.h"
 
 namespace astray {
@@ -54,7 +55,7 @@ class TrainingBatch {
 class Validation {
  public:
   static absl::StatusOr<Validation> Create(const v1::Recipe& recipe, const VectorSet& vectors, size_t batch_size) {
-    ASSIGN_OR_RETURN(Corruptor corruptor, Corruptor::Create(recipe.corruption(), vectors.shape(),
+    ASSIGN_OR_RETURN(Corruptor corruptor, Corruptor::Create(recipe.corruption(), TokensOf(recipe, vectors),
                                                             Random(recipe.seed(), kHeldOutCorruptionStream)));
     Validation validation;
     for (size_t begin = 0; begin < vectors.size(); begin += batch_size) {
@@ -104,7 +105,7 @@ absl::StatusOr<TrainingResult> TrainNetwork(const v1::Recipe& recipe, const Vect
   ASSIGN_OR_RETURN(const auto gradient, Gradient::Create(*network, recipe.loss(), batch_size, recipe.regularizer()));
   ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::Create(settings, network->parameters().size()));
   ASSIGN_OR_RETURN(Corruptor corruptor,
-                   Corruptor::Create(recipe.corruption(), training.shape(), Random(recipe.seed(), kCorruptionStream)));
+                   Corruptor::Create(recipe.corruption(), TokensOf(recipe, training), Random(recipe.seed(), kCorruptionStream)));
   ASSIGN_OR_RETURN(const Validation held_out, Validation::Create(recipe, validation, batch_size));
   Random random(recipe.seed(), kBatchStream);
   TrainingBatch batch(batch_size, training.width());

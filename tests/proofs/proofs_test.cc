@@ -9,6 +9,7 @@
 #include "engine/base/random.h"
 #include "engine/detect/ranking.h"
 #include "engine/nn/executor.h"
+#include "engine/train/network_recipe.h"
 #include "engine/train/recipe.h"
 #include "engine/train/train_job.h"
 #include "engine/train/trainer.h"

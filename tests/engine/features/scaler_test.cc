@@ -124,6 +124,20 @@ TEST(Scaler, InvertUndoesApply) {
   }
 }
 
+TEST(Scaler, Log1pTakesTheLogarithmOfEitherSign) {
+  const Scaler scaler = Fit(v1::LOG1P, {"a"}, {0, 9, 99, kNaN});
+  const std::vector<float> scaled = Apply(scaler, {0, 9, -9, kNaN, 3e38f});
+  EXPECT_FLOAT_EQ(scaled[0], 0);
+  EXPECT_FLOAT_EQ(scaled[1], std::log(10.0f));
+  EXPECT_FLOAT_EQ(scaled[2], -std::log(10.0f));
+  EXPECT_FLOAT_EQ(scaled[3], std::log(37.0f)) << "the mean of 0, 9 and 99";
+  std::vector<float> inverted(5);
+  scaler.Invert(scaled, inverted);
+  EXPECT_NEAR(inverted[1], 9, 1e-5);
+  EXPECT_NEAR(inverted[2], -9, 1e-5);
+  EXPECT_NEAR(inverted[4], 3e38, 1e34);
+}
+
 TEST(Scaler, InvertStaysFinite) {
   const Scaler scaler = Fit(v1::STANDARD, {"a"}, {-3e38f, 3e38f});
   std::vector<float> inverted(2);

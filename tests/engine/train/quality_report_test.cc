@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "engine/base/random.h"
+#include "engine/train/network_recipe.h"
 #include "engine/train/recipe.h"
 #include "engine/train/train_job.h"
 

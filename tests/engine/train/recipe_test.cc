@@ -11,6 +11,7 @@
 #include "engine/base/file.h"
 #include "engine/base/random.h"
 #include "engine/features/pipeline.h"
+#include "engine/train/network_recipe.h"
 
 namespace astray {
 namespace {
@@ -172,7 +173,7 @@ TEST(Recipe, EveryNumberHasItsRange) {
            {"network { encoder: 65536 encoder: 65536 }", "network.encoder: layer 'code': expected at most "},
            {"training { clip_norm: -1 }", "training.clip_norm: expected a number above 0, or 0 for none, got -1"},
            {"training { schedule: 9 }", "training.schedule: unknown value"},
-           {"regularizer {}", "regularizer[0]: expected l1_sparsity or kl_sparsity, got none"},
+           {"regularizer {}", "regularizer[0]: expected l1_sparsity, kl_sparsity or contractive, got none"},
            {"regularizer { l1_sparsity {} }", "regularizer[0].l1_sparsity.weight: expected a number above 0, got 0"},
            {"network { activation: SIGMOID } regularizer { kl_sparsity { weight: 1 target: 1 } }",
             "regularizer[0].kl_sparsity.target: expected a number in (0, 1), got 1"},

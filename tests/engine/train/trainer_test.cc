@@ -9,6 +9,7 @@
 
 #include "engine/base/random.h"
 #include "engine/nn/executor.h"
+#include "engine/train/network_recipe.h"
 #include "engine/train/recipe.h"
 
 namespace astray {

@@ -1,0 +1,24 @@
+// The functions of network.proto's Activation, where oneDNN does not apply them itself.
+#pragma once
+
+#include <span>
+
+#include "astray/v1/network.pb.h"
+
+namespace astray {
+
+inline constexpr float kLeakyReluSlope = 0.01f;  // of LEAKY_RELU below 0 (Maas, Hannun & Ng 2013)
+
+// values = f(values), one row after another of `row` values: ZERO_INFLATED_COUNTS changes the first third of a row.
+void Activate(v1::Activation activation, size_t row, std::span<float> values);
+
+// delta *= f'(z), written by y = f(z). Not for ZERO_INFLATED_COUNTS, whose loss is of z.
+void MultiplyByDerivative(v1::Activation activation, std::span<const float> y, std::span<float> delta);
+
+// f'(z) and f''(z), written by y = f(z); 0 on a kink.
+struct Derivatives {
+  double first, second;
+};
+Derivatives DerivativesAt(v1::Activation activation, double y);
+
+}  // namespace astray

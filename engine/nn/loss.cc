@@ -1,0 +1,130 @@
+#include "engine/nn/loss.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unsupported/Eigen/SpecialFunctions>
+
+namespace astray {
+namespace {
+
+double Softplus(double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))); }
+double Sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+
+struct Slope {
+  double loss, slope;
+};
+
+Slope SquaredError(double difference) { return {difference * difference, 2 * difference}; }
+
+Slope Huber(double difference) {
+  const double size = std::abs(difference);
+  return {size <= 1 ? 0.5 * difference * difference : size - 0.5, std::clamp(difference, -1.0, 1.0)};
+}
+
+// -(x ln s(z) + (1 - x) ln(1 - s(z))) of the logit z.
+Slope CrossEntropy(double z, double x) { return {Softplus(z) - x * z, Sigmoid(z) - x}; }
+
+// ln of the mean, ln of the dispersion, logit of the share of extra zeros.
+struct Heads {
+  double mean, dispersion, zeros;
+};
+
+struct CountSlope {
+  double loss;
+  Heads slope;
+};
+
+// Beyond these the likelihood is flat in double precision; there the slope is 0.
+constexpr double kMaxLogMean = 30, kMaxLogDispersion = 15;
+
+// The negative log-likelihood of a count k under ZINB(m, d, p), and its slope by each head.
+CountSlope CountLoss(const Heads& heads, double k) {
+  const double log_m = std::clamp(heads.mean, -kMaxLogMean, kMaxLogMean);
+  const double log_d = std::clamp(heads.dispersion, -kMaxLogDispersion, kMaxLogDispersion);
+  const bool mean_moves = log_m == heads.mean, dispersion_moves = log_d == heads.dispersion;
+  const double m = std::exp(log_m), d = std::exp(log_d), p = Sigmoid(heads.zeros);
+  const double log_rest = std::log1p(m / d);  // ln((d + m) / d)
+  CountSlope result;
+  if (k > 0) {
+    result.loss = std::lgamma(d) + std::lgamma(k + 1) - std::lgamma(k + d) + (d + k) * log_rest + k * (log_d - log_m) +
+                  Softplus(heads.zeros);
+    const double by_d = Eigen::numext::digamma(d) - Eigen::numext::digamma(k + d) + log_rest -
+                        (d + k) * m / (d * (d + m)) + k / d;
+    result.slope = {m * (d + k) / (d + m) - k, d * by_d, p};
+  } else {
+    // -ln(p + (1 - p) e^q), q = ln NB(0) = -d ln((d + m) / d), with p as a logit.
+    const double q = -d * log_rest, high = std::max(heads.zeros, q);
+    result.loss = Softplus(heads.zeros) - (high + std::log1p(std::exp(-std::abs(heads.zeros - q))));
+    const double extra = Sigmoid(heads.zeros - q);  // how likely this zero is an extra one
+    const double by_q = extra - 1;
+    result.slope = {by_q * -d * m / (d + m), by_q * d * (m / (d + m) - log_rest), p - extra};
+  }
+  if (!mean_moves) result.slope.mean = 0;
+  if (!dispersion_moves) result.slope.dispersion = 0;
+  return result;
+}
+
+double CountOf(double scaled) { return std::max(0.0, std::expm1(std::min(scaled, kMaxLogMean))); }
+
+Slope SingleLoss(v1::Loss loss, double z, double x) {
+  switch (loss) {
+    case v1::BINARY_CROSS_ENTROPY:
+      return CrossEntropy(z, x);
+    case v1::HUBER:
+      return Huber(z - x);
+    default:
+      return SquaredError(z - x);
+  }
+}
+
+}  // namespace
+
+v1::Activation ActivationOf(v1::Loss loss) {
+  switch (loss) {
+    case v1::BINARY_CROSS_ENTROPY:
+      return v1::SIGMOID;
+    case v1::ZERO_INFLATED_NEGATIVE_BINOMIAL:
+      return v1::ZERO_INFLATED_COUNTS;
+    default:
+      return v1::ACTIVATION_UNSPECIFIED;
+  }
+}
+
+double SumOfLosses(v1::Loss loss, std::span<const float> z, std::span<const float> target,
+                   std::span<const float> observed, float scale, std::span<float> slopes) {
+  const size_t n = target.size();
+  double sum = 0;
+  for (size_t j = 0; j < n; ++j) {
+    const double weight = observed.empty() ? 1 : observed[j];
+    if (loss == v1::ZERO_INFLATED_NEGATIVE_BINOMIAL) {
+      const CountSlope at = CountLoss({z[j], z[n + j], z[2 * n + j]}, CountOf(target[j]));
+      sum += weight * at.loss;
+      if (slopes.empty()) continue;
+      slopes[j] = static_cast<float>(weight * scale * at.slope.mean);
+      slopes[n + j] = static_cast<float>(weight * scale * at.slope.dispersion);
+      slopes[2 * n + j] = static_cast<float>(weight * scale * at.slope.zeros);
+    } else {
+      const Slope at = SingleLoss(loss, z[j], target[j]);
+      sum += weight * at.loss;
+      if (!slopes.empty()) slopes[j] = static_cast<float>(weight * scale * at.slope);
+    }
+  }
+  return sum;
+}
+
+double LossAt(v1::Loss loss, std::span<const float> output, size_t j, float target) {
+  if (loss == v1::ZERO_INFLATED_NEGATIVE_BINOMIAL) {
+    const size_t n = output.size() / 3;
+    // The first head comes as ln(1 + m).
+    const double log_mean = std::log(std::max(1e-12, std::expm1(std::min<double>(output[j], kMaxLogMean))));
+    return CountLoss({log_mean, output[n + j], output[2 * n + j]}, CountOf(target)).loss;
+  }
+  if (loss == v1::BINARY_CROSS_ENTROPY) {
+    constexpr double kEdge = 1e-7;  // a saturated float32 sigmoid
+    const double y = std::clamp<double>(output[j], kEdge, 1 - kEdge);
+    return CrossEntropy(std::log(y / (1 - y)), target).loss;
+  }
+  return SingleLoss(loss, output[j], target).loss;
+}
+
+}  // namespace astray
