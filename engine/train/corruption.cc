@@ -40,6 +40,28 @@ absl::Status CheckCount(const std::string& field, size_t count, size_t least, si
                    : absl::StrCat(field, ": expected ", least, " to ", most, " (", what, "), got ", count));
 }
 
+absl::Status CheckTokens(const std::string& entry, VectorShape shape) {
+  if (shape.rows > 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      entry, ": needs vectors of several tokens (features.window above 1, or features.shape), got vectors of one"));
+}
+
+// Spans: SpanMask or Infilling.
+template <typename Spans>
+absl::Status CheckSpans(const std::string& entry, const Spans& spans, VectorShape shape) {
+  RETURN_IF_ERROR(CheckTokens(entry, shape));
+  if (!(spans.share() > 0 && spans.share() < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(entry, ".share: expected a number in (0, 1), got ", spans.share()));
+  }
+  const float length = spans.has_mean_length() ? spans.mean_length() : kDefaultSpanLength;
+  if (!(length >= 1 && length <= kMaxSpanLength)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(entry, ".mean_length: expected 1 to ", kMaxSpanLength, ", got ", length));
+  }
+  return CheckFill(entry + ".fill", spans.fill());
+}
+
 float HighOf(const v1::ClippedGaussianNoise& noise) { return noise.has_high() ? noise.high() : 1.0f; }
 float HighOf(const v1::SaltAndPepper& noise) { return noise.has_high() ? noise.high() : 1.0f; }
 float ProbabilityOf(const v1::LocalShuffle& shuffle) {
@@ -91,6 +113,23 @@ absl::Status Check(const v1::Corruption& corruption, VectorShape shape, const st
       return CheckProbability(entry + ".bit_flip.probability", corruption.bit_flip().probability());
     case v1::Corruption::kFeatureSwap:
       return CheckProbability(entry + ".feature_swap.probability", corruption.feature_swap().probability());
+    case v1::Corruption::kTokenMask:
+      RETURN_IF_ERROR(CheckTokens(entry + ".token_mask", shape));
+      RETURN_IF_ERROR(CheckProbability(entry + ".token_mask.probability", corruption.token_mask().probability()));
+      return CheckFill(entry + ".token_mask.fill", corruption.token_mask().fill());
+    case v1::Corruption::kTokenDeletion:
+      RETURN_IF_ERROR(CheckTokens(entry + ".token_deletion", shape));
+      RETURN_IF_ERROR(
+          CheckProbability(entry + ".token_deletion.probability", corruption.token_deletion().probability()));
+      return CheckFill(entry + ".token_deletion.fill", corruption.token_deletion().fill());
+    case v1::Corruption::kSpanPermutation:
+      RETURN_IF_ERROR(CheckTokens(entry + ".span_permutation", shape));
+      return CheckCount(entry + ".span_permutation.spans", corruption.span_permutation().spans(), 2, shape.rows,
+                        "the number of tokens");
+    case v1::Corruption::kSpanMask:
+      return CheckSpans(entry + ".span_mask", corruption.span_mask(), shape);
+    case v1::Corruption::kInfilling:
+      return CheckSpans(entry + ".infilling", corruption.infilling(), shape);
     case v1::Corruption::KIND_NOT_SET:
       break;
   }
@@ -114,7 +153,7 @@ absl::StatusOr<Corruptor> Corruptor::Create(const google::protobuf::RepeatedPtrF
 }
 
 Corruptor::Corruptor(std::vector<v1::Corruption> corruption, VectorShape shape, Random random)
-    : corruption_(std::move(corruption)), shape_(shape), random_(random) {}
+    : corruption_(std::move(corruption)), shape_(shape), random_(random), tokens_(shape) {}
 
 void Corruptor::Apply(std::span<float> values) {
   draws_.resize(values.size());
@@ -125,6 +164,13 @@ template <typename Change>
 void Corruptor::ForEach(std::span<float> values, Change change) {
   random_.FillUniform(draws_);
   for (size_t i = 0; i < values.size(); ++i) values[i] = change(values[i], draws_[i]);
+}
+
+template <typename Change>
+void Corruptor::ForEachVector(std::span<float> values, Change change) {
+  for (size_t begin = 0; begin < values.size(); begin += shape_.width()) {
+    change(values.subspan(begin, shape_.width()));
+  }
 }
 
 void Corruptor::ApplyOne(const v1::Corruption& corruption, std::span<float> values) {
@@ -158,6 +204,16 @@ void Corruptor::ApplyOne(const v1::Corruption& corruption, std::span<float> valu
     }
     case v1::Corruption::kFeatureSwap:
       return Swap(corruption.feature_swap().probability(), values);
+    case v1::Corruption::kTokenMask:
+      return ForEachVector(values, [&](auto v) { tokens_.Mask(corruption.token_mask(), random_, v); });
+    case v1::Corruption::kTokenDeletion:
+      return ForEachVector(values, [&](auto v) { tokens_.Delete(corruption.token_deletion(), random_, v); });
+    case v1::Corruption::kSpanPermutation:
+      return ForEachVector(values, [&](auto v) { tokens_.Permute(corruption.span_permutation(), random_, v); });
+    case v1::Corruption::kSpanMask:
+      return ForEachVector(values, [&](auto v) { tokens_.MaskSpans(corruption.span_mask(), random_, v); });
+    case v1::Corruption::kInfilling:
+      return ForEachVector(values, [&](auto v) { tokens_.Infill(corruption.infilling(), random_, v); });
     case v1::Corruption::KIND_NOT_SET:
       return;
   }

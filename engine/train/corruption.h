@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/base/random.h"
+#include "engine/train/token_corruption.h"
 #include "engine/train/vector_set.h"
 
 namespace astray {
@@ -26,6 +27,8 @@ class Corruptor {
   // values: [vectors x width], changed in place.
   void Apply(std::span<float> values);
 
+  Random& random() { return random_; }  // its state is part of a checkpoint
+
  private:
   Corruptor(std::vector<v1::Corruption> corruption, VectorShape shape, Random random);
   void ApplyOne(const v1::Corruption& corruption, std::span<float> values);
@@ -37,10 +40,14 @@ class Corruptor {
   // Calls change(value, u) with u from U(0, 1) for each value.
   template <typename Change>
   void ForEach(std::span<float> values, Change change);
+  // Calls change(vector) for each vector.
+  template <typename Change>
+  void ForEachVector(std::span<float> values, Change change);
 
   std::vector<v1::Corruption> corruption_;
   VectorShape shape_;
   Random random_;
+  TokenCorruptor tokens_;
   std::vector<float> draws_, before_;  // scratch
   std::vector<uint32_t> order_;        // scratch
 };

@@ -200,6 +200,133 @@ TEST(Corruptor, FeatureSwapTakesTheSameFeatureOfAnotherRow) {
   EXPECT_NEAR(donors / static_cast<double>(swapped) / 2e5, 0.5, 0.01) << "from anywhere in the batch";
 }
 
+// A sequence of tokens 1, 2, ... of three values each.
+constexpr VectorShape kSequence = {.rows = 40, .features = 3};
+
+std::vector<float> Sequences(size_t count) {
+  std::vector<float> values;
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t t = 1; t <= kSequence.rows; ++t) values.insert(values.end(), kSequence.features, static_cast<float>(t));
+  }
+  return values;
+}
+
+// The tokens of each sequence; a token's values must be alike.
+std::vector<std::vector<int>> TokensOf(const std::vector<float>& values) {
+  std::vector<std::vector<int>> sequences;
+  for (size_t begin = 0; begin < values.size(); begin += kSequence.width()) {
+    sequences.emplace_back();
+    for (size_t t = begin; t < begin + kSequence.width(); t += kSequence.features) {
+      EXPECT_TRUE(values[t] == values[t + 1] && values[t] == values[t + 2]) << "a token is whole";
+      sequences.back().push_back(static_cast<int>(values[t]));
+    }
+  }
+  return sequences;
+}
+
+TEST(Corruptor, TokenMaskHidesWholeTokensWhereTheyAre) {
+  std::vector<float> values = Sequences(2000);
+  MakeCorruptor("corruption { token_mask { probability: 0.2 fill: -1 } }", kSequence).Apply(values);
+  size_t hidden = 0;
+  for (const std::vector<int>& tokens : TokensOf(values)) {
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      if (tokens[t] == -1) {
+        ++hidden;
+      } else {
+        EXPECT_EQ(tokens[t], static_cast<int>(t) + 1);
+      }
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(hidden) / 80'000, 0.2, 5 * std::sqrt(0.16 / 80'000));
+}
+
+TEST(Corruptor, TokenDeletionMovesTheRestUpInOrder) {
+  std::vector<float> values = Sequences(2000);
+  MakeCorruptor("corruption { token_deletion { probability: 0.1 fill: -1 } }", kSequence).Apply(values);
+  size_t deleted = 0;
+  for (const std::vector<int>& tokens : TokensOf(values)) {
+    const auto end = std::ranges::find(tokens, -1);
+    EXPECT_TRUE(std::is_sorted(tokens.begin(), end));
+    EXPECT_TRUE(std::adjacent_find(tokens.begin(), end) == end);
+    EXPECT_TRUE(std::all_of(end, tokens.end(), [](int t) { return t == -1; })) << "filled at the end alone";
+    deleted += static_cast<size_t>(tokens.end() - end);
+  }
+  EXPECT_NEAR(static_cast<double>(deleted) / 80'000, 0.1, 5 * std::sqrt(0.09 / 80'000));
+}
+
+TEST(Corruptor, SpanPermutationKeepsEveryTokenAndMovesWholeParts) {
+  std::vector<float> values = Sequences(500);
+  MakeCorruptor("corruption { span_permutation { spans: 4 } }", kSequence).Apply(values);
+  size_t moved = 0;
+  for (const std::vector<int>& tokens : TokensOf(values)) {
+    std::vector<int> sorted = tokens;
+    std::ranges::sort(sorted);
+    for (size_t t = 0; t < sorted.size(); ++t) EXPECT_EQ(sorted[t], static_cast<int>(t) + 1);
+    size_t seams = 0;
+    for (size_t t = 1; t < tokens.size(); ++t) seams += tokens[t] != tokens[t - 1] + 1;
+    EXPECT_LE(seams, 3u);
+    moved += seams > 0;
+  }
+  // One order of 24 is the one it was.
+  EXPECT_NEAR(static_cast<double>(moved) / 500, 23.0 / 24, 5 * std::sqrt(1.0 / 24 / 500));
+}
+
+TEST(Corruptor, SpanMaskHidesItsShareInSpans) {
+  std::vector<float> values = Sequences(2000);
+  MakeCorruptor("corruption { span_mask { share: 0.3 mean_length: 4 fill: -1 } }", kSequence).Apply(values);
+  size_t hidden = 0, spans = 0;
+  for (const std::vector<int>& tokens : TokensOf(values)) {
+    size_t here = 0;
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      if (tokens[t] == -1) {
+        ++here;
+        spans += t == 0 || tokens[t - 1] != -1;
+      } else {
+        EXPECT_EQ(tokens[t], static_cast<int>(t) + 1);
+      }
+    }
+    EXPECT_GE(here, 1u);
+    EXPECT_LE(here, 12u) << "0.3 of 40 tokens; overlaps make it less";
+    hidden += here;
+  }
+  EXPECT_NEAR(static_cast<double>(hidden) / static_cast<double>(spans), 4, 0.6) << "tokens in a span";
+}
+
+TEST(Corruptor, InfillingPutsOneTokenInPlaceOfASpan) {
+  std::vector<float> values = Sequences(2000);
+  MakeCorruptor("corruption { infilling { share: 0.3 mean_length: 3 fill: -1 } }", kSequence).Apply(values);
+  double kept = 0, shorter = 0, insertions = 0;
+  for (const std::vector<int>& tokens : TokensOf(values)) {
+    int last = 0;
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      if (tokens[t] == -1) continue;
+      EXPECT_GT(tokens[t], last) << "the order stays";
+      // Between two tokens that were neighbours there can only be an additional one.
+      if (t > 0 && tokens[t - 1] == -1 && tokens[t] == last + 1) ++insertions;
+      last = tokens[t];
+      ++kept;
+    }
+    shorter += tokens.back() == -1;
+  }
+  EXPECT_NEAR(kept / 80'000, 0.73, 0.03) << "0.3 less the overlaps";
+  EXPECT_GT(shorter, 1900) << "a span becomes one token";
+  EXPECT_GT(insertions, 100) << "spans of length 0";
+}
+
+TEST(Corruptor, RefusesTokensWhereThereAreNone) {
+  EXPECT_EQ(Refusal("corruption { token_mask { probability: 0.1 } }", {1, 8}),
+            "corruption[0].token_mask: needs vectors of several tokens (features.window above 1, or features.shape), got "
+            "vectors of one");
+  EXPECT_THAT(Refusal("corruption { token_deletion { probability: 2 } }"),
+              HasSubstr("corruption[0].token_deletion.probability: expected (0, 1], got 2"));
+  EXPECT_THAT(Refusal("corruption { span_permutation { spans: 5 } }"),
+              HasSubstr("corruption[0].span_permutation.spans: expected 2 to 4 (the number of tokens), got 5"));
+  EXPECT_THAT(Refusal("corruption { span_mask { share: 1 } }"),
+              HasSubstr("corruption[0].span_mask.share: expected a number in (0, 1), got 1"));
+  EXPECT_THAT(Refusal("corruption { infilling { share: 0.5 mean_length: 0.5 } }"),
+              HasSubstr("corruption[0].infilling.mean_length: expected 1 to 256, got 0.5"));
+}
+
 TEST(Corruptor, AppliesItsListInOrder) {
   std::vector<float> values(1000, 5.0f);
   MakeCorruptor("corruption { gaussian { sigma: 1 } } corruption { masking { keep_probability: 0.5 } }", {1, 10})
