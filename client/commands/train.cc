@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
@@ -17,7 +19,7 @@ namespace astray {
 namespace {
 
 struct Flags {
-  std::string data, name, recipe, model_base_path = "models";
+  std::string data, name, recipe, checkpoint, model_base_path = "models";
   CsvOptions csv;
   std::optional<double> false_positive_rate;
   std::optional<uint64_t> seed;
@@ -57,6 +59,10 @@ void PrintSummary(const v1::TrainingReport& report, const v1::Recipe& recipe, Co
                                  report.calibration_vectors());
   context.out << absl::StrFormat("%-22s %d parameters, %d steps%s, best at step %d\n", "network", report.parameters(),
                                  report.steps(), report.stopped_early() ? " (stopped early)" : "", report.best_step());
+  for (int i = 0; i < report.pretraining_losses_size(); ++i) {
+    context.out << absl::StrFormat("%-22s validation loss %.4g\n", absl::StrCat("layer ", i + 1, " alone"),
+                                   report.pretraining_losses(i));
+  }
   if (!report.losses().empty()) {
     const auto& first = report.losses(0);
     const auto best = std::min_element(report.losses().begin(), report.losses().end(),
@@ -86,11 +92,15 @@ absl::Status RunTrain(const Flags& flags, CommandContext& context) {
                                    left)
                 << std::flush;
   };
-  auto trained = Train(recipe, data, context.terminal ? progress : std::function<void(const TrainProgress&)>());
+  auto trained = Train(recipe, data, context.terminal ? progress : ProgressCallback(), flags.checkpoint);
   if (context.terminal) context.err << "\r\x1b[K" << std::flush;
   RETURN_IF_ERROR(trained.status());
   ASSIGN_OR_RETURN(const auto path, WriteArtifact(flags.model_base_path, *trained->detector, trained->golden_rows,
                                                   trained->report, flags.version));
+  if (!flags.checkpoint.empty()) {
+    std::error_code error;
+    std::filesystem::remove(flags.checkpoint, error);  // what is left would only be read again
+  }
   if (flags.json) {
     context.out << ToJson(trained->report) << "\n";
   } else {
@@ -117,6 +127,8 @@ void AddTrainCommand(CLI::App& app, CommandContext& context) {
   command->add_option("--ignore-columns", flags->csv.ignore_columns, "Columns that are no features")->delimiter(',');
   command->add_option("--false-positive-rate", flags->false_positive_rate, "Share of normal rows that may be flagged");
   command->add_option("--seed", flags->seed, "The same seed, data and recipe give the same artifact");
+  command->add_option("--checkpoint", flags->checkpoint,
+                      "Keep the training's state in this file, go on from it where it is there; removed at the end");
   command->add_option("--model-version", flags->version, "Version to write (default: the next)");
   command->add_flag("--json", flags->json, "Print the training report as JSON");
 }

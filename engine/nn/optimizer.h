@@ -21,6 +21,10 @@ class Optimizer {
   void Step(std::span<const float> gradient, std::span<float> parameters);
 
   uint64_t steps() const { return steps_; }
+  // The rest of its state, for checkpoints; second_moment is empty for SGD.
+  void set_steps(uint64_t steps) { steps_ = steps; }
+  std::span<float> first_moment() { return first_moment_.span(); }
+  std::span<float> second_moment() { return second_moment_.span(); }
   // Of the next step, over the recipe's learning rate: rises linearly over the first W steps (1/W, 2/W, ... 1), and
   // with COSINE is also (1 + cos(pi t / max_steps)) / 2 after t steps.
   double rate_factor() const;

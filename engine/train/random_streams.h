@@ -11,6 +11,7 @@ enum RandomStream : uint64_t {
   kBatchStream = 3,
   kCorruptionStream = 4,
   kHeldOutCorruptionStream = 5,
+  kDropoutStream = 6,
 };
 
 }  // namespace astray

@@ -70,6 +70,9 @@ void FillTraining(size_t rows, v1::TrainingRecipe* training) {
   if (!training->has_clip_norm()) training->set_clip_norm(0);
   if (!training->has_warmup_steps()) training->set_warmup_steps(0);
   if (training->schedule() == v1::SCHEDULE_UNSPECIFIED) training->set_schedule(v1::CONSTANT);
+  if (training->has_pretraining() && !training->pretraining().has_keep_probability()) {
+    training->mutable_pretraining()->set_keep_probability(0.8f);
+  }
   if (training->has_sgd()) return;
   v1::AdamOptimizer* adam = training->mutable_adam();
   if (adam->learning_rate() == 0) adam->set_learning_rate(0.002f);
@@ -85,6 +88,17 @@ absl::Status CheckRanges(const v1::Recipe& recipe) {
   RETURN_IF_ERROR(CheckCount("training.max_steps", training.max_steps(), 100'000'000));
   RETURN_IF_ERROR(CheckCount("training.patience", training.patience(), 1'000'000));
   RETURN_IF_ERROR(CheckCount("training.steps_per_validation", training.steps_per_validation(), 1'000'000));
+  if (training.has_pretraining()) {
+    const v1::Pretraining& pretraining = training.pretraining();
+    RETURN_IF_ERROR(CheckCount("training.pretraining.steps", pretraining.steps(), 100'000'000));
+    if (!(pretraining.keep_probability() > 0 && pretraining.keep_probability() <= 1)) {
+      return Refuse(
+          absl::StrCat("training.pretraining.keep_probability: expected (0, 1], got ", pretraining.keep_probability()));
+    }
+    if (!recipe.network().layers().empty()) {
+      return Refuse("training.pretraining: needs layers that mirror each other: network.encoder, not network.layers");
+    }
+  }
   RETURN_IF_ERROR(CheckFraction("training.validation_fraction", training.validation_fraction()));
   RETURN_IF_ERROR(CheckFraction("calibration.holdout_fraction", recipe.calibration().holdout_fraction()));
   const double rate = recipe.calibration().false_positive_rate();

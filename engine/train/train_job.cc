@@ -6,13 +6,16 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "engine/base/random.h"
+#include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/score_kind.h"
 #include "engine/train/data_split.h"
+#include "engine/train/network_recipe.h"
+#include "engine/train/pretraining.h"
 #include "engine/train/quality_report.h"
 #include "engine/train/random_streams.h"
-#include "engine/train/network_recipe.h"
 #include "engine/train/recipe.h"
 #include "engine/train/time_order.h"
 
@@ -56,6 +59,12 @@ absl::StatusOr<v1::ScoreScale> FitScale(const v1::Recipe& recipe, const Network&
   return FitScoreScale(recipe.score().kind(), features, validation.width(), input, output, observed);
 }
 
+std::string Sha256OfRows(const Dataset& dataset) {
+  std::string content = absl::StrJoin(dataset.feature_names, "\n");
+  content.append(reinterpret_cast<const char*>(dataset.values.data()), dataset.values.size() * sizeof(float));
+  return Sha256Hex(content);
+}
+
 // The asked-for rate, or by default the finest one near 1 % that the errors resolve, with a warning.
 double ChooseRate(size_t samples, v1::Recipe* recipe, v1::TrainingReport* report) {
   v1::CalibrationRecipe* calibration = recipe->mutable_calibration();
@@ -77,7 +86,7 @@ double ChooseRate(size_t samples, v1::Recipe* recipe, v1::TrainingReport* report
 }  // namespace
 
 absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Dataset& dataset,
-                                      const std::function<void(const TrainProgress&)>& progress) {
+                                      const ProgressCallback& progress, const std::string& checkpoint_path) {
   if (dataset.rows() == 0) return absl::InvalidArgumentError("data: expected rows, got none");
   ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
   ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), IsTimeOrdered(dataset)));
@@ -102,7 +111,17 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   Random initialise(recipe.seed(), kInitialiseStream);
   network.Initialise(initialise);
   const Network untrained = network.Clone();
-  ASSIGN_OR_RETURN(const TrainingResult result, TrainNetwork(recipe, training, validation, &network, progress));
+  Checkpoint checkpoint;
+  if (!checkpoint_path.empty()) {
+    ASSIGN_OR_RETURN(checkpoint, OpenCheckpoint(checkpoint_path, recipe, Sha256OfRows(dataset)));
+  }
+  if (recipe.training().has_pretraining() && !checkpoint.begun()) {
+    ASSIGN_OR_RETURN(const std::vector<double> losses, Pretrain(recipe, training, validation, &network, progress));
+    checkpoint.state.mutable_pretraining_losses()->Assign(losses.begin(), losses.end());
+  }
+  const auto pretraining_losses = checkpoint.state.pretraining_losses();
+  ASSIGN_OR_RETURN(const TrainingResult result,
+                   TrainNetwork(recipe, training, validation, &network, progress, std::move(checkpoint)));
 
   TrainedDetector trained;
   v1::TrainingReport& report = trained.report;
@@ -119,6 +138,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   report.set_best_step(result.best_step);
   report.set_stopped_early(result.stopped_early);
   report.mutable_losses()->Assign(result.losses.begin(), result.losses.end());
+  *report.mutable_pretraining_losses() = pretraining_losses;
   AddWarnings(pipeline, &report);
 
   // Errors come from the detector itself, so that calibration and scoring cannot differ.

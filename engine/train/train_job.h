@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,7 +26,8 @@ struct TrainedDetector {
 // InvalidArgument: a recipe that cannot work, data that cannot be learned from (too few rows, a column without
 // values). Internal, with what to change: a loss that became non-finite.
 // The same recipe and data give the same bytes. `progress` is called at every validation; may be empty.
+// With a checkpoint path, a training that was killed goes on from there (TrainNetwork).
 absl::StatusOr<TrainedDetector> Train(const astray::v1::Recipe& recipe, const Dataset& dataset,
-                                      const std::function<void(const TrainProgress&)>& progress);
+                                      const ProgressCallback& progress, const std::string& checkpoint_path = "");
 
 }  // namespace astray

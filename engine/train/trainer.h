@@ -9,6 +9,7 @@
 #include "astray/v1/recipe.pb.h"
 #include "astray/v1/report.pb.h"
 #include "engine/nn/network.h"
+#include "engine/train/checkpoint.h"
 #include "engine/train/vector_set.h"
 
 namespace astray {
@@ -25,11 +26,17 @@ struct TrainingResult {
   std::vector<v1::LossPoint> losses;
 };
 
+using ProgressCallback = std::function<void(const TrainProgress&)>;
+
 // Changes `network` from its initial to its best parameters: those with the smallest loss on `validation` under one
 // fixed draw of the corruption. `recipe` is complete. Deterministic.
+//
+// With a checkpoint, it goes on from its state, if that has begun, and keeps its state there at every validation; ended
+// and begun again at any moment, it comes to the same bytes as without a break. The caller removes the file.
+//
 // Internal, with what to change, where the loss becomes non-finite; the network then holds the best parameters so far.
 absl::StatusOr<TrainingResult> TrainNetwork(const v1::Recipe& recipe, const VectorSet& training,
                                             const VectorSet& validation, Network* network,
-                                            const std::function<void(const TrainProgress&)>& progress);
+                                            const ProgressCallback& progress, Checkpoint checkpoint = {});
 
 }  // namespace astray
