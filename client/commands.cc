@@ -32,6 +32,7 @@ void AddCommands(CLI::App& app, CommandContext& context) {
   AddScoreCommand(app, context);
   AddStreamCommand(app, context);
   AddEncodeCommand(app, context);
+  AddImputeCommand(app, context);
   AddReconstructCommand(app, context);
   AddCalibrateCommand(app, context);
   AddModelsCommand(app, context);

@@ -22,10 +22,7 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.server.model, flags.epoch));
   const std::vector<std::string>& features = detector->model().pipeline.feature_names();
   ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, features, {.format = flags.input_format}));
-  const ScoreOptions options = {.top_contributors = asked.top_contributors(),
-                                .explain_all = asked.explain_all(),
-                                .reconstruction = asked.reconstruction(),
-                                .code = asked.code()};
+  ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
   begin(features, detector->code_size());
   RowHistory history(detector->features(), detector->window());
   ScoreResult result;

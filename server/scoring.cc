@@ -42,6 +42,7 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   RETURN_IF_ERROR(CheckValues(detector, job.rows));
   const size_t rows = job.rows.size() / detector.features();
   RETURN_IF_ERROR(CheckRowCount(detector, rows, most_rows));
+  if (job.options.score_function) RETURN_IF_ERROR(detector.NoiseLevel().status());
   RecordValues(job.rows, served.metrics.get());
 
   FillProvenance(detector, response->mutable_provenance());
@@ -61,21 +62,6 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
 }
 
 }  // namespace
-
-absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
-  ScoreOptions read;
-  if (options.has_top_contributors()) {
-    if (options.top_contributors() > kMaxTopContributors) {
-      return absl::InvalidArgumentError(absl::StrCat("options.top_contributors: expected at most ", kMaxTopContributors,
-                                                     ", got ", options.top_contributors()));
-    }
-    read.top_contributors = options.top_contributors();
-  }
-  read.explain_all = options.explain_all();
-  read.reconstruction = options.reconstruction();
-  read.code = options.code();
-  return read;
-}
 
 absl::Status CheckValues(const Detector& detector, std::span<const float> values) {
   if (values.empty() || values.size() % detector.features() != 0) {

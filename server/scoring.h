@@ -17,11 +17,6 @@
 
 namespace astray {
 
-inline constexpr size_t kMaxTopContributors = 64;
-
-// InvalidArgument: "options.top_contributors: expected at most 64, got 100".
-absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options);
-
 // InvalidArgument where `values` are no rows of the detector: none at all, a wrong number, an infinity. Names the row
 // (from 0) and the feature: "values: row 3, feature 'flow': expected a finite number, or NaN for missing, got inf".
 absl::Status CheckValues(const Detector& detector, std::span<const float> values);

@@ -10,6 +10,7 @@ namespace astray {
 absl::Status StreamScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptions& options) {
   ASSIGN_OR_RETURN(options_, ReadScoreOptions(options));
   ASSIGN_OR_RETURN(served_, registry_->Find(model));
+  if (options_.score_function) RETURN_IF_ERROR(served_.detector->NoiseLevel().status());
   history_.emplace(served_.detector->features(), served_.detector->window());
   return absl::OkStatus();
 }

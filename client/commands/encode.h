@@ -1,4 +1,4 @@
-// `astray encode` and `astray reconstruct`: what the network makes of each row, as CSV.
+// `astray encode`, `astray reconstruct` and `astray impute`: what the network makes of each row, as CSV.
 #pragma once
 
 #include "client/command.h"
@@ -7,5 +7,6 @@ namespace astray {
 
 void AddEncodeCommand(CLI::App& app, CommandContext& context);
 void AddReconstructCommand(CLI::App& app, CommandContext& context);
+void AddImputeCommand(CLI::App& app, CommandContext& context);
 
 }  // namespace astray

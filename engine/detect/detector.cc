@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/score_kind.h"
 
@@ -46,31 +47,37 @@ std::shared_ptr<const Detector> Detector::WithCalibration(std::shared_ptr<const 
 }
 
 template <typename Visit>
-absl::Status Detector::ForEachVector(std::span<const float> rows, Batch* batch, std::vector<float>* output,
-                                     std::span<float> code, Visit visit) const {
+absl::Status Detector::ForEachChunk(std::span<const float> rows, Batch* batch, std::vector<float>* output,
+                                    std::span<float> code, Visit visit) const {
   const Pipeline& pipeline = model_->pipeline;
-  const size_t width = pipeline.width();
+  const size_t outputs = model_->executors.network().output_size();
   const size_t row_count = rows.size() / features();
   const size_t vectors = row_count < window() ? 0 : row_count - window() + 1;
   if (vectors == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(ExecutorPool::Lease executor, model_->executors.Acquire());
-  const size_t chunk = std::clamp<size_t>(kChunkValues / width, 1, kChunkVectors);
+  const size_t chunk = std::clamp<size_t>(kChunkValues / outputs, 1, kChunkVectors);
   for (size_t first = 0; first < vectors; first += chunk) {
     const size_t count = std::min(chunk, vectors - first);
     RETURN_IF_ERROR(pipeline.Apply(rows.subspan(first * features(), (count + window() - 1) * features()), batch));
-    output->resize(count * width);
+    output->resize(count * outputs);
     if (code.empty()) {
       RETURN_IF_ERROR(executor->Forward(count, batch->values, *output));
     } else {
       RETURN_IF_ERROR(
           executor->Forward(count, batch->values, *output, code.subspan(first * code_size(), count * code_size())));
     }
-    for (size_t i = 0; i < count; ++i) {
-      const std::span<const float> observed(batch->observed.data() + i * width, width);
-      visit(first + i, batch->vector(i), std::span<const float>(output->data() + i * width, width), observed);
-    }
+    RETURN_IF_ERROR(visit(first, count, *executor));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<double> Detector::NoiseLevel() const {
+  const auto& corruption = model_->recipe.corruption();
+  if (corruption.size() == 1 && corruption.Get(0).gaussian().sigma() > 0) return corruption.Get(0).gaussian().sigma();
+  return absl::FailedPreconditionError(
+      absl::StrCat("score_function: expected a model whose only corruption is gaussian with a fixed sigma, got '",
+                   model_->name, "' with ", corruption.size(),
+                   " corruptions, the first: ", corruption.empty() ? "none" : corruption.Get(0).ShortDebugString()));
 }
 
 absl::Status Detector::Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const {
@@ -81,17 +88,32 @@ absl::Status Detector::Score(std::span<const float> rows, const ScoreOptions& op
   result->verdicts.assign(vectors, Verdict());
   result->contributions_stride = std::min(options.top_contributors, features());
   result->contributions.resize(vectors * result->contributions_stride);
-  result->reconstruction.resize(options.reconstruction ? vectors * features() : 0);
+  const auto resize = [&](bool wanted, std::vector<float>* values) {
+    values->resize(wanted ? vectors * features() : 0);
+  };
+  resize(options.reconstruction, &result->reconstruction);
+  resize(options.imputation, &result->imputed);
+  resize(options.purification_passes > 0, &result->purified);
+  resize(options.score_function, &result->score_function);
   result->code.resize(options.code ? vectors * code_size() : 0);
+  result->imputations.resize(options.imputation ? vectors : 0);
+  double variance = 0;
+  if (options.score_function) {
+    ASSIGN_OR_RETURN(const double sigma, NoiseLevel());
+    variance = sigma * sigma;
+  }
 
   const double threshold = calibration_->threshold();
-  const auto visit = [&](size_t i, std::span<const float> input, std::span<const float> output,
-                         std::span<const float> observed) {
+  const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
+  const auto visit_vector = [&](size_t i, std::span<const float> input, std::span<const float> output,
+                                std::span<const float> observed) {
     Verdict& verdict = result->verdicts[i];
     const float error = VectorError(model_->score_scale, input, output, observed, {});
     if (options.reconstruction) {
-      model_->pipeline.InvertNewestRow(output, std::span(result->reconstruction).subspan(i * features(), features()));
+      model_->pipeline.InvertNewestRow(output.first(width),
+                                       std::span(result->reconstruction).subspan(i * features(), features()));
     }
+    if (options.score_function) EstimateScoreFunction(i, variance, input, output, observed, result);
     if (std::isnan(error)) {
       verdict.state = Verdict::State::kAllMissing;
       return;
@@ -106,7 +128,60 @@ absl::Status Detector::Score(std::span<const float> rows, const ScoreOptions& op
       Explain(i, rows.subspan((i + window() - 1) * features(), features()), input, output, observed, result);
     }
   };
-  return ForEachVector(rows, &result->batch, &result->output, result->code, visit);
+  return ForEachChunk(
+      rows, &result->batch, &result->output, result->code, [&](size_t first, size_t count, Executor& executor) {
+        for (size_t i = 0; i < count; ++i) {
+          visit_vector(first + i, result->batch.vector(i), std::span(result->output).subspan(i * outputs, outputs),
+                       std::span(result->batch.observed).subspan(i * width, width));
+        }
+        return Complete(first, count, rows, options, executor, result);
+      });
+}
+
+absl::Status Detector::Complete(size_t first, size_t count, std::span<const float> rows, const ScoreOptions& options,
+                                Executor& executor, ScoreResult* result) const {
+  if (!options.imputation && options.purification_passes == 0) return absl::OkStatus();
+  const size_t width = model_->pipeline.width();
+  std::vector<float>& values = result->completed;
+  values.assign(result->batch.values.begin(),
+                result->batch.values.begin() + static_cast<std::ptrdiff_t>(count * width));
+  std::vector<ImputationOutcome> outcomes(count);
+  RETURN_IF_ERROR(result->imputer.Impute(executor, width, result->batch.observed, values, outcomes));
+  if (options.imputation) {
+    std::ranges::copy(outcomes, result->imputations.begin() + static_cast<std::ptrdiff_t>(first));
+    for (size_t i = 0; i < count; ++i) {
+      const std::span<float> row = std::span(result->imputed).subspan((first + i) * features(), features());
+      model_->pipeline.InvertNewestRow(std::span(values).subspan(i * width, width), row);
+      // What was observed stays as it came, to the last bit.
+      const std::span<const float> newest = rows.subspan((first + i + window() - 1) * features(), features());
+      for (size_t f = 0; f < features(); ++f) {
+        if (!std::isnan(newest[f])) row[f] = newest[f];
+      }
+    }
+  }
+  if (options.purification_passes == 0) return absl::OkStatus();
+  result->passed.resize(values.size());
+  for (uint32_t pass = 0; pass < options.purification_passes; ++pass) {
+    RETURN_IF_ERROR(executor.Reconstruct(count, values, result->passed));
+    std::swap(values, result->passed);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    model_->pipeline.InvertNewestRow(std::span(values).subspan(i * width, width),
+                                     std::span(result->purified).subspan((first + i) * features(), features()));
+  }
+  return absl::OkStatus();
+}
+
+void Detector::EstimateScoreFunction(size_t i, double variance, std::span<const float> input,
+                                     std::span<const float> output, std::span<const float> observed,
+                                     ScoreResult* result) const {
+  const size_t newest = model_->pipeline.width() - features();
+  for (size_t f = 0; f < features(); ++f) {
+    const size_t j = newest + f;
+    result->score_function[i * features() + f] =
+        observed[j] == 0 ? std::numeric_limits<float>::quiet_NaN()
+                         : static_cast<float>((static_cast<double>(output[j]) - input[j]) / variance);
+  }
 }
 
 void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<const float> input,
@@ -121,7 +196,7 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<co
   const size_t used = SelectLargest(result->feature_error, slots);
   result->verdicts[i].contributions = static_cast<uint32_t>(used);
   result->expected_row.resize(features());
-  model_->pipeline.InvertNewestRow(output, result->expected_row);
+  model_->pipeline.InvertNewestRow(output.first(input.size()), result->expected_row);
   for (Contribution& contribution : slots.first(used)) {
     contribution.share = static_cast<float>(contribution.share / total);
     contribution.observed = newest_row[contribution.feature];
@@ -135,13 +210,16 @@ absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows)
   errors.reserve(rows.size() / features());
   Batch batch;
   std::vector<float> output;
-  RETURN_IF_ERROR(ForEachVector(rows, &batch, &output, {},
-                                [&](size_t /*i*/, std::span<const float> input, std::span<const float> reconstruction,
-                                    std::span<const float> observed) {
-                                  const float error =
-                                      VectorError(model_->score_scale, input, reconstruction, observed, {});
-                                  if (!std::isnan(error)) errors.push_back(error);
-                                }));
+  const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
+  RETURN_IF_ERROR(ForEachChunk(rows, &batch, &output, {}, [&](size_t /*first*/, size_t count, Executor& /*executor*/) {
+    for (size_t i = 0; i < count; ++i) {
+      const float error =
+          VectorError(model_->score_scale, batch.vector(i), std::span(output).subspan(i * outputs, outputs),
+                      std::span(batch.observed).subspan(i * width, width), {});
+      if (!std::isnan(error)) errors.push_back(error);
+    }
+    return absl::OkStatus();
+  }));
   return errors;
 }
 

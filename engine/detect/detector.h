@@ -13,6 +13,7 @@
 #include "astray/v1/artifact.pb.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/detect/calibration.h"
+#include "engine/detect/imputation.h"
 #include "engine/features/batch.h"
 #include "engine/features/pipeline.h"
 #include "engine/nn/executor_pool.h"
@@ -54,21 +55,30 @@ struct ScoreOptions {
   bool explain_all = false;  // contributors for normal verdicts too
   bool reconstruction = false;
   bool code = false;
+  bool imputation = false;
+  uint32_t purification_passes = 0;  // through the network; 0: none
+  bool score_function = false;
 
   bool operator==(const ScoreOptions&) const = default;
 };
 
 // Buffers of one scoring call; reuse it from call to call and nothing is allocated.
 struct ScoreResult {
-  std::vector<Verdict> verdicts;            // one for each vector
-  std::vector<Contribution> contributions;  // verdicts x min(top_contributors, features), largest first
-  std::vector<float> reconstruction;        // verdicts x features, or empty
-  std::vector<float> code;                  // verdicts x code_size(), or empty
+  std::vector<Verdict> verdicts;               // one for each vector
+  std::vector<Contribution> contributions;     // verdicts x min(top_contributors, features), largest first
+  std::vector<float> reconstruction;           // verdicts x features, or empty
+  std::vector<float> code;                     // verdicts x code_size(), or empty
+  std::vector<float> imputed;                  // verdicts x features, or empty
+  std::vector<ImputationOutcome> imputations;  // beside imputed
+  std::vector<float> purified;                 // verdicts x features, or empty
+  std::vector<float> score_function;           // verdicts x features, in scaled units, NaN where missing; or empty
   size_t contributions_stride = 0;
-  Batch batch;                       // scratch: the network's input, a chunk of vectors at a time
-  std::vector<float> output;         // scratch: its output
-  std::vector<float> feature_error;  // scratch
-  std::vector<float> expected_row;   // scratch
+  Batch batch;                           // scratch: the network's input, a chunk of vectors at a time
+  std::vector<float> output;             // scratch: its output
+  std::vector<float> feature_error;      // scratch
+  std::vector<float> expected_row;       // scratch
+  Imputer imputer;                       // scratch
+  std::vector<float> completed, passed;  // scratch
 };
 
 class Detector {
@@ -84,7 +94,7 @@ class Detector {
   // the window): verdict i is on row i + window() - 1. Bit for bit the same however rows are cut into calls.
   // Memory beyond the result's is bounded, whatever n is.
   // InvalidArgument for a wrong number of values or an infinity; names the row (from 0) and the feature. After an error
-  // `result` holds nothing of use.
+  // `result` holds nothing of use. FailedPrecondition for a score function of a model that has none.
   absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const;
 
   // The errors alone, for calibration; vectors with nothing observed are left out.
@@ -94,14 +104,23 @@ class Detector {
   const Calibration& calibration() const { return *calibration_; }
   size_t features() const { return model_->pipeline.features(); }
   size_t window() const { return model_->pipeline.window(); }
+  // Of the corruption, in scaled units, where it is one Gaussian of a fixed level; else FailedPrecondition.
+  absl::StatusOr<double> NoiseLevel() const;
   size_t code_size() const { return model_->executors.network().code_size(); }
 
  private:
-  // Calls visit(i, input, output, observed) for every vector in order, and fills `code` [vectors x code_size()] unless
-  // it is empty. Defined and used in detector.cc.
+  // Calls visit(first, count, executor) for chunks of vectors in order, with `batch` and `output` [count x the
+  // network's outputs] filled, and fills `code` [vectors x code_size()] unless it is empty. Defined and used in
+  // detector.cc.
   template <typename Visit>
-  absl::Status ForEachVector(std::span<const float> rows, Batch* batch, std::vector<float>* output,
-                             std::span<float> code, Visit visit) const;
+  absl::Status ForEachChunk(std::span<const float> rows, Batch* batch, std::vector<float>* output,
+                            std::span<float> code, Visit visit) const;
+
+  // Of chunk vectors [first, first + count): completed rows, and rows after passes through the network.
+  absl::Status Complete(size_t first, size_t count, std::span<const float> rows, const ScoreOptions& options,
+                        Executor& executor, ScoreResult* result) const;
+  void EstimateScoreFunction(size_t i, double variance, std::span<const float> input, std::span<const float> output,
+                             std::span<const float> observed, ScoreResult* result) const;
 
   // Fills in contributions and expected row of vector i, whose verdict has its error.
   void Explain(size_t i, std::span<const float> newest_row, std::span<const float> input, std::span<const float> output,

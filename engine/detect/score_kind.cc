@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/status_macros.h"
+#include "engine/nn/loss.h"
 
 namespace astray {
 namespace {
@@ -18,11 +19,9 @@ constexpr double kLargest = std::numeric_limits<float>::max();
 double Hold(double value) { return std::isnan(value) ? kLargest : std::min(value, kLargest); }
 
 absl::Status CheckKind(absl::string_view field, v1::ScoreKind kind) {
-  if (kind == v1::MEAN_SQUARED || kind == v1::FEATURE_NORMALISED || kind == v1::WINDOW_NORMALISED) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, ": expected MEAN_SQUARED, FEATURE_NORMALISED or WINDOW_NORMALISED, got ", kind));
+  if (kind >= v1::MEAN_SQUARED && kind <= v1::TRAINING_LOSS) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      field, ": expected MEAN_SQUARED, FEATURE_NORMALISED, WINDOW_NORMALISED or TRAINING_LOSS, got ", kind));
 }
 
 absl::Status CheckVariances(absl::string_view field, const google::protobuf::RepeatedField<float>& variances,
@@ -105,7 +104,7 @@ absl::StatusOr<v1::ScoreScale> FitScoreScale(v1::ScoreKind kind, size_t features
   v1::ScoreScale scale;
   scale.set_kind(kind);
   RETURN_IF_ERROR(CheckKind("score.kind", kind));
-  if (kind == v1::MEAN_SQUARED) return scale;
+  if (kind == v1::MEAN_SQUARED || kind == v1::TRAINING_LOSS) return scale;
   if (features == 0 || width == 0 || width % features != 0 || input.empty() || input.size() % width != 0 ||
       output.size() != input.size() || observed.size() != input.size()) {
     return absl::InvalidArgumentError(
@@ -137,8 +136,11 @@ absl::StatusOr<v1::ScoreScale> FitScoreScale(v1::ScoreKind kind, size_t features
 
 absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_t width) {
   RETURN_IF_ERROR(CheckKind("score: kind", scale.kind()));
-  RETURN_IF_ERROR(
-      CheckVariances("residual_variance", scale.residual_variance(), scale.kind() == v1::MEAN_SQUARED ? 0 : width));
+  const bool normalised = scale.kind() == v1::FEATURE_NORMALISED || scale.kind() == v1::WINDOW_NORMALISED;
+  RETURN_IF_ERROR(CheckVariances("residual_variance", scale.residual_variance(), normalised ? width : 0));
+  if (scale.kind() == v1::TRAINING_LOSS && (scale.loss() == v1::LOSS_UNSPECIFIED || !v1::Loss_IsValid(scale.loss()))) {
+    return absl::InvalidArgumentError(absl::StrCat("score: loss: expected one for TRAINING_LOSS, got ", scale.loss()));
+  }
   return CheckVariances("level_variance", scale.level_variance(), scale.kind() == v1::WINDOW_NORMALISED ? features : 0);
 }
 
@@ -157,7 +159,9 @@ float VectorError(const v1::ScoreScale& scale, std::span<const float> input, std
     return static_cast<float>(Hold(sum / count));
   }
   const float* variance = scale.kind() == v1::FEATURE_NORMALISED ? scale.residual_variance().data() : nullptr;
+  const bool by_loss = scale.kind() == v1::TRAINING_LOSS;
   const auto term = [&](size_t j) {
+    if (by_loss) return observed[j] == 0 ? 0.0 : std::max(0.0, LossAt(scale.loss(), output, j, input[j]));
     const double residual = static_cast<double>(output[j]) - input[j];
     const double square = residual * residual;
     return observed[j] == 0 ? 0.0 : (variance == nullptr ? square : square / variance[j]);

@@ -2,6 +2,7 @@
 // its observed positions,
 //   MEAN_SQUARED        error = mean over j in O of r_j²
 //   FEATURE_NORMALISED  error = mean over j in O of r_j² / v_j
+//   TRAINING_LOSS       error = mean over j in O of the loss of output and input at j (nn/loss.h)
 //   WINDOW_NORMALISED   error = mean over features f of max((mean over j in O_f of r_j)² / l_f,
 //                                                           mean over j in O_f of r_j² / v_j)
 // where O_f are the observed positions of feature f (a feature without any is left out), v_j is the mean of r_j² on
@@ -34,7 +35,8 @@ absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(astray::v1::ScoreKind kind,
 // InvalidArgument where the scale does not fit `width` outputs on `features` features (untrusted).
 absl::Status CheckScoreScale(const astray::v1::ScoreScale& scale, size_t features, size_t width);
 
-// The error of one vector of `width` values; NaN with nothing observed, and held below float's largest number.
+// The error of one vector of `width` values, `output` being the network's whole output, of which the reconstruction is
+// the first; NaN with nothing observed, and held below float's largest number.
 // Unless feature_error [features] is empty, adds to it what each feature contributes, vector position j belonging to
 // feature j % features: the parts add up to the error.
 float VectorError(const astray::v1::ScoreScale& scale, std::span<const float> input, std::span<const float> output,

@@ -3,6 +3,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/status_macros.h"
+
 namespace astray {
 namespace {
 
@@ -18,7 +22,26 @@ v1::Verdict::State ToProto(Verdict::State state) {
   return v1::Verdict::SCORED;
 }
 
+absl::Status CheckAtMost(absl::string_view field, uint32_t value, uint32_t most) {
+  if (value <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("options.", field, ": expected at most ", most, ", got ", value));
+}
+
 }  // namespace
+
+absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
+  RETURN_IF_ERROR(CheckAtMost("top_contributors", options.top_contributors(), kMaxTopContributors));
+  RETURN_IF_ERROR(CheckAtMost("purification_passes", options.purification_passes(), kMaxPurificationPasses));
+  ScoreOptions read;
+  if (options.has_top_contributors()) read.top_contributors = options.top_contributors();
+  read.explain_all = options.explain_all();
+  read.reconstruction = options.reconstruction();
+  read.code = options.code();
+  read.imputation = options.imputation();
+  read.purification_passes = options.purification_passes();
+  read.score_function = options.score_function();
+  return read;
+}
 
 void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, v1::Verdict* message) {
   const std::vector<std::string>& names = detector.model().pipeline.feature_names();
@@ -36,9 +59,17 @@ void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, 
     contribution->set_observed(contributions[j].observed);
     contribution->set_expected(contributions[j].expected);
   }
-  if (!result.reconstruction.empty()) {
-    const float* expected = result.reconstruction.data() + i * names.size();
-    message->mutable_reconstruction()->Add(expected, expected + names.size());
+  const auto add_row = [&](const std::vector<float>& values, google::protobuf::RepeatedField<float>* field) {
+    if (!values.empty()) field->Add(values.data() + i * names.size(), values.data() + (i + 1) * names.size());
+  };
+  add_row(result.reconstruction, message->mutable_reconstruction());
+  add_row(result.purified, message->mutable_purified());
+  add_row(result.score_function, message->mutable_score_function());
+  if (!result.imputed.empty()) {
+    v1::Imputation* imputation = message->mutable_imputation();
+    add_row(result.imputed, imputation->mutable_row());
+    imputation->set_iterations(result.imputations[i].iterations);
+    imputation->set_converged(result.imputations[i].converged);
   }
   if (!result.code.empty()) {
     const float* code = result.code.data() + i * detector.code_size();

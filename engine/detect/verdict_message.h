@@ -2,11 +2,19 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
+#include "absl/status/statusor.h"
 #include "astray/v1/service.pb.h"
 #include "engine/detect/detector.h"
 
 namespace astray {
+
+inline constexpr uint32_t kMaxTopContributors = 64;
+inline constexpr uint32_t kMaxPurificationPasses = 100;
+
+// InvalidArgument names the field: "options.top_contributors: expected at most 64, got 1000".
+absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options);
 
 // Writes verdict `i` of `result` to `message`, which is fresh.
 void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, v1::Verdict* message);

@@ -78,7 +78,7 @@ absl::StatusOr<bool> Agree(Tile& reference, Tile& tile, size_t inputs, size_t ou
 }  // namespace
 
 struct Executor::Impl {
-  size_t inputs, outputs, code_size;
+  size_t inputs, outputs, reconstruction_size, code_size;
   std::vector<Tile> tiles;  // ascending row counts
 };
 
@@ -89,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Network& networ
   auto impl = std::make_unique<Impl>();
   impl->inputs = network.input_size();
   impl->outputs = network.output_size();
+  impl->reconstruction_size = network.reconstruction_size();
   impl->code_size = network.code_size();
   // oneDNN picks a kernel by shape, and two kernels may add in another order. A tile size whose bits differ from the
   // others' is left out, so that verdicts do not depend on batching.
@@ -104,13 +105,23 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Network& networ
 }
 
 absl::Status Executor::Forward(size_t rows, std::span<const float> input, std::span<float> output) {
-  return Forward(rows, input, output, {});
+  return Run(rows, input, impl_->outputs, output, {});
 }
 
 absl::Status Executor::Forward(size_t rows, std::span<const float> input, std::span<float> output,
                                std::span<float> code) {
+  return Run(rows, input, impl_->outputs, output, code);
+}
+
+absl::Status Executor::Reconstruct(size_t rows, std::span<const float> input, std::span<float> reconstruction) {
+  return Run(rows, input, impl_->reconstruction_size, reconstruction, {});
+}
+
+// Of each row's output the first `kept_outputs`.
+absl::Status Executor::Run(size_t rows, std::span<const float> input, size_t kept_outputs, std::span<float> output,
+                           std::span<float> code) {
   onednn::UseCallingThreadOnly();
-  const auto& [inputs, outputs, code_size, tiles] = *impl_;
+  const auto& [inputs, outputs, reconstruction_size, code_size, tiles] = *impl_;
   for (size_t row = 0; row < rows;) {
     // The smallest tile that holds what is left, or the largest there is.
     auto tile = std::ranges::find_if(impl_->tiles, [&](const Tile& t) { return t.rows() >= rows - row; });
@@ -120,7 +131,9 @@ absl::Status Executor::Forward(size_t rows, std::span<const float> input, std::s
     // Rows left over from the last call would cost time where they hold denormals.
     std::fill_n(tile->input() + count * inputs, (tile->rows() - count) * inputs, 0.0f);
     RETURN_IF_ERROR(tile->Run());
-    std::copy_n(tile->output().data(), count * outputs, output.data() + row * outputs);
+    for (size_t i = 0; i < count; ++i) {
+      std::copy_n(tile->output().data() + i * outputs, kept_outputs, output.data() + (row + i) * kept_outputs);
+    }
     if (!code.empty()) {
       std::copy_n(tile->code(), count * code_size, code.data() + row * code_size);
     }

@@ -25,10 +25,15 @@ class Executor {
   // input [rows x input_size], output [rows x output_size]; row-major, any alignment, not overlapping.
   absl::Status Forward(size_t rows, std::span<const float> input, std::span<float> output);
 
+  // As Forward, but of each row's output only the reconstruction, [rows x reconstruction_size].
+  absl::Status Reconstruct(size_t rows, std::span<const float> input, std::span<float> reconstruction);
+
   // As Forward; also gives the code [rows x code_size].
   absl::Status Forward(size_t rows, std::span<const float> input, std::span<float> output, std::span<float> code);
 
  private:
+  absl::Status Run(size_t rows, std::span<const float> input, size_t kept_outputs, std::span<float> output,
+                   std::span<float> code);
   struct Impl;
   explicit Executor(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

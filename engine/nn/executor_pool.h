@@ -22,6 +22,7 @@ class ExecutorPool {
     Lease& operator=(Lease&&) = delete;
     ~Lease();
     Executor* operator->() const { return executor_.get(); }
+    Executor& operator*() const { return *executor_; }
 
    private:
     ExecutorPool* pool_;

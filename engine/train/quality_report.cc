@@ -44,8 +44,8 @@ absl::StatusOr<Reconstructions> Reconstruct(const Network& network, const Vector
   Reconstructions out;
   out.of_clean.resize(vectors.clean.size());
   out.of_corrupted.resize(vectors.clean.size());
-  RETURN_IF_ERROR(executor->Forward(count, vectors.clean, out.of_clean));
-  RETURN_IF_ERROR(executor->Forward(count, vectors.corrupted, out.of_corrupted));
+  RETURN_IF_ERROR(executor->Reconstruct(count, vectors.clean, out.of_clean));
+  RETURN_IF_ERROR(executor->Reconstruct(count, vectors.corrupted, out.of_corrupted));
   return out;
 }
 

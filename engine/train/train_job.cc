@@ -55,8 +55,11 @@ absl::StatusOr<v1::ScoreScale> FitScale(const v1::Recipe& recipe, const Network&
   ASSIGN_OR_RETURN(const auto executor, Executor::Create(network));
   const std::vector<float> input = validation.GatherValues(), observed = validation.GatherObserved();
   std::vector<float> output(input.size());
-  RETURN_IF_ERROR(executor->Forward(validation.size(), input, output));
-  return FitScoreScale(recipe.score().kind(), features, validation.width(), input, output, observed);
+  RETURN_IF_ERROR(executor->Reconstruct(validation.size(), input, output));
+  ASSIGN_OR_RETURN(v1::ScoreScale scale,
+                   FitScoreScale(recipe.score().kind(), features, validation.width(), input, output, observed));
+  if (scale.kind() == v1::TRAINING_LOSS) scale.set_loss(recipe.loss());
+  return scale;
 }
 
 std::string Sha256OfRows(const Dataset& dataset) {

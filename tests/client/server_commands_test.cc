@@ -72,9 +72,15 @@ TEST_F(WindowedServerCommands, OneServerManyMessagesAndNoServerGiveTheSameBits) 
             RunCommand(with({"score", "--offline", "--model=" + Artifact(), data, "--format=jsonl"})).out);
 }
 
-TEST_F(WindowedServerCommands, EncodeAndReconstructGiveTheSameBytesWithAndWithoutAServer) {
+TEST_F(WindowedServerCommands, EncodeReconstructAndImputeGiveTheSameBytesWithAndWithoutAServer) {
   const std::string data = "--data=" + WriteRows(1500, 9);
-  for (const std::string command : {"encode", "reconstruct"}) {
+  EXPECT_EQ(Ok({"reconstruct", "--passes=3", "--model=pump", data}),
+            RunCommand({"reconstruct", "--passes=3", "--offline", "--model=" + Artifact(), data}).out);
+  const CommandOutput no_score =
+      RunCommand({"reconstruct", "--score-function", "--offline", "--model=" + Artifact(), data});
+  EXPECT_EQ(no_score.code, 65);
+  EXPECT_THAT(no_score.err, HasSubstr("score_function: expected a model whose only corruption is gaussian"));
+  for (const std::string command : {"encode", "reconstruct", "impute"}) {
     const std::string offline = RunCommand({command, "--offline", "--model=" + Artifact(), data}).out;
     EXPECT_EQ(Ok({command, "--model=pump", data}), offline);
     const std::vector<std::string> lines = absl::StrSplit(offline, '\n');
@@ -82,6 +88,9 @@ TEST_F(WindowedServerCommands, EncodeAndReconstructGiveTheSameBytesWithAndWithou
     if (command == "encode") {
       EXPECT_EQ(lines[0], "row,timestamp,state,code_1,code_2,code_3,code_4");
       EXPECT_EQ(lines[3], "3,t2,warming_up,,,,");
+    } else if (command == "impute") {
+      EXPECT_EQ(lines[0], "row,timestamp,state,flow,pressure,temperature,iterations,converged");
+      EXPECT_EQ(lines[3], "3,t2,warming_up,,,,,");
     } else {
       EXPECT_EQ(lines[0], "row,timestamp,state,flow,pressure,temperature");
       EXPECT_EQ(lines[3], "3,t2,warming_up,,,");

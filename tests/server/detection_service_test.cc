@@ -36,6 +36,8 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
   request.set_id("abc");
   request.mutable_options()->set_reconstruction(true);
   request.mutable_options()->set_code(true);
+  request.mutable_options()->set_imputation(true);
+  request.mutable_options()->set_purification_passes(2);
   request.mutable_options()->set_top_contributors(2);
   v1::ScoreResponse response;
   const grpc::Status status = server_.Score(request, &response);
@@ -43,7 +45,9 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
 
   const auto detector = server_.server().registry().Find(request.model())->detector;
   ScoreResult expected;
-  ASSERT_TRUE(detector->Score(rows, {.top_contributors = 2, .reconstruction = true, .code = true}, &expected).ok());
+  const ScoreOptions options = {
+      .top_contributors = 2, .reconstruction = true, .code = true, .imputation = true, .purification_passes = 2};
+  ASSERT_TRUE(detector->Score(rows, options, &expected).ok());
   ASSERT_EQ(response.verdicts_size(), 700);
   for (int i = 0; i < 700; ++i) {
     const Verdict& want = expected.verdicts[static_cast<size_t>(i)];
@@ -55,6 +59,12 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
     ASSERT_EQ(got.contributions_size(), static_cast<int>(want.contributions));
     ASSERT_EQ(got.reconstruction_size(), 3);
     ASSERT_EQ(got.reconstruction(1), expected.reconstruction[static_cast<size_t>(i) * 3 + 1]);
+    ASSERT_EQ(got.purified_size(), 3);
+    ASSERT_EQ(got.purified(2), expected.purified[static_cast<size_t>(i) * 3 + 2]);
+    ASSERT_EQ(got.imputation().row_size(), 3);
+    ASSERT_EQ(got.imputation().row(0), expected.imputed[static_cast<size_t>(i) * 3]);
+    ASSERT_EQ(got.imputation().iterations(), expected.imputations[static_cast<size_t>(i)].iterations);
+    ASSERT_EQ(got.imputation().converged(), expected.imputations[static_cast<size_t>(i)].converged);
     const size_t units = detector->code_size();
     ASSERT_EQ(got.code_size(), static_cast<int>(units));
     for (size_t k = 0; k < units; ++k)
@@ -69,6 +79,18 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
   EXPECT_EQ(response.provenance().version(), 1);
   EXPECT_EQ(response.provenance().artifact_sha256(), detector->model().artifact_sha256.substr(0, 12));
   EXPECT_EQ(response.provenance().threshold(), detector->calibration().threshold());
+}
+
+TEST_F(DetectionServiceTest, AScoreFunctionNeedsAModelThatHasOne) {
+  v1::ScoreRequest request = MakeScoreRequest("pump", TinyRows(4, 3, 1));
+  request.mutable_options()->set_score_function(true);
+  ExpectError(
+      request, grpc::FAILED_PRECONDITION,
+      "score_function: expected a model whose only corruption is gaussian with a fixed sigma, got 'pump' with 0 "
+      "corruptions, the first: none");
+  request.mutable_options()->set_score_function(false);
+  request.mutable_options()->set_purification_passes(101);
+  ExpectError(request, grpc::INVALID_ARGUMENT, "options.purification_passes: expected at most 100, got 101");
 }
 
 TEST_F(DetectionServiceTest, BadRequestsNameFieldPlaceAndExpectation) {

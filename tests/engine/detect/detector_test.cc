@@ -74,8 +74,12 @@ double Mean(const std::vector<double>& values) {
 double Error(const v1::ScoreScale& scale, const std::vector<double>& residual) {
   std::vector<double> terms(6);
   for (size_t j = 0; j < 6; ++j) {
-    const double variance = scale.kind() == v1::MEAN_SQUARED ? 1 : scale.residual_variance(static_cast<int>(j));
+    const double variance = scale.residual_variance().empty() ? 1 : scale.residual_variance(static_cast<int>(j));
     terms[j] = residual[j] * residual[j] / variance;
+    if (scale.kind() == v1::TRAINING_LOSS && !std::isnan(residual[j])) {  // Huber's
+      const double size = std::abs(residual[j]);
+      terms[j] = size < 1 ? size * size / 2 : size - 0.5;
+    }
   }
   if (scale.kind() != v1::WINDOW_NORMALISED) return Mean(terms);
   std::vector<double> features(3);
@@ -87,7 +91,8 @@ double Error(const v1::ScoreScale& scale, const std::vector<double>& residual) {
 }
 
 TEST(Detector, MatchesDoublePrecision) {
-  for (const v1::ScoreKind kind : {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED, v1::WINDOW_NORMALISED}) {
+  for (const v1::ScoreKind kind :
+       {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED, v1::WINDOW_NORMALISED, v1::TRAINING_LOSS}) {
     const auto detector = MakeSmallDetector({.window = 2, .kind = kind});
     const DetectorModel& model = detector->model();
     const v1::ScalerState& scaler = model.pipeline.scaler().state();
@@ -128,11 +133,17 @@ TEST(Detector, FewerRowsThanTheWindowGiveNoVerdict) {
 
 TEST(Detector, VerdictsAreTheSameBitForBitHoweverRowsAreCut) {
   for (const uint32_t window : {1u, 3u, 10u}) {
-    const auto detector = MakeSmallDetector({.window = window, .kind = v1::WINDOW_NORMALISED});
+    const auto detector = MakeSmallDetector({.window = window, .kind = v1::WINDOW_NORMALISED, .noise_level = 0.5f});
     std::vector<float> rows = SmallRows(900, 5);
     Random random(window);
     for (int i = 0; i < 200; ++i) rows[random.UniformInt(rows.size())] = i % 3 == 0 ? kNaN : 1e5f;
-    const ScoreOptions options = {.top_contributors = 2, .explain_all = true, .reconstruction = true, .code = true};
+    const ScoreOptions options = {.top_contributors = 2,
+                                  .explain_all = true,
+                                  .reconstruction = true,
+                                  .code = true,
+                                  .imputation = true,
+                                  .purification_passes = 2,
+                                  .score_function = true};
     const ScoreResult whole = Score(*detector, rows, options);
     ASSERT_EQ(whole.verdicts.size(), 900 - window + 1);
 
@@ -151,6 +162,9 @@ TEST(Detector, VerdictsAreTheSameBitForBitHoweverRowsAreCut) {
         }
         for (size_t k = 0; k < 3; ++k) {
           ASSERT_TRUE(SameBits(part.reconstruction[i * 3 + k], whole.reconstruction[vector * 3 + k]));
+          ASSERT_TRUE(SameBits(part.imputed[i * 3 + k], whole.imputed[vector * 3 + k]));
+          ASSERT_TRUE(SameBits(part.purified[i * 3 + k], whole.purified[vector * 3 + k]));
+          ASSERT_TRUE(SameBits(part.score_function[i * 3 + k], whole.score_function[vector * 3 + k]));
         }
         const size_t units = detector->code_size();
         for (size_t k = 0; k < units; ++k) {
@@ -161,6 +175,67 @@ TEST(Detector, VerdictsAreTheSameBitForBitHoweverRowsAreCut) {
     }
     EXPECT_EQ(vector, whole.verdicts.size());
   }
+}
+
+TEST(Detector, ImputesWhatIsMissingAndLeavesTheRestAsItCame) {
+  const auto detector = MakeSmallDetector({.window = 2});
+  std::vector<float> rows = SmallRows(40, 9);
+  rows[10 * 3 + 1] = kNaN;
+  const ScoreResult result = Score(*detector, rows, {.reconstruction = true, .imputation = true});
+  for (size_t vector = 0; vector < 39; ++vector) {
+    const bool touched = vector == 9 || vector == 10;  // row 10 is the newest of one, the oldest of the other
+    EXPECT_EQ(result.imputations[vector].iterations > 0, touched);
+    for (size_t k = 0; k < 3; ++k) {
+      const float row = rows[(vector + 1) * 3 + k], imputed = result.imputed[vector * 3 + k];
+      if (std::isnan(row)) {
+        EXPECT_TRUE(std::isfinite(imputed));
+      } else {
+        EXPECT_TRUE(SameBits(imputed, row));
+      }
+    }
+  }
+  // What the network makes of the completed vector is what it was completed with.
+  std::vector<float> completed(rows.begin() + 9 * 3, rows.begin() + 11 * 3);
+  completed[4] = result.imputed[9 * 3 + 1];
+  const ScoreResult again = Score(*detector, completed, {.reconstruction = true});
+  const double scale = detector->model().pipeline.scaler().state().scale(1);
+  EXPECT_NEAR(again.reconstruction[1], completed[4], 2e-3 * scale);
+}
+
+TEST(Detector, PassesARowThroughTheNetworkAsOftenAsAsked) {
+  const auto detector = MakeSmallDetector({.window = 1});
+  const std::vector<float> rows = SmallRows(20, 9);
+  const ScoreResult once = Score(*detector, rows, {.reconstruction = true, .purification_passes = 1});
+  const ScoreResult thrice = Score(*detector, rows, {.purification_passes = 3});
+  std::vector<float> by_hand = once.reconstruction;
+  for (int pass = 0; pass < 2; ++pass) by_hand = Score(*detector, by_hand, {.reconstruction = true}).reconstruction;
+  for (size_t k = 0; k < rows.size(); ++k) {
+    EXPECT_TRUE(SameBits(once.purified[k], once.reconstruction[k])) << "nothing is missing";
+    // By hand, a row is rounded to its units between the passes.
+    const double scale = detector->model().pipeline.scaler().state().scale(static_cast<int>(k % 3));
+    EXPECT_NEAR(thrice.purified[k], by_hand[k], 5e-3 * scale);
+  }
+}
+
+TEST(Detector, EstimatesTheScoreFunctionOfAGaussianModel) {
+  const auto detector = MakeSmallDetector({.window = 2, .noise_level = 0.5f});
+  std::vector<float> rows = SmallRows(20, 9);
+  rows[5 * 3 + 2] = kNaN;
+  const ScoreResult result = Score(*detector, rows, {.reconstruction = true, .score_function = true});
+  const v1::ScalerState& scaler = detector->model().pipeline.scaler().state();
+  for (size_t k = 0; k < 19 * 3; ++k) {
+    if (k == 4 * 3 + 2) {
+      EXPECT_TRUE(std::isnan(result.score_function[k]));
+      continue;
+    }
+    const double difference = (double{result.reconstruction[k]} - rows[k + 3]) / scaler.scale(static_cast<int>(k % 3));
+    EXPECT_NEAR(result.score_function[k], difference / 0.25, 0.02 * (1 + std::abs(difference)));
+  }
+  ScoreResult none;
+  const auto without = MakeSmallDetector({.window = 2});
+  EXPECT_EQ(without->Score(rows, {.score_function = true}, &none),
+            absl::FailedPreconditionError("score_function: expected a model whose only corruption is gaussian with a "
+                                          "fixed sigma, got 'pump' with 0 corruptions, the first: none"));
 }
 
 TEST(Detector, NamesTheFeatureThatWentAstray) {

@@ -199,8 +199,9 @@ TEST(FitScoreScale, APositionNeverObservedGetsTheMean) {
 
 TEST(FitScoreScale, RefusesWhatItCannotFit) {
   const std::vector<float> one = {1};
-  EXPECT_THAT(FitScoreScale(v1::SCORE_KIND_UNSPECIFIED, 1, 1, one, one, one).status().message(),
-              HasSubstr("score.kind: expected MEAN_SQUARED, FEATURE_NORMALISED or WINDOW_NORMALISED, got 0"));
+  EXPECT_THAT(
+      FitScoreScale(v1::SCORE_KIND_UNSPECIFIED, 1, 1, one, one, one).status().message(),
+      HasSubstr("score.kind: expected MEAN_SQUARED, FEATURE_NORMALISED, WINDOW_NORMALISED or TRAINING_LOSS, got 0"));
   EXPECT_EQ(FitScoreScale(v1::FEATURE_NORMALISED, 2, 2, one, one, one).status().code(),
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(FitScoreScale(v1::FEATURE_NORMALISED, 1, 1, {}, {}, {}).status().code(),

@@ -34,6 +34,8 @@ v1::Recipe MakeRecipe(const SmallDetectorOptions& options) {
   recipe.mutable_features()->set_scaling(v1::STANDARD);
   recipe.mutable_features()->set_window(options.window);
   recipe.mutable_score()->set_kind(options.kind);
+  recipe.set_loss(v1::HUBER);
+  if (options.noise_level > 0) recipe.add_corruption()->mutable_gaussian()->set_sigma(options.noise_level);
   recipe.mutable_calibration()->set_false_positive_rate(0.02);
   return recipe;
 }
@@ -74,6 +76,7 @@ std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& op
   if (!OrDie(Executor::Create(network))->Forward(batch.vectors, batch.values, output).ok()) std::abort();
   v1::ScoreScale scale =
       OrDie(FitScoreScale(options.kind, pipeline.features(), width, batch.values, output, batch.observed));
+  if (options.kind == v1::TRAINING_LOSS) scale.set_loss(recipe.loss());
 
   std::shared_ptr<DetectorModel> model(new DetectorModel{.name = recipe.name(),
                                                          .recipe = recipe,

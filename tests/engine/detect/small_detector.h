@@ -18,6 +18,7 @@ struct SmallDetectorOptions {
   uint64_t seed = 1;
   v1::ScoreKind kind = v1::FEATURE_NORMALISED;
   size_t calibration_rows = 400;
+  float noise_level = 0;  // of a Gaussian corruption that the recipe then names
 };
 
 // n time-ordered rows of features "flow", "pressure", "temperature".
