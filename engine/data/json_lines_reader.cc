@@ -3,11 +3,9 @@
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 
-#include <cstring>
 #include <limits>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/shown_text.h"
 #include "engine/base/status_macros.h"
@@ -43,7 +41,7 @@ std::string FirstLine(absl::string_view text) { return ShownText(text.substr(0, 
 
 JsonLinesReader::JsonLinesReader(std::unique_ptr<ByteSource> source, std::string name,
                                  const std::vector<std::string>& feature_names)
-    : source_(std::move(source)), name_(std::move(name)), feature_names_(feature_names), buffer_(64 << 10) {
+    : lines_(std::move(source), std::move(name)), feature_names_(feature_names) {
   for (size_t i = 0; i < feature_names_.size(); ++i) positions_.emplace(feature_names_[i], i);
 }
 
@@ -61,43 +59,12 @@ std::unique_ptr<JsonLinesReader> JsonLinesReader::FromStream(std::istream* input
       new JsonLinesReader(ByteSource::FromStream(input, name), name, feature_names));
 }
 
-absl::Status JsonLinesReader::Error(absl::string_view text) const {
-  return absl::InvalidArgumentError(absl::StrCat(name_, ": line ", line_, ": ", text));
-}
-
-absl::StatusOr<bool> JsonLinesReader::NextLine() {
-  ++line_;
-  for (size_t scanned = begin_;;) {
-    const void* newline = std::memchr(buffer_.data() + scanned, '\n', end_ - scanned);
-    if (newline != nullptr || (at_end_ && begin_ < end_)) {
-      const size_t line_end =
-          newline == nullptr ? end_ : static_cast<size_t>(static_cast<const char*>(newline) - buffer_.data());
-      line_text_ = absl::StripAsciiWhitespace({buffer_.data() + begin_, line_end - begin_});
-      begin_ = newline == nullptr ? end_ : line_end + 1;
-      if (line_text_.size() <= kMaxLineBytes) return true;
-    }
-    if (newline != nullptr || end_ - begin_ > kMaxLineBytes) {
-      return Error(absl::StrCat("expected at most ", kMaxLineBytes, " bytes in a line"));
-    }
-    if (at_end_) return false;
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
-    scanned = end_;
-    if (end_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
-    ASSIGN_OR_RETURN(const size_t got, source_->Read(buffer_.data() + end_, buffer_.size() - end_));
-    end_ += got;
-    at_end_ = got == 0;
-  }
-}
-
-absl::Status JsonLinesReader::Parse(Row* row) const {
+absl::Status JsonLinesReader::Parse(absl::string_view line, Row* row) const {
   Struct object;
-  const auto parsed =
-      google::protobuf::util::JsonStringToMessage(std::string(line_text_.data(), line_text_.size()), &object);
+  const auto parsed = google::protobuf::util::JsonStringToMessage(std::string(line.data(), line.size()), &object);
   if (!parsed.ok()) {
-    return Error(absl::StrCat("expected a JSON object, got ", FirstLine(line_text_), " (",
-                              FirstLine({parsed.message().data(), parsed.message().size()}), ")"));
+    return lines_.Error(absl::StrCat("expected a JSON object, got ", FirstLine(line), " (",
+                                     FirstLine({parsed.message().data(), parsed.message().size()}), ")"));
   }
   row->values.assign(feature_names_.size(), std::numeric_limits<float>::quiet_NaN());
   row->timestamp.clear();
@@ -113,30 +80,27 @@ absl::Status JsonLinesReader::Parse(Row* row) const {
     ++found;
     if (value.kind_case() == Value::kNullValue) continue;
     if (value.kind_case() != Value::kNumberValue || !ToFloat(value.number_value(), &row->values[position->second])) {
-      return Error(absl::StrCat("'", ShownText(key), "': expected a number or null, got ", Shown(value)));
+      return lines_.Error(absl::StrCat("'", ShownText(key), "': expected a number or null, got ", Shown(value)));
     }
   }
   if (found == feature_names_.size()) return absl::OkStatus();
   for (const std::string& name : feature_names_) {
     if (!object.fields().contains(name)) {
-      return Error(absl::StrCat("'", ShownText(name), "': expected a number or null, got no such member"));
+      return lines_.Error(absl::StrCat("'", ShownText(name), "': expected a number or null, got no such member"));
     }
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> JsonLinesReader::Next(Row* row) {
-  absl::StatusOr<bool> found = false;
+  absl::string_view line;
   do {
-    found = NextLine();
-  } while (found.ok() && *found && line_text_.empty());
-  absl::Status status = found.status();
-  if (status.ok() && *found) status = Parse(row);
-  if (!status.ok() || !*found) {
-    begin_ = end_;
-    at_end_ = true;
-    RETURN_IF_ERROR(status);
-    return false;
+    ASSIGN_OR_RETURN(const bool found, lines_.Next(&line));
+    if (!found) return false;
+  } while (line.empty());
+  if (const absl::Status status = Parse(line, row); !status.ok()) {
+    lines_.Close();
+    return status;
   }
   row->number = ++row_;
   return true;

@@ -20,14 +20,13 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/data/byte_source.h"
+#include "engine/data/line_reader.h"
 #include "engine/data/row.h"
 
 namespace astray {
 
 class JsonLinesReader {
  public:
-  static constexpr size_t kMaxLineBytes = 1 << 20;
-
   // "-" is standard input; stop_fd is ByteSource's. `feature_names`: what a row has, in this order.
   static absl::StatusOr<std::unique_ptr<JsonLinesReader>> Open(const std::string& path,
                                                                const std::vector<std::string>& feature_names,
@@ -41,19 +40,12 @@ class JsonLinesReader {
 
  private:
   JsonLinesReader(std::unique_ptr<ByteSource> source, std::string name, const std::vector<std::string>& feature_names);
-  absl::StatusOr<bool> NextLine();
-  absl::Status Parse(Row* row) const;
-  absl::Status Error(absl::string_view text) const;
+  absl::Status Parse(absl::string_view line, Row* row) const;
 
-  std::unique_ptr<ByteSource> source_;
-  std::string name_;
+  LineReader lines_;
   std::vector<std::string> feature_names_;
   std::map<std::string, size_t, std::less<>> positions_;  // of features
-  std::vector<char> buffer_;
-  size_t begin_ = 0, end_ = 0;
-  absl::string_view line_text_;
-  uint64_t line_ = 0, row_ = 0;
-  bool at_end_ = false;
+  uint64_t row_ = 0;
 };
 
 }  // namespace astray

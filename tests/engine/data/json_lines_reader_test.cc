@@ -94,9 +94,8 @@ TEST(JsonLinesReader, RefusesWhatIsNoObjectInOneLine) {
 
 TEST(JsonLinesReader, BoundsNestingAndLines) {
   JsonLines(std::string(100'000, '[')).Refusal();
-  EXPECT_THAT(
-      JsonLines("{\"flow\": 1, \"x\": \"" + std::string(JsonLinesReader::kMaxLineBytes, 'x') + "\"}\n").Refusal(),
-      HasSubstr("live.jsonl: line 1: expected at most 1048576 bytes in a line"));
+  EXPECT_THAT(JsonLines("{\"flow\": 1, \"x\": \"" + std::string(LineReader::kMaxLineBytes, 'x') + "\"}\n").Refusal(),
+              HasSubstr("live.jsonl: line 1: expected at most 1048576 bytes in a line"));
 }
 
 TEST(JsonLinesReader, ReadsALineLongerThanItsBuffer) {
