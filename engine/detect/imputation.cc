@@ -7,6 +7,11 @@
 
 namespace astray {
 
+void Imputer::SetRange(std::span<const float> low, std::span<const float> high) {
+  low_.assign(low.begin(), low.end());
+  high_.assign(high.begin(), high.end());
+}
+
 absl::Status Imputer::Impute(Executor& executor, size_t width, std::span<const float> observed, std::span<float> values,
                              std::span<ImputationOutcome> outcomes) {
   active_.clear();
@@ -24,14 +29,16 @@ absl::Status Imputer::Impute(Executor& executor, size_t width, std::span<const f
     output_.resize(input_.size());
     RETURN_IF_ERROR(executor.Reconstruct(active_.size(), input_, output_));
     for (size_t k = 0; k < active_.size(); ++k) {
-      float moved = 0;
+      float distance = 0;
       for (size_t j = 0; j < width; ++j) {
         const size_t at = active_[k] * width + j;
         if (observed[at] != 0) continue;
-        moved = std::max(moved, std::abs(output_[k * width + j] - values[at]));
-        values[at] = output_[k * width + j];
+        const size_t feature = j % low_.size();
+        const float rebuilt = std::clamp(output_[k * width + j], low_[feature], high_[feature]);
+        distance = std::max(distance, std::abs(rebuilt - values[at]));
+        values[at] = (values[at] + rebuilt) / 2;
       }
-      outcomes[active_[k]] = {.iterations = iteration, .converged = moved <= kImputationTolerance};
+      outcomes[active_[k]] = {.iterations = iteration, .converged = distance <= kImputationTolerance};
     }
     std::erase_if(active_, [&](size_t i) { return outcomes[i].converged; });
   }

@@ -103,6 +103,16 @@ absl::Status Pipeline::Apply(std::span<const float> rows, Batch* out) const {
   return absl::OkStatus();
 }
 
+void Pipeline::TrainingRange(std::span<float> low, std::span<float> high) const {
+  std::vector<float> row(features()), observed(features());
+  const auto& profiles = scaler_.state().profile();
+  const auto value_of = [](double value) { return static_cast<float>(value); };
+  std::ranges::transform(profiles, row.begin(), value_of, &v1::ColumnProfile::min);
+  scaler_.Apply(row, low, observed);
+  std::ranges::transform(profiles, row.begin(), value_of, &v1::ColumnProfile::max);
+  scaler_.Apply(row, high, observed);
+}
+
 void Pipeline::InvertNewestRow(std::span<const float> vector, std::span<float> out) const {
   scaler_.Invert(vector.last(features()), out);
 }

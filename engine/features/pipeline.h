@@ -44,6 +44,9 @@ class Pipeline {
   // Errors are CheckRows'. Reuses what `out` has allocated.
   absl::Status Apply(std::span<const float> rows, Batch* out) const;
 
+  // The smallest and the largest value of each feature in training, in scaled units; [features()] each.
+  void TrainingRange(std::span<float> low, std::span<float> high) const;
+
   // The newest row of a vector of width() values, back in the user's units; out has features() values.
   void InvertNewestRow(std::span<const float> vector, std::span<float> out) const;
 

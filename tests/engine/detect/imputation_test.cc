@@ -15,6 +15,13 @@ namespace {
 
 constexpr size_t kWidth = 4;
 
+// Far from what these networks come to.
+Imputer Unbounded() {
+  Imputer imputer;
+  imputer.SetRange(std::vector<float>(kWidth, -1e6f), std::vector<float>(kWidth, 1e6f));
+  return imputer;
+}
+
 // r(x) = W x + b of one linear layer.
 Network Linear(const Eigen::Matrix4d& w, const Eigen::Vector4d& b) {
   v1::NetworkSpec spec;
@@ -46,7 +53,7 @@ TEST(Imputer, FindsTheFixedPointOfTheMissingEntries) {
   const Contraction map;
   const Network network = Linear(map.w, map.b);
   auto executor = *Executor::Create(network);
-  Imputer imputer;
+  Imputer imputer = Unbounded();
   for (unsigned pattern = 0; pattern < 16; ++pattern) {
     std::vector<float> values = {1, -2, 0.5f, 3}, observed(4);
     std::vector<Eigen::Index> missing;
@@ -83,16 +90,31 @@ TEST(Imputer, FindsTheFixedPointOfTheMissingEntries) {
   }
 }
 
-TEST(Imputer, SaysWhereItDoesNotConverge) {
-  // x <- -x + 2 jumps between two values for ever.
-  const Network network = Linear(-Eigen::Matrix4d::Identity(), Eigen::Vector4d::Constant(2));
+TEST(Imputer, AGuessThatRunsAwayStopsAtTheRangeOfTraining) {
+  // r(x) = 3 x: every step leads away from 0.
+  const Network network = Linear(3 * Eigen::Matrix4d::Identity(), Eigen::Vector4d::Zero());
   auto executor = *Executor::Create(network);
-  std::vector<float> values = {0, 5, 0, 0};
+  std::vector<float> values = {0.5f, 5, 0, 0};
   std::vector<ImputationOutcome> outcomes(1);
-  ASSERT_TRUE(Imputer().Impute(*executor, kWidth, std::vector<float>{0, 1, 1, 1}, values, outcomes).ok());
+  Imputer imputer;
+  imputer.SetRange(std::vector<float>(kWidth, -10), std::vector<float>(kWidth, 20));
+  ASSERT_TRUE(imputer.Impute(*executor, kWidth, std::vector<float>{0, 1, 1, 1}, values, outcomes).ok());
+  EXPECT_TRUE(outcomes[0].converged);
+  EXPECT_NEAR(values[0], 20, 1e-3);
+  EXPECT_EQ(values[1], 5);
+}
+
+TEST(Imputer, SaysWhereItDoesNotConverge) {
+  // r(x) = -4 x swings from one end of the range to the other, whatever the step.
+  const Network network = Linear(-4 * Eigen::Matrix4d::Identity(), Eigen::Vector4d::Zero());
+  auto executor = *Executor::Create(network);
+  std::vector<float> values = {0.5f, 5, 0, 0};
+  std::vector<ImputationOutcome> outcomes(1);
+  Imputer imputer;
+  imputer.SetRange(std::vector<float>(kWidth, -20), std::vector<float>(kWidth, 20));
+  ASSERT_TRUE(imputer.Impute(*executor, kWidth, std::vector<float>{0, 1, 1, 1}, values, outcomes).ok());
   EXPECT_FALSE(outcomes[0].converged);
   EXPECT_EQ(outcomes[0].iterations, kMaxImputationIterations);
-  EXPECT_EQ(values[1], 5);
 }
 
 TEST(Imputer, AVectorsValuesDoNotDependOnItsNeighbours) {
@@ -106,11 +128,11 @@ TEST(Imputer, AVectorsValuesDoNotDependOnItsNeighbours) {
   for (float& o : observed) o = random.Uniform() < 0.5 ? 1.0f : 0.0f;
   std::vector<float> together = values;
   std::vector<ImputationOutcome> outcomes(kVectors), one(1);
-  ASSERT_TRUE(Imputer().Impute(*executor, kWidth, observed, together, outcomes).ok());
+  ASSERT_TRUE(Unbounded().Impute(*executor, kWidth, observed, together, outcomes).ok());
   for (size_t i = 0; i < kVectors; ++i) {
     std::vector<float> alone(values.begin() + static_cast<std::ptrdiff_t>(i * kWidth),
                              values.begin() + static_cast<std::ptrdiff_t>((i + 1) * kWidth));
-    ASSERT_TRUE(Imputer().Impute(*executor, kWidth, std::span(observed).subspan(i * kWidth, kWidth), alone, one).ok());
+    ASSERT_TRUE(Unbounded().Impute(*executor, kWidth, std::span(observed).subspan(i * kWidth, kWidth), alone, one).ok());
     EXPECT_TRUE(std::ranges::equal(alone, std::span(together).subspan(i * kWidth, kWidth)));
     EXPECT_EQ(one[0].iterations, outcomes[i].iterations);
   }
