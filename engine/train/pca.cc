@@ -54,4 +54,12 @@ Pca::Errors Pca::For(std::span<const float> clean, std::span<const float> corrup
   return AllErrors(clean, corrupted)[components - 1];
 }
 
+size_t Pca::ComponentsThatLeave(double share, std::span<const float> clean) const {
+  const Eigen::MatrixXd centred = AsRows(clean, mean_.size()).cast<double>().rowwise() - mean_.transpose();
+  const double most = share * centred.squaredNorm() / static_cast<double>(centred.size());
+  const std::vector<Errors> errors = AllErrors(clean, clean);
+  const auto enough = std::ranges::find_if(errors, [&](const Errors& e) { return e.clean <= most; });
+  return enough == errors.end() ? errors.size() : enough->components;
+}
+
 }  // namespace astray

@@ -30,6 +30,9 @@ class Pca {
   // The same for a given number of components.
   Errors For(std::span<const float> clean, std::span<const float> corrupted, size_t components) const;
 
+  // The smallest number of components that leaves at most `share` of the clean vectors' variance.
+  size_t ComponentsThatLeave(double share, std::span<const float> clean) const;
+
  private:
   std::vector<Errors> AllErrors(std::span<const float> clean, std::span<const float> corrupted) const;
   Eigen::VectorXd mean_;

@@ -61,6 +61,44 @@ double NoiseGain(const Vectors& vectors, const Reconstructions& reconstructions)
   return noise > 0 ? passed / noise : 0;
 }
 
+// Mean square of the distance from the mean vector.
+double Variance(std::span<const float> values, size_t width) {
+  std::vector<double> sums(width), squares(width);
+  for (size_t i = 0; i < values.size(); ++i) {
+    sums[i % width] += values[i];
+    squares[i % width] += double{values[i]} * values[i];
+  }
+  const double count = static_cast<double>(values.size() / width);
+  double variance = 0;
+  for (size_t j = 0; j < width; ++j) variance += squares[j] / count - (sums[j] / count) * (sums[j] / count);
+  return std::max(0.0, variance / static_cast<double>(width));
+}
+
+// Share of the values that an output of this activation cannot come near.
+double OutOfRange(v1::Activation activation, std::span<const float> values) {
+  constexpr float kNear = 0.01f;  // of a range of 1
+  const bool bounded = activation == v1::SIGMOID, counts = activation == v1::ZERO_INFLATED_COUNTS;
+  if (!bounded && !counts) return 0;
+  const auto out = [&](float value) { return value < -kNear || (bounded && value > 1 + kNear); };
+  return static_cast<double>(std::ranges::count_if(values, out)) / static_cast<double>(values.size());
+}
+
+bool HidesValues(const v1::Recipe& recipe) {
+  return std::ranges::any_of(recipe.corruption(), [](const v1::Corruption& corruption) {
+    switch (corruption.kind_case()) {
+      case v1::Corruption::kMasking:
+      case v1::Corruption::kPatchRemoval:
+      case v1::Corruption::kTokenMask:
+      case v1::Corruption::kSpanMask:
+      case v1::Corruption::kTokenDeletion:
+      case v1::Corruption::kInfilling:
+        return true;
+      default:
+        return false;
+    }
+  });
+}
+
 void Warn(v1::Warning::Kind kind, std::string text, v1::TrainingReport* report) {
   v1::Warning* warning = report->add_warnings();
   warning->set_kind(kind);
@@ -83,6 +121,12 @@ absl::StatusOr<v1::Comparison> CompareReconstructions(const v1::Recipe& recipe, 
   comparison.set_noise_gain(NoiseGain(vectors, after));
   comparison.set_untrained_clean(MeanSquare(before.of_clean, vectors.clean));
   comparison.set_untrained_denoising(MeanSquare(before.of_corrupted, vectors.clean));
+  comparison.set_variance(Variance(vectors.clean, held_out.width()));
+  if (comparison.variance() > 0) {
+    comparison.set_spread(Variance(after.of_corrupted, held_out.width()) / comparison.variance());
+  }
+  comparison.set_code_units(static_cast<uint32_t>(trained.code_size()));
+  comparison.set_out_of_range(OutOfRange(trained.shape(trained.layers() - 1).activation, vectors.clean));
   if (training.width() > Pca::kMaxWidth) return comparison;
 
   const Pca pca(training.GatherValues(), training.width());
@@ -92,21 +136,67 @@ absl::StatusOr<v1::Comparison> CompareReconstructions(const v1::Recipe& recipe, 
   comparison.set_pca_components(static_cast<uint32_t>(components));
   comparison.set_pca_denoising(errors.denoising);
   comparison.set_pca_clean(errors.clean);
+  const size_t units = std::min(trained.code_size(), training.width());
+  if (comparison.variance() > 0) {
+    comparison.set_pca_lost(pca.For(vectors.clean, vectors.clean, units).clean / comparison.variance());
+  }
+  comparison.set_pca_components_for_90(static_cast<uint32_t>(pca.ComponentsThatLeave(0.1, vectors.clean)));
   return comparison;
 }
 
-void AddWarnings(const Pipeline& pipeline, v1::TrainingReport* report) {
-  // Above these, a reader should look; each is far from what a healthy run shows (under 0.7, 1.05 and 1).
-  constexpr double kCopyingGain = 0.9, kDivergedLoss = 1.2;
-  const v1::Comparison& comparison = report->comparison();
-  if (comparison.noise_gain() > kCopyingGain) {
-    Warn(
-        v1::Warning::COPIES_INPUT,
-        absl::StrFormat("the network copies its input: %.0f %% of the corruption comes back; use a stronger corruption "
-                        "or a smaller code",
-                        100 * comparison.noise_gain()),
-        report);
+namespace {
+
+// What the literature says goes wrong with denoising autoencoders.
+void AddFailureModes(const v1::Recipe& recipe, v1::TrainingReport* report) {
+  // Far from what a healthy run shows: a gain under 0.7, a spread above 0.5, hardly a value out of range.
+  constexpr double kCopyingGain = 0.9, kAveragingSpread = 0.3, kLostByTheCode = 0.3, kOutOfRange = 0.01;
+  constexpr double kStrongCorruption = 0.5;  // of the variance
+  const v1::Comparison& c = report->comparison();
+  if (c.noise_gain() > kCopyingGain) {
+    Warn(v1::Warning::COPIES_INPUT,
+         absl::StrFormat("the network copies its input: %.0f %% of the corruption comes back; use a stronger corruption "
+                         "or a smaller code",
+                         100 * c.noise_gain()),
+         report);
   }
+  // Both let little through; where PCA with as many units loses as much, it is the code.
+  const bool lossy = c.variance() > 0 && c.clean() > kLostByTheCode * c.variance();
+  const bool narrow = lossy && c.pca_lost() > kLostByTheCode && c.code_units() < c.pca_components_for_90();
+  if (narrow) {
+    Warn(v1::Warning::BOTTLENECK_TOO_SMALL,
+         absl::StrFormat("the code of %d units is too small: %.0f %% of what clean rows differ in is lost; PCA takes %d "
+                         "components to keep 90 %%",
+                         c.code_units(), 100 * c.clean() / c.variance(), c.pca_components_for_90()),
+         report);
+  } else if (c.spread() < kAveragingSpread && c.corruption() > kStrongCorruption * c.variance()) {
+    Warn(v1::Warning::OVER_STRONG_CORRUPTION,
+         absl::StrFormat("the corruption leaves too little to rebuild from: reconstructions of corrupted rows vary only "
+                         "%.0f %% as much as rows do, near one average for all; use a weaker corruption",
+                         100 * c.spread()),
+         report);
+  }
+  if (lossy && !narrow && c.clean() > c.denoising()) {
+    Warn(v1::Warning::CORRUPTION_MISMATCH,
+         absl::StrFormat("clean rows are rebuilt worse (%.4g) than corrupted ones (%.4g): training saw only damaged "
+                         "ones; draw the level for each row (gaussian max_sigma) or use a weaker corruption",
+                         c.clean(), c.denoising()),
+         report);
+  }
+  if (c.out_of_range() > kOutOfRange) {
+    Warn(v1::Warning::OUTPUT_RANGE,
+         absl::StrFormat("%.1f %% of the held-out values lie where %s outputs cannot reach: they will look anomalous; "
+                         "use LINEAR outputs and STANDARD scaling",
+                         100 * c.out_of_range(), v1::Activation_Name(recipe.network().output_activation())),
+         report);
+  }
+}
+
+}  // namespace
+
+void AddWarnings(const v1::Recipe& recipe, const Pipeline& pipeline, v1::TrainingReport* report) {
+  constexpr double kDivergedLoss = 1.2, kMissingShare = 0.01;
+  AddFailureModes(recipe, report);
+  const v1::Comparison& comparison = report->comparison();
   if (!report->losses().empty()) {
     const auto best = std::min_element(report->losses().begin(), report->losses().end(),
                                        [](const auto& a, const auto& b) { return a.validation() < b.validation(); });
@@ -128,6 +218,19 @@ void AddWarnings(const Pipeline& pipeline, v1::TrainingReport* report) {
          report);
   }
   const auto& profiles = pipeline.scaler().state().profile();
+  uint64_t missing = 0, values = 0;
+  for (const v1::ColumnProfile& profile : profiles) {
+    missing += profile.missing();
+    values += profile.missing() + profile.observed();
+  }
+  const double missing_share = values > 0 ? static_cast<double>(missing) / static_cast<double>(values) : 0;
+  if (missing_share > kMissingShare && !HidesValues(recipe)) {
+    Warn(v1::Warning::CORRUPTION_MISMATCH,
+         absl::StrFormat("%.1f %% of the values are missing, but no corruption hides values: the network has not learned "
+                         "to do without them; add masking",
+                         100 * missing_share),
+         report);
+  }
   for (int i = 0; i < profiles.size(); ++i) {
     const std::string& name = pipeline.feature_names()[static_cast<size_t>(i)];
     if (profiles.Get(i).constant()) {

@@ -17,7 +17,7 @@ absl::StatusOr<v1::Comparison> CompareReconstructions(const v1::Recipe& recipe, 
                                                       const Network& untrained, const VectorSet& training,
                                                       const VectorSet& validation, const VectorSet& held_out);
 
-// Adds the warnings that comparison, losses and data profile call for.
-void AddWarnings(const Pipeline& pipeline, v1::TrainingReport* report);
+// Adds the warnings that comparison, losses, recipe and data profile call for.
+void AddWarnings(const v1::Recipe& recipe, const Pipeline& pipeline, v1::TrainingReport* report);
 
 }  // namespace astray

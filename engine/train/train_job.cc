@@ -142,7 +142,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   report.set_stopped_early(result.stopped_early);
   report.mutable_losses()->Assign(result.losses.begin(), result.losses.end());
   *report.mutable_pretraining_losses() = pretraining_losses;
-  AddWarnings(pipeline, &report);
+  AddWarnings(recipe, pipeline, &report);
 
   // Errors come from the detector itself, so that calibration and scoring cannot differ.
   const std::shared_ptr<DetectorModel> model(new DetectorModel{.name = recipe.name(),

@@ -87,7 +87,7 @@ v1::TrainingReport Judged(v1::TrainingReport report) {
   features.set_window(1);
   const auto pipeline = Pipeline::Fit(features, data.feature_names, data.values);
   EXPECT_TRUE(pipeline.ok()) << pipeline.status();
-  AddWarnings(*pipeline, &report);
+  AddWarnings(v1::Recipe(), *pipeline, &report);
   return report;
 }
 
@@ -139,6 +139,71 @@ TEST(QualityReport, NamesConstantAndMissingColumns) {
   EXPECT_EQ(TextOf(report, v1::Warning::CONSTANT_FEATURE),
             "column 's0' is constant (4) in training: any other value will look anomalous");
   EXPECT_EQ(TextOf(report, v1::Warning::MISSING_VALUES), "column 's1': 7 of 105 values are missing");
+}
+
+// Sixteen independent columns but for the last, which repeats the first.
+Dataset Wide(size_t rows) {
+  Dataset data;
+  for (int j = 0; j < 16; ++j) data.feature_names.push_back("w" + std::to_string(j));
+  Random random(1);
+  for (size_t i = 0; i < rows; ++i) {
+    const size_t begin = data.values.size();
+    for (int j = 0; j < 15; ++j) data.values.push_back(static_cast<float>(random.Normal()));
+    data.values.push_back(data.values[begin]);
+  }
+  return data;
+}
+
+TEST(QualityReport, SaysThatTheCodeIsTooSmall) {
+  const v1::TrainingReport narrow =
+      ReportOf("network { encoder: 64 encoder: 2 } corruption { gaussian { sigma: 0.1 } }", Wide(2000));
+  EXPECT_THAT(TextOf(narrow, v1::Warning::BOTTLENECK_TOO_SMALL), HasSubstr("the code of 2 units is too small"));
+  EXPECT_THAT(TextOf(narrow, v1::Warning::BOTTLENECK_TOO_SMALL), HasSubstr("PCA takes 14 components to keep 90 %"));
+  EXPECT_EQ(TextOf(narrow, v1::Warning::OVER_STRONG_CORRUPTION), "") << "it is the code, not the corruption";
+  const v1::TrainingReport wide = ReportOf("corruption { gaussian { sigma: 0.1 } }", Wide(2000));
+  EXPECT_EQ(TextOf(wide, v1::Warning::BOTTLENECK_TOO_SMALL), "");
+  // Two units are enough for a circle, though PCA would need more.
+  const v1::TrainingReport circle = ReportOf("network { encoder: 64 encoder: 2 } training { max_steps: 4000 patience: "
+                                             "100 } corruption { gaussian { sigma: 0.1 } }",
+                                             Circle(2000));
+  EXPECT_EQ(TextOf(circle, v1::Warning::BOTTLENECK_TOO_SMALL), "") << circle.comparison().DebugString();
+}
+
+TEST(QualityReport, SaysThatCorruptionIsTooStrong) {
+  const v1::TrainingReport strong = ReportOf("corruption { gaussian { sigma: 5 } }", Circle(2000));
+  EXPECT_THAT(TextOf(strong, v1::Warning::OVER_STRONG_CORRUPTION), HasSubstr("near one average for all"));
+  EXPECT_EQ(TextOf(strong, v1::Warning::BOTTLENECK_TOO_SMALL), "");
+  EXPECT_EQ(TextOf(ReportOf("corruption { gaussian { sigma: 0.5 } }", Circle(2000)),
+                   v1::Warning::OVER_STRONG_CORRUPTION),
+            "");
+}
+
+TEST(QualityReport, SaysThatTrainingSawOtherRowsThanUseDoes) {
+  // Eight copies of one value, all but a tenth hidden: a linear network learns to add up few, and is given all.
+  Dataset copies = Circle(2000);
+  for (size_t i = 0; i < copies.values.size(); ++i) copies.values[i] = copies.values[i - i % 8];
+  const v1::TrainingReport hidden = ReportOf(
+      "network { encoder: 8 activation: LINEAR } corruption { masking { keep_probability: 0.1 } }", copies);
+  EXPECT_THAT(TextOf(hidden, v1::Warning::CORRUPTION_MISMATCH), HasSubstr("clean rows are rebuilt worse"));
+  Dataset gaps = Circle(2000);
+  for (size_t i = 0; i < gaps.values.size(); i += 20) gaps.values[i] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THAT(TextOf(ReportOf("training { max_steps: 100 }", gaps), v1::Warning::CORRUPTION_MISMATCH),
+              HasSubstr("4.9 % of the values are missing, but no corruption hides values"));
+  EXPECT_EQ(TextOf(ReportOf("corruption { masking { keep_probability: 0.9 } } ", gaps),
+                   v1::Warning::CORRUPTION_MISMATCH),
+            "");
+}
+
+TEST(QualityReport, SaysThatOutputsCannotReachTheRows) {
+  // In time, and rising: what is held out lies beyond what training saw.
+  Dataset rising = Circle(1000);
+  rising.timestamps.assign(1000, "t");
+  for (size_t i = 0; i < rising.values.size(); ++i) rising.values[i] += static_cast<float>(i) / 1000;
+  EXPECT_THAT(TextOf(ReportOf("features { scaling: MIN_MAX window: 1 } training { max_steps: 50 }", rising),
+                     v1::Warning::OUTPUT_RANGE),
+              HasSubstr("of the held-out values lie where SIGMOID outputs cannot reach"));
+  EXPECT_EQ(TextOf(ReportOf("features { window: 1 } training { max_steps: 50 }", rising), v1::Warning::OUTPUT_RANGE),
+            "");
 }
 
 // x -> gain x in eight dimensions.
