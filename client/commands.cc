@@ -13,6 +13,7 @@
 #include "client/commands/simulate.h"
 #include "client/commands/stream.h"
 #include "client/commands/train.h"
+#include "client/commands/tune.h"
 
 namespace astray {
 namespace {
@@ -27,6 +28,7 @@ Exit codes: 0 success, 1 failure, 64 usage, 65 bad data, recipe or artifact, 69 
 void AddCommands(CLI::App& app, CommandContext& context) {
   AddSimulateCommand(app, context);
   AddTrainCommand(app, context);
+  AddTuneCommand(app, context);
   AddEvaluateCommand(app, context);
   AddInspectCommand(app, context);
   AddScoreCommand(app, context);

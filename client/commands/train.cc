@@ -9,8 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/training_flags.h"
 #include "engine/base/status_macros.h"
-#include "engine/data/csv_reader.h"
 #include "engine/detect/artifact.h"
 #include "engine/train/recipe.h"
 #include "engine/train/train_job.h"
@@ -18,38 +18,12 @@
 namespace astray {
 namespace {
 
-struct Flags {
-  std::string data, name, recipe, checkpoint, model_base_path = "models";
-  CsvOptions csv;
+struct Flags : TrainingFlags {
+  std::string checkpoint, model_base_path = "models";
   std::optional<double> false_positive_rate;
-  std::optional<uint64_t> seed;
   int64_t version = 0;
   bool json = false;
 };
-
-absl::StatusOr<Dataset> ReadTrainingData(const Flags& flags, CommandContext& context) {
-  CsvOptions options = flags.csv;
-  options.find_labels = true;
-  ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
-  if (!data.labels.empty() && options.label_column.empty()) {
-    context.err << "note: column 'label' is taken as labels, not as a feature\n";
-  }
-  const size_t dropped = data.DropAnomalies();
-  if (dropped > 0) context.err << "note: " << dropped << " rows labelled as anomalies are left out\n";
-  return data;
-}
-
-absl::StatusOr<v1::Recipe> RecipeFromFlags(const Flags& flags) {
-  v1::Recipe recipe;
-  if (!flags.recipe.empty()) {
-    ASSIGN_OR_RETURN(recipe, ReadRecipe(flags.recipe));
-  }
-  if (!flags.name.empty()) recipe.set_name(flags.name);
-  if (recipe.name().empty()) return UsageError("--name: expected a name for the model, got none");
-  if (flags.seed) recipe.set_seed(*flags.seed);
-  if (flags.false_positive_rate) recipe.mutable_calibration()->set_false_positive_rate(*flags.false_positive_rate);
-  return recipe;
-}
 
 void PrintSummary(const v1::TrainingReport& report, const v1::Recipe& recipe, CommandContext& context) {
   const v1::Comparison& c = report.comparison();
@@ -81,8 +55,9 @@ void PrintSummary(const v1::TrainingReport& report, const v1::Recipe& recipe, Co
 }
 
 absl::Status RunTrain(const Flags& flags, CommandContext& context) {
-  ASSIGN_OR_RETURN(const v1::Recipe recipe, RecipeFromFlags(flags));
-  ASSIGN_OR_RETURN(const Dataset data, ReadTrainingData(flags, context));
+  ASSIGN_OR_RETURN(v1::Recipe recipe, flags.MakeRecipe(""));
+  if (flags.false_positive_rate) recipe.mutable_calibration()->set_false_positive_rate(*flags.false_positive_rate);
+  ASSIGN_OR_RETURN(const Dataset data, flags.ReadData(context));
   const auto start = std::chrono::steady_clock::now();
   const auto progress = [&](const TrainProgress& p) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -118,15 +93,9 @@ void AddTrainCommand(CLI::App& app, CommandContext& context) {
                                  "  astray train --data=normal.csv --name=pump\n"
                                  "  astray train --data=normal.csv.gz --recipe=pump.textproto --model-base-path=models",
                                  [flags, &context] { return RunTrain(*flags, context); });
-  command->add_option("--data", flags->data, "CSV of normal rows, gzip too; - is standard input")->required();
-  command->add_option("--name", flags->name, "Name of the model (default: the recipe's)");
-  command->add_option("--recipe", flags->recipe, "Recipe, a textproto; what it leaves out is chosen from the data");
+  flags->Add(command);
   command->add_option("--model-base-path", flags->model_base_path, "Folder of models")->capture_default_str();
-  command->add_option("--timestamp-column", flags->csv.timestamp_column, "Default: timestamp, time, date, ...");
-  command->add_option("--label-column", flags->csv.label_column, "Rows labelled 1 are left out (default: label)");
-  command->add_option("--ignore-columns", flags->csv.ignore_columns, "Columns that are no features")->delimiter(',');
   command->add_option("--false-positive-rate", flags->false_positive_rate, "Share of normal rows that may be flagged");
-  command->add_option("--seed", flags->seed, "The same seed, data and recipe give the same artifact");
   command->add_option("--checkpoint", flags->checkpoint,
                       "Keep the training's state in this file, go on from it where it is there; removed at the end");
   command->add_option("--model-version", flags->version, "Version to write (default: the next)");

@@ -12,6 +12,8 @@ enum RandomStream : uint64_t {
   kCorruptionStream = 4,
   kHeldOutCorruptionStream = 5,
   kDropoutStream = 6,
+  kJudgingStream = 7,
+  kInjectionStream = 8,
 };
 
 }  // namespace astray

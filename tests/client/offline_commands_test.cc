@@ -154,6 +154,44 @@ TEST_F(OfflineCommands, ProgressIsForTerminalsOnly) {
   EXPECT_THAT(RunCommand(arguments, /*terminal=*/true).err, HasSubstr("step 20/20"));
 }
 
+TEST_F(OfflineCommands, TuneDrawsItsTableAndWritesTheWinnersRecipe) {
+  const std::string data = "--data=" + Write("data.csv", Rows(400, "1"));
+  const std::vector<std::string> arguments = {"tune", data, "--recipe=" + QuickRecipe(), "--levels=0.1,1",
+                                              "--widths=2,3"};
+  auto with = arguments;
+  with.insert(with.end(), {"--plot=" + Path("tune.svg"), "--best-recipe=" + Path("best.textproto")});
+  const CommandOutput table = RunCommand(with);
+  ASSERT_EQ(table.code, 0) << table.err;
+  EXPECT_THAT(table.out, AllOf(HasSubstr("AUROC on injected anomalies, by corruption level"), HasSubstr("\n0.1 "),
+                               HasSubstr("* the sweet spot: level ")));
+  EXPECT_THAT(*ReadFile(Path("tune.svg"), 1 << 20), StartsWith("<svg "));
+  const CommandOutput json = RunCommand([&] {
+    auto as_json = arguments;
+    as_json.push_back("--json");
+    return as_json;
+  }());
+  v1::TuningReport report;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(json.out, &report).ok());
+  ASSERT_EQ(report.points_size(), 4);
+  const auto& best = report.points(static_cast<int>(report.best()));
+  EXPECT_THAT(*ReadFile(Path("best.textproto"), 1 << 20),
+              AllOf(HasSubstr(absl::StrCat("encoder: ", best.code_units(), "\n")),
+                    HasSubstr(absl::StrCat("max_sigma: ", best.level(), "\n"))));
+  // The winner's recipe trains.
+  EXPECT_EQ(
+      RunCommand({"train", data, "--recipe=" + Path("best.textproto"), "--model-base-path=" + Path("models")}).code, 0);
+  EXPECT_THAT(RunCommand({"tune", data, "--test=" + Path("data.csv")}).err, HasSubstr("expected a column of labels"));
+}
+
+TEST_F(OfflineCommands, TrainKeepsACheckpointOnlyWhileItTrains) {
+  const CommandOutput trained = Train(Rows(400, "1"), {"--checkpoint=" + Path("state")});
+  EXPECT_EQ(trained.code, 0) << trained.err;
+  EXPECT_FALSE(std::filesystem::exists(Path("state")));
+  const CommandOutput nowhere = Train(Rows(400, "1"), {"--checkpoint=" + Path("no/state")});
+  EXPECT_EQ(nowhere.code, 65) << nowhere.err;
+  EXPECT_THAT(nowhere.err, HasSubstr("cannot create: No such file or directory"));
+}
+
 TEST_F(OfflineCommands, TrainRefusesBadDataInOneLineThatSaysWhere) {
   EXPECT_EQ(Refusal(RunCommand({"train", "--data=" + Path("none.csv"), "--name=m"})),
             "none.csv: cannot open: No such file or directory");

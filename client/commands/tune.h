@@ -1,0 +1,10 @@
+// `astray tune`
+#pragma once
+
+#include "client/command.h"
+
+namespace astray {
+
+void AddTuneCommand(CLI::App& app, CommandContext& context);
+
+}  // namespace astray
