@@ -211,21 +211,19 @@ TEST(Recipe, AFileIsReadWithItsPathInEveryRefusal) {
 }
 
 // Tests run in the source folder.
-TEST(Recipe, WhatWeShipAndDocumentIsComplete) {
-  const Dataset data = MakeData(500, 3, true);
-  size_t recipes = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("deploy/recipes")) {
-    const auto recipe = ReadRecipe(entry.path().string());
-    ASSERT_TRUE(recipe.ok()) << recipe.status();
-    EXPECT_TRUE(CompleteRecipe(*recipe, data).ok()) << entry.path();
-    ++recipes;
-  }
-  EXPECT_GE(recipes, 3u);
+TEST(Recipe, WhatWeDocumentIsComplete) {
+  const Dataset data = MakeData(500, 8, true);
   const std::string page = *ReadFile("docs/recipes.md", 1 << 20), fence = "```textproto\n";
-  const size_t begin = page.find(fence) + fence.size();
-  const auto recipe = ParseRecipe(page.substr(begin, page.find("```\n", begin) - begin), "docs/recipes.md");
-  ASSERT_TRUE(recipe.ok()) << recipe.status();
-  EXPECT_TRUE(CompleteRecipe(*recipe, data).ok());
+  size_t examples = 0;
+  for (size_t begin = page.find(fence); begin != std::string::npos; begin = page.find(fence, begin)) {
+    begin += fence.size();
+    const auto recipe = ParseRecipe(page.substr(begin, page.find("```\n", begin) - begin), "docs/recipes.md");
+    ASSERT_TRUE(recipe.ok()) << recipe.status();
+    const auto complete = CompleteRecipe(*recipe, data);
+    EXPECT_TRUE(complete.ok()) << complete.status();
+    ++examples;
+  }
+  EXPECT_GE(examples, 2u);
 }
 
 TEST(Recipe, ANameIsAFoldersName) {
