@@ -2,8 +2,11 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -100,7 +103,12 @@ absl::Status UnpackFloats(const std::string& field, const std::string& bytes, st
     return absl::DataLossError(
         absl::StrCat("checkpoint: ", field, ": expected ", values.size_bytes(), " bytes, got ", bytes.size()));
   }
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  std::vector<float> unpacked(values.size());
+  std::memcpy(unpacked.data(), bytes.data(), bytes.size());
+  if (!std::ranges::all_of(unpacked, [](float value) { return std::isfinite(value); })) {
+    return absl::DataLossError(absl::StrCat("checkpoint: ", field, ": expected finite numbers"));
+  }
+  std::ranges::copy(unpacked, values.begin());
   return absl::OkStatus();
 }
 

@@ -51,8 +51,7 @@ template <typename Spans>
 absl::Status CheckSpans(const std::string& entry, const Spans& spans, VectorShape shape) {
   RETURN_IF_ERROR(CheckTokens(entry, shape));
   if (!(spans.share() > 0 && spans.share() < 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(entry, ".share: expected a number in (0, 1), got ", spans.share()));
+    return absl::InvalidArgumentError(absl::StrCat(entry, ".share: expected a number in (0, 1), got ", spans.share()));
   }
   const float length = spans.has_mean_length() ? spans.mean_length() : kDefaultSpanLength;
   if (!(length >= 1 && length <= kMaxSpanLength)) {
@@ -270,8 +269,15 @@ void Corruptor::Swap(float probability, std::span<float> values) {
   random_.FillUniform(draws_);
   before_.assign(values.begin(), values.end());
   const size_t width = shape_.width(), vectors = values.size() / width;
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (draws_[i] < probability) values[i] = before_[random_.UniformInt(vectors) * width + i % width];
+  // Given u < p, u / p is uniform: one draw says whether and from where.
+  const float scale = static_cast<float>(vectors) / probability;
+  for (size_t begin = 0; begin < values.size(); begin += width) {
+    for (size_t j = 0; j < width; ++j) {
+      const float u = draws_[begin + j];
+      if (u >= probability) continue;
+      const size_t donor = std::min(static_cast<size_t>(u * scale), vectors - 1);
+      values[begin + j] = before_[donor * width + j];
+    }
   }
 }
 

@@ -145,6 +145,16 @@ absl::Status CheckTogether(const v1::Recipe& recipe) {
   return absl::OkStatus();
 }
 
+// A likelihood of counts is of numbers from 0 on.
+absl::Status CheckCounts(const Dataset& dataset) {
+  const auto negative = std::ranges::find_if(dataset.values, [](float value) { return value < 0; });
+  if (negative == dataset.values.end()) return absl::OkStatus();
+  const auto index = static_cast<size_t>(negative - dataset.values.begin());
+  return Refuse(absl::StrCat("loss: ZERO_INFLATED_NEGATIVE_BINOMIAL is of counts: column '",
+                             dataset.feature_names[index % dataset.features()], "' row ",
+                             index / dataset.features() + 1, ": expected 0 or more, got ", *negative));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Recipe> ParseRecipe(absl::string_view text, const std::string& file_name) {
@@ -189,6 +199,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   RETURN_IF_ERROR(CheckRanges(recipe));
   RETURN_IF_ERROR(CheckCorruption(recipe.corruption(), TokensOf(shape)));
   RETURN_IF_ERROR(CheckTogether(recipe));
+  if (recipe.loss() == v1::ZERO_INFLATED_NEGATIVE_BINOMIAL) RETURN_IF_ERROR(CheckCounts(dataset));
   ASSIGN_OR_RETURN(const Network network, Network::Create(BuildNetworkSpec(recipe, width)));
   RETURN_IF_ERROR(CheckRegularizers(recipe.regularizer(), network));
   return recipe;

@@ -57,8 +57,7 @@ std::vector<size_t> Outputs(const Network& network) {
 }
 
 TEST(NetworkRecipe, PresetsNameNetworks) {
-  EXPECT_THAT(Outputs(Build("features { window: 1 } network { preset: WIDE }", 30)),
-              ElementsAre(256, 60, 256, 30));
+  EXPECT_THAT(Outputs(Build("features { window: 1 } network { preset: WIDE }", 30)), ElementsAre(256, 60, 256, 30));
   EXPECT_THAT(Outputs(Build("features { window: 1 }", 30)), ElementsAre(256, 60, 256, 30)) << "the default";
   EXPECT_THAT(Outputs(Build("features { window: 1 } network { preset: TAPERED }", 64)),
               ElementsAre(32, 16, 8, 16, 32, 64));
@@ -119,10 +118,22 @@ TEST(NetworkRecipe, ListsOfLayersAreCompletedFromWhatReachesThem) {
 }
 
 TEST(NetworkRecipe, CountsHaveThreeOutputsAFeature) {
-  const Network network = Build(
-      "features { window: 1 scaling: LOG1P } network { encoder: 4 } loss: ZERO_INFLATED_NEGATIVE_BINOMIAL", 10);
+  const Network network =
+      Build("features { window: 1 scaling: LOG1P } network { encoder: 4 } loss: ZERO_INFLATED_NEGATIVE_BINOMIAL", 10);
   EXPECT_EQ(network.output_size(), 30u);
   EXPECT_EQ(network.reconstruction_size(), 10u);
+}
+
+TEST(NetworkRecipe, ALikelihoodOfCountsNeedsCounts) {
+  Dataset dataset{.feature_names = {"a", "b"}, .values = std::vector<float>(800, 3.0f)};
+  dataset.values[7] = -1;
+  EXPECT_EQ(CompleteRecipe(*ParseRecipe("name: 'm' features { window: 1 scaling: LOG1P } loss: "
+                                        "ZERO_INFLATED_NEGATIVE_BINOMIAL",
+                                        "r"),
+                           dataset)
+                .status()
+                .message(),
+            "loss: ZERO_INFLATED_NEGATIVE_BINOMIAL is of counts: column 'b' row 4: expected 0 or more, got -1");
 }
 
 TEST(NetworkRecipe, RefusesWhatCannotWorkWithLayerAndNumbers) {
