@@ -55,7 +55,8 @@ TEST(ShippedRecipes, EachTrainsOnDataOfItsKind) {
                                                                  {"counts", Counts},
                                                                  {"letters", Letters}};
   size_t recipes = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("deploy/recipes")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator("deploy/recipes")) {
+    if (!entry.is_regular_file()) continue;
     auto recipe = ReadRecipe(entry.path().string());
     ASSERT_TRUE(recipe.ok()) << recipe.status();
     recipe->mutable_training()->set_max_steps(20);
