@@ -109,9 +109,10 @@ struct Gradient::Impl {
     MultiplyByDerivative(step.activation, step.output.span(), step.delta.span());
     if (i == code_layer()) cost += contraction.AddToDelta(*network, batch_size, step.output.span(), step.delta.span());
     if (network->shape(i).biases > 0) {
-      float* own = network->shape(i).tied_to ? step.tied_gradient.data() : gradient.data() + network->offsets(i).weights;
-      RETURN_IF_ERROR(step.layer->BackwardWeights(step.delta.data(), input_of(i), own,
-                                                  gradient.data() + network->offsets(i).bias));
+      float* own =
+          network->shape(i).tied_to ? step.tied_gradient.data() : gradient.data() + network->offsets(i).weights;
+      RETURN_IF_ERROR(
+          step.layer->BackwardWeights(step.delta.data(), input_of(i), own, gradient.data() + network->offsets(i).bias));
       if (i == code_layer()) contraction.AddToGradient(*network, gradient.span());
       AddTied(i);
     }
@@ -140,11 +141,10 @@ absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(
   const v1::Activation expected = ActivationOf(loss), activation = network.shape(last).activation;
   const bool any = expected == v1::ACTIVATION_UNSPECIFIED && activation != v1::ZERO_INFLATED_COUNTS;
   if (activation != expected && !any) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("loss: ", v1::Loss_Name(loss), " expects layer '",
-                     network.spec().layers(static_cast<int>(last)).name(), "' to be ",
-                     expected == v1::ACTIVATION_UNSPECIFIED ? "of one output a feature" : v1::Activation_Name(expected),
-                     ", got ", v1::Activation_Name(activation)));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "loss: ", v1::Loss_Name(loss), " expects layer '", network.spec().layers(static_cast<int>(last)).name(),
+        "' to be ", expected == v1::ACTIVATION_UNSPECIFIED ? "of one output a feature" : v1::Activation_Name(expected),
+        ", got ", v1::Activation_Name(activation)));
   }
   if (batch_size == 0) return absl::InvalidArgumentError("batch_size: expected at least 1, got 0");
   RETURN_IF_ERROR(CheckRegularizers(regularizers, network));

@@ -21,8 +21,7 @@ class Gradient {
   // masks.
   static absl::StatusOr<std::unique_ptr<Gradient>> Create(
       const Network& network, astray::v1::Loss loss, size_t batch_size,
-      const google::protobuf::RepeatedPtrField<astray::v1::Regularizer>& regularizers = {},
-      Random dropout = Random(1));
+      const google::protobuf::RepeatedPtrField<astray::v1::Regularizer>& regularizers = {}, Random dropout = Random(1));
   ~Gradient();
 
   // input [batch_size x input_size]; target [batch_size x reconstruction_size]. `observed` is empty (all observed) or

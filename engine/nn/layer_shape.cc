@@ -43,9 +43,8 @@ absl::StatusOr<TensorShape> ResolveShape(const Before& before, v1::TensorShape* 
   const bool flat = before.shape->height == 1 && before.shape->width == 1;
   if (flat && resolved.size() == before.shape->size()) return resolved;
   const std::string source = before.name.empty() ? "a vector's" : absl::StrCat("of '", before.name, "'");
-  return absl::InvalidArgumentError(
-      absl::StrCat("input: expected ", Text(*before.shape), " (height x width x channels ", source, "), got ",
-                   Text(resolved)));
+  return absl::InvalidArgumentError(absl::StrCat("input: expected ", Text(*before.shape),
+                                                 " (height x width x channels ", source, "), got ", Text(resolved)));
 }
 
 absl::Status CheckActivation(v1::Activation activation) {
@@ -127,9 +126,8 @@ absl::StatusOr<LayerShape> ResolveMaxPool(const Before& before, v1::MaxPoolLayer
   LayerShape shape;
   ASSIGN_OR_RETURN(shape.input, ResolveShape(before, pool->mutable_input()));
   FillOnes(pool->mutable_size());
-  for (const auto& [axis, input, size] :
-       {std::tuple{"height", shape.input.height, size_t{pool->size().height()}},
-        std::tuple{"width", shape.input.width, size_t{pool->size().width()}}}) {
+  for (const auto& [axis, input, size] : {std::tuple{"height", shape.input.height, size_t{pool->size().height()}},
+                                          std::tuple{"width", shape.input.width, size_t{pool->size().width()}}}) {
     if (input % size != 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("size.", axis, ": expected a divisor of ", input, " (the input's ", axis, "), got ", size));

@@ -48,8 +48,8 @@ CountSlope CountLoss(const Heads& heads, double k) {
   if (k > 0) {
     result.loss = std::lgamma(d) + std::lgamma(k + 1) - std::lgamma(k + d) + (d + k) * log_rest + k * (log_d - log_m) +
                   Softplus(heads.zeros);
-    const double by_d = Eigen::numext::digamma(d) - Eigen::numext::digamma(k + d) + log_rest -
-                        (d + k) * m / (d * (d + m)) + k / d;
+    const double by_d =
+        Eigen::numext::digamma(d) - Eigen::numext::digamma(k + d) + log_rest - (d + k) * m / (d * (d + m)) + k / d;
     result.slope = {m * (d + k) / (d + m) - k, d * by_d, p};
   } else {
     // -ln(p + (1 - p) e^q), q = ln NB(0) = -d ln((d + m) / d), with p as a logit.

@@ -17,7 +17,6 @@
 
 namespace astray {
 
-
 class Network {
  public:
   // Where a layer's tensors begin in parameters(), counted in floats. The weights of a tied layer are where its owner

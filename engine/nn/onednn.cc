@@ -269,15 +269,15 @@ absl::StatusOr<std::unique_ptr<PackedLayer>> PackedLayer::Create(const Network& 
     if (layer.has_max_pool()) return impl->InitMaxPool(x, y, WindowOf(layer.max_pool()));
     if (layer.has_convolution()) {
       const Window window = WindowOf(layer.convolution());
-      return impl->InitKernel<dnnl::convolution_forward>(
-          x, y, WeightsOf(shape, window, Tag::oihw), WeightsOf(shape, window, Tag::any), window, shape.activation,
-          weights, bias, algorithm::convolution_direct);
+      return impl->InitKernel<dnnl::convolution_forward>(x, y, WeightsOf(shape, window, Tag::oihw),
+                                                         WeightsOf(shape, window, Tag::any), window, shape.activation,
+                                                         weights, bias, algorithm::convolution_direct);
     }
     if (layer.has_transposed_convolution()) {
       const Window window = WindowOf(layer.transposed_convolution());
-      return impl->InitKernel<dnnl::deconvolution_forward>(
-          x, y, WeightsOf(shape, window, Tag::iohw), WeightsOf(shape, window, Tag::any), window, shape.activation,
-          weights, bias, algorithm::deconvolution_direct);
+      return impl->InitKernel<dnnl::deconvolution_forward>(x, y, WeightsOf(shape, window, Tag::iohw),
+                                                           WeightsOf(shape, window, Tag::any), window, shape.activation,
+                                                           weights, bias, algorithm::deconvolution_direct);
     }
     // A dense layer as a 1x1 convolution over `rows` pixels: oneDNN has blocked kernels for that one, and only a plain
     // gemm for inner products.
@@ -337,8 +337,7 @@ struct TrainableLayer::Impl {
     const size_t inputs = shape.input.size(), outputs = shape.output.size();
     const memory::desc x = Plain({rows, inputs}, Tag::nc), y = Plain({rows, outputs}, Tag::nc);
     const memory::desc w = Plain({outputs, inputs}, shape.tied_to ? Tag::io : Tag::oi), b = Plain({outputs}, Tag::x);
-    const auto f =
-        Describe<dnnl::inner_product_forward>(UserScratchpad(), prop_kind::forward_training, x, w, b, y);
+    const auto f = Describe<dnnl::inner_product_forward>(UserScratchpad(), prop_kind::forward_training, x, w, b, y);
     const auto d = DescribeBackward<dnnl::inner_product_backward_data>(f, x, w, y);
     const auto g = DescribeBackward<dnnl::inner_product_backward_weights>(f, x, w, b, y);
     InitExecutions(f, dnnl::inner_product_forward(f), d, dnnl::inner_product_backward_data(d), g,
@@ -390,9 +389,9 @@ absl::StatusOr<std::unique_ptr<TrainableLayer>> TrainableLayer::Create(const Net
   RETURN_IF_ERROR(Guard(layer.name(), [&] {
     if (layer.has_max_pool()) return impl->InitMaxPool(shape, rows, WindowOf(layer.max_pool()));
     if (layer.has_convolution()) {
-      return impl->InitKernel<dnnl::convolution_forward, dnnl::convolution_backward_data,
-                              dnnl::convolution_backward_weights>(shape, rows, WindowOf(layer.convolution()), Tag::oihw,
-                                                                  algorithm::convolution_direct);
+      return impl
+          ->InitKernel<dnnl::convolution_forward, dnnl::convolution_backward_data, dnnl::convolution_backward_weights>(
+              shape, rows, WindowOf(layer.convolution()), Tag::oihw, algorithm::convolution_direct);
     }
     if (layer.has_transposed_convolution()) {
       return impl->InitKernel<dnnl::deconvolution_forward, dnnl::deconvolution_backward_data,

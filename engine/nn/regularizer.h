@@ -32,8 +32,8 @@ class ContractivePenalty {
 
  private:
   double weight_ = 0;
-  std::vector<double> row_norms_;   // |W_j|²
-  std::vector<double> row_factors_; // d cost / d |W_j|²
+  std::vector<double> row_norms_;    // |W_j|²
+  std::vector<double> row_factors_;  // d cost / d |W_j|²
 };
 
 }  // namespace astray

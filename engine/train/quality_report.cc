@@ -153,27 +153,30 @@ void AddFailureModes(const v1::Recipe& recipe, v1::TrainingReport* report) {
   constexpr double kStrongCorruption = 0.5;  // of the variance
   const v1::Comparison& c = report->comparison();
   if (c.noise_gain() > kCopyingGain) {
-    Warn(v1::Warning::COPIES_INPUT,
-         absl::StrFormat("the network copies its input: %.0f %% of the corruption comes back; use a stronger corruption "
-                         "or a smaller code",
-                         100 * c.noise_gain()),
-         report);
+    Warn(
+        v1::Warning::COPIES_INPUT,
+        absl::StrFormat("the network copies its input: %.0f %% of the corruption comes back; use a stronger corruption "
+                        "or a smaller code",
+                        100 * c.noise_gain()),
+        report);
   }
   // Both let little through; where PCA with as many units loses as much, it is the code.
   const bool lossy = c.variance() > 0 && c.clean() > kLostByTheCode * c.variance();
   const bool narrow = lossy && c.pca_lost() > kLostByTheCode && c.code_units() < c.pca_components_for_90();
   if (narrow) {
-    Warn(v1::Warning::BOTTLENECK_TOO_SMALL,
-         absl::StrFormat("the code of %d units is too small: %.0f %% of what clean rows differ in is lost; PCA takes %d "
-                         "components to keep 90 %%",
-                         c.code_units(), 100 * c.clean() / c.variance(), c.pca_components_for_90()),
-         report);
+    Warn(
+        v1::Warning::BOTTLENECK_TOO_SMALL,
+        absl::StrFormat("the code of %d units is too small: %.0f %% of what clean rows differ in is lost; PCA takes %d "
+                        "components to keep 90 %%",
+                        c.code_units(), 100 * c.clean() / c.variance(), c.pca_components_for_90()),
+        report);
   } else if (c.spread() < kAveragingSpread && c.corruption() > kStrongCorruption * c.variance()) {
-    Warn(v1::Warning::OVER_STRONG_CORRUPTION,
-         absl::StrFormat("the corruption leaves too little to rebuild from: reconstructions of corrupted rows vary only "
-                         "%.0f %% as much as rows do, near one average for all; use a weaker corruption",
-                         100 * c.spread()),
-         report);
+    Warn(
+        v1::Warning::OVER_STRONG_CORRUPTION,
+        absl::StrFormat("the corruption leaves too little to rebuild from: reconstructions of corrupted rows vary only "
+                        "%.0f %% as much as rows do, near one average for all; use a weaker corruption",
+                        100 * c.spread()),
+        report);
   }
   if (lossy && !narrow && c.clean() > c.denoising()) {
     Warn(v1::Warning::CORRUPTION_MISMATCH,
@@ -226,9 +229,10 @@ void AddWarnings(const v1::Recipe& recipe, const Pipeline& pipeline, v1::Trainin
   const double missing_share = values > 0 ? static_cast<double>(missing) / static_cast<double>(values) : 0;
   if (missing_share > kMissingShare && !HidesValues(recipe)) {
     Warn(v1::Warning::CORRUPTION_MISMATCH,
-         absl::StrFormat("%.1f %% of the values are missing, but no corruption hides values: the network has not learned "
-                         "to do without them; add masking",
-                         100 * missing_share),
+         absl::StrFormat(
+             "%.1f %% of the values are missing, but no corruption hides values: the network has not learned "
+             "to do without them; add masking",
+             100 * missing_share),
          report);
   }
   for (int i = 0; i < profiles.size(); ++i) {

@@ -132,7 +132,8 @@ TEST(Imputer, AVectorsValuesDoNotDependOnItsNeighbours) {
   for (size_t i = 0; i < kVectors; ++i) {
     std::vector<float> alone(values.begin() + static_cast<std::ptrdiff_t>(i * kWidth),
                              values.begin() + static_cast<std::ptrdiff_t>((i + 1) * kWidth));
-    ASSERT_TRUE(Unbounded().Impute(*executor, kWidth, std::span(observed).subspan(i * kWidth, kWidth), alone, one).ok());
+    ASSERT_TRUE(
+        Unbounded().Impute(*executor, kWidth, std::span(observed).subspan(i * kWidth, kWidth), alone, one).ok());
     EXPECT_TRUE(std::ranges::equal(alone, std::span(together).subspan(i * kWidth, kWidth)));
     EXPECT_EQ(one[0].iterations, outcomes[i].iterations);
   }

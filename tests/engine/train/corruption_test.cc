@@ -314,9 +314,10 @@ TEST(Corruptor, InfillingPutsOneTokenInPlaceOfASpan) {
 }
 
 TEST(Corruptor, RefusesTokensWhereThereAreNone) {
-  EXPECT_EQ(Refusal("corruption { token_mask { probability: 0.1 } }", {1, 8}),
-            "corruption[0].token_mask: needs vectors of several tokens (features.window above 1, or features.shape), got "
-            "vectors of one");
+  EXPECT_EQ(
+      Refusal("corruption { token_mask { probability: 0.1 } }", {1, 8}),
+      "corruption[0].token_mask: needs vectors of several tokens (features.window above 1, or features.shape), got "
+      "vectors of one");
   EXPECT_THAT(Refusal("corruption { token_deletion { probability: 2 } }"),
               HasSubstr("corruption[0].token_deletion.probability: expected (0, 1], got 2"));
   EXPECT_THAT(Refusal("corruption { span_permutation { spans: 5 } }"),

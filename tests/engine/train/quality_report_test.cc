@@ -163,9 +163,10 @@ TEST(QualityReport, SaysThatTheCodeIsTooSmall) {
   const v1::TrainingReport wide = ReportOf("corruption { gaussian { sigma: 0.1 } }", Wide(2000));
   EXPECT_EQ(TextOf(wide, v1::Warning::BOTTLENECK_TOO_SMALL), "");
   // Two units are enough for a circle, though PCA would need more.
-  const v1::TrainingReport circle = ReportOf("network { encoder: 64 encoder: 2 } training { max_steps: 4000 patience: "
-                                             "100 } corruption { gaussian { sigma: 0.1 } }",
-                                             Circle(2000));
+  const v1::TrainingReport circle = ReportOf(
+      "network { encoder: 64 encoder: 2 } training { max_steps: 4000 patience: "
+      "100 } corruption { gaussian { sigma: 0.1 } }",
+      Circle(2000));
   EXPECT_EQ(TextOf(circle, v1::Warning::BOTTLENECK_TOO_SMALL), "") << circle.comparison().DebugString();
 }
 
@@ -173,25 +174,25 @@ TEST(QualityReport, SaysThatCorruptionIsTooStrong) {
   const v1::TrainingReport strong = ReportOf("corruption { gaussian { sigma: 5 } }", Circle(2000));
   EXPECT_THAT(TextOf(strong, v1::Warning::OVER_STRONG_CORRUPTION), HasSubstr("near one average for all"));
   EXPECT_EQ(TextOf(strong, v1::Warning::BOTTLENECK_TOO_SMALL), "");
-  EXPECT_EQ(TextOf(ReportOf("corruption { gaussian { sigma: 0.5 } }", Circle(2000)),
-                   v1::Warning::OVER_STRONG_CORRUPTION),
-            "");
+  EXPECT_EQ(
+      TextOf(ReportOf("corruption { gaussian { sigma: 0.5 } }", Circle(2000)), v1::Warning::OVER_STRONG_CORRUPTION),
+      "");
 }
 
 TEST(QualityReport, SaysThatTrainingSawOtherRowsThanUseDoes) {
   // Eight copies of one value, all but a tenth hidden: a linear network learns to add up few, and is given all.
   Dataset copies = Circle(2000);
   for (size_t i = 0; i < copies.values.size(); ++i) copies.values[i] = copies.values[i - i % 8];
-  const v1::TrainingReport hidden = ReportOf(
-      "network { encoder: 8 activation: LINEAR } corruption { masking { keep_probability: 0.1 } }", copies);
+  const v1::TrainingReport hidden =
+      ReportOf("network { encoder: 8 activation: LINEAR } corruption { masking { keep_probability: 0.1 } }", copies);
   EXPECT_THAT(TextOf(hidden, v1::Warning::CORRUPTION_MISMATCH), HasSubstr("clean rows are rebuilt worse"));
   Dataset gaps = Circle(2000);
   for (size_t i = 0; i < gaps.values.size(); i += 20) gaps.values[i] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THAT(TextOf(ReportOf("training { max_steps: 100 }", gaps), v1::Warning::CORRUPTION_MISMATCH),
               HasSubstr("4.9 % of the values are missing, but no corruption hides values"));
-  EXPECT_EQ(TextOf(ReportOf("corruption { masking { keep_probability: 0.9 } } ", gaps),
-                   v1::Warning::CORRUPTION_MISMATCH),
-            "");
+  EXPECT_EQ(
+      TextOf(ReportOf("corruption { masking { keep_probability: 0.9 } } ", gaps), v1::Warning::CORRUPTION_MISMATCH),
+      "");
 }
 
 TEST(QualityReport, SaysThatOutputsCannotReachTheRows) {
