@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "client/file_scoring.h"
+#include "engine/base/status_macros.h"
 #include "engine/data/csv_writer.h"
 #include "engine/detect/verdict_message.h"
 
@@ -95,7 +96,7 @@ absl::Status Impute(const FileScoringFlags& flags, CommandContext& context) {
   NumberWriter writer(&context.out);
   google::protobuf::RepeatedField<float> numbers;
   uint64_t filled = 0, not_converged = 0;
-  const absl::Status status = ScoreFile(
+  RETURN_IF_ERROR(ScoreFile(
       flags, options,
       [&](const std::vector<std::string>& features, size_t /*units*/) {
         std::vector<std::string> columns = features;
@@ -112,12 +113,10 @@ absl::Status Impute(const FileScoringFlags& flags, CommandContext& context) {
           not_converged += !imputation.converged();
         }
         writer.Write(row, verdict.state(), numbers);
-      });
-  if (status.ok()) {
-    context.err << "note: " << filled << " rows had missing values in their window; " << not_converged
-                << " of them did not converge\n";
-  }
-  return status;
+      }));
+  context.err << "note: " << filled << " rows had missing values in their window; " << not_converged
+              << " of them did not converge\n";
+  return absl::OkStatus();
 }
 
 }  // namespace

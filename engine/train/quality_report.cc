@@ -68,7 +68,7 @@ double Variance(std::span<const float> values, size_t width) {
     sums[i % width] += values[i];
     squares[i % width] += double{values[i]} * values[i];
   }
-  const double count = static_cast<double>(values.size() / width);
+  const double count = static_cast<double>(values.size()) / static_cast<double>(width);
   double variance = 0;
   for (size_t j = 0; j < width; ++j) variance += squares[j] / count - (sums[j] / count) * (sums[j] / count);
   return std::max(0.0, variance / static_cast<double>(width));
