@@ -12,6 +12,7 @@
 #include "client/commands/score.h"
 #include "client/commands/simulate.h"
 #include "client/commands/stream.h"
+#include "client/commands/templates.h"
 #include "client/commands/train.h"
 #include "client/commands/tune.h"
 
@@ -36,6 +37,7 @@ void AddCommands(CLI::App& app, CommandContext& context) {
   AddEncodeCommand(app, context);
   AddImputeCommand(app, context);
   AddReconstructCommand(app, context);
+  AddTemplatesCommand(app, context);
   AddCalibrateCommand(app, context);
   AddModelsCommand(app, context);
   AddBenchCommand(app, context);

@@ -9,14 +9,15 @@
 
 namespace astray {
 
-LineReader::LineReader(std::unique_ptr<ByteSource> source, std::string name)
-    : source_(std::move(source)), name_(std::move(name)), buffer_(64 << 10) {}
+LineReader::LineReader(std::unique_ptr<ByteSource> source, std::string name, LongLines long_lines)
+    : source_(std::move(source)), name_(std::move(name)), long_lines_(long_lines), buffer_(64 << 10) {}
 
 absl::Status LineReader::Error(absl::string_view text) const {
   return absl::InvalidArgumentError(absl::StrCat(name_, ": line ", line_, ": ", text));
 }
 
 void LineReader::Close() {
+  skipping_ = false;
   begin_ = end_;
   at_end_ = true;
 }
@@ -27,29 +28,53 @@ absl::StatusOr<bool> LineReader::Next(absl::string_view* line) {
   return found;
 }
 
+absl::Status LineReader::Fill() {
+  std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  end_ -= begin_;
+  begin_ = 0;
+  if (end_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
+  ASSIGN_OR_RETURN(const size_t got, source_->Read(buffer_.data() + end_, buffer_.size() - end_));
+  end_ += got;
+  at_end_ = got == 0;
+  return absl::OkStatus();
+}
+
+absl::Status LineReader::SkipRest() {
+  while (true) {
+    const void* newline = std::memchr(buffer_.data() + begin_, '\n', end_ - begin_);
+    skipping_ = newline == nullptr && !at_end_;
+    begin_ = newline == nullptr ? end_ : static_cast<size_t>(static_cast<const char*>(newline) - buffer_.data()) + 1;
+    if (!skipping_) return absl::OkStatus();
+    RETURN_IF_ERROR(Fill());
+  }
+}
+
 absl::StatusOr<bool> LineReader::Find(absl::string_view* line) {
+  if (skipping_) RETURN_IF_ERROR(SkipRest());
   ++line_;
-  for (size_t scanned = begin_;;) {
-    const void* newline = std::memchr(buffer_.data() + scanned, '\n', end_ - scanned);
-    if (newline != nullptr || (at_end_ && begin_ < end_)) {
-      const size_t line_end =
-          newline == nullptr ? end_ : static_cast<size_t>(static_cast<const char*>(newline) - buffer_.data());
-      *line = absl::StripAsciiWhitespace({buffer_.data() + begin_, line_end - begin_});
+  for (size_t searched = 0;;) {
+    const size_t from = begin_ + searched;
+    const void* newline = std::memchr(buffer_.data() + from, '\n', end_ - from);
+    const size_t line_end =
+        newline == nullptr ? end_ : static_cast<size_t>(static_cast<const char*>(newline) - buffer_.data());
+    const bool whole = newline != nullptr || at_end_;
+    if (whole && line_end == begin_ && newline == nullptr) return false;
+    *line = absl::StripAsciiWhitespace({buffer_.data() + begin_, line_end - begin_});
+    if (whole && line->size() <= kMaxLineBytes) {
       begin_ = newline == nullptr ? end_ : line_end + 1;
-      if (line->size() <= kMaxLineBytes) return true;
+      return true;
     }
-    if (newline != nullptr || end_ - begin_ > kMaxLineBytes) {
-      return Error(absl::StrCat("expected at most ", kMaxLineBytes, " bytes in a line"));
+    if (whole || line_end - begin_ > kMaxLineBytes + 1) {  // one more: a carriage return may be the last
+      if (long_lines_ == LongLines::kRefuse) {
+        return Error(absl::StrCat("expected at most ", kMaxLineBytes, " bytes in a line"));
+      }
+      *line = {buffer_.data() + begin_, kMaxLineBytes};
+      begin_ += kMaxLineBytes;
+      skipping_ = true;
+      return true;
     }
-    if (at_end_) return false;
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
-    scanned = end_;
-    if (end_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
-    ASSIGN_OR_RETURN(const size_t got, source_->Read(buffer_.data() + end_, buffer_.size() - end_));
-    end_ += got;
-    at_end_ = got == 0;
+    searched = end_ - begin_;
+    RETURN_IF_ERROR(Fill());
   }
 }
 

@@ -18,8 +18,11 @@ class LineReader {
  public:
   static constexpr size_t kMaxLineBytes = 1 << 20;
 
+  // What becomes of a line over kMaxLineBytes: an error, or its first kMaxLineBytes.
+  enum class LongLines { kRefuse, kCut };
+
   // `name` is used in errors.
-  LineReader(std::unique_ptr<ByteSource> source, std::string name);
+  LineReader(std::unique_ptr<ByteSource> source, std::string name, LongLines long_lines = LongLines::kRefuse);
 
   // The next line without white space around it, valid until the next call; false at the end. After an error it is at
   // its end.
@@ -33,13 +36,17 @@ class LineReader {
 
  private:
   absl::StatusOr<bool> Find(absl::string_view* line);
+  absl::Status Fill();      // reads more behind what is not yet used
+  absl::Status SkipRest();  // of a line whose first part was given
 
   std::unique_ptr<ByteSource> source_;
   std::string name_;
+  LongLines long_lines_;
   std::vector<char> buffer_;
   size_t begin_ = 0, end_ = 0;
   uint64_t line_ = 0;
   bool at_end_ = false;
+  bool skipping_ = false;
 };
 
 }  // namespace astray

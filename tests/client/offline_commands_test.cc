@@ -183,6 +183,20 @@ TEST_F(OfflineCommands, TuneDrawsItsTableAndWritesTheWinnersRecipe) {
   EXPECT_THAT(RunCommand({"tune", data, "--test=" + Path("data.csv")}).err, HasSubstr("expected a column of labels"));
 }
 
+TEST_F(OfflineCommands, TemplatesNumbersTheTemplatesOfEveryLine) {
+  const std::string log =
+      Write("x.log", "conn from 10.0.0.1 closed\n\nconn from 10.0.0.2 closed\n\"quoted\" \xff\x1b, all\n");
+  const CommandOutput found = RunCommand({"templates", "--data=" + log, "--out=" + Path("lines.csv")});
+  ASSERT_EQ(found.code, 0) << found.err;
+  EXPECT_EQ(found.out, "template,lines,text\n0,2,conn from <*> closed\n1,1,\n2,1,\"\\\"\"quoted\\\"\" <*> all\"\n");
+  EXPECT_EQ(*ReadFile(Path("lines.csv"), 1 << 20), "line,template\n1,0\n2,1\n3,0\n4,2\n");
+  // A line of ten megabytes is one line.
+  const std::string endless = Write("endless.log", std::string(10 << 20, 'x') + "\nlast\n");
+  EXPECT_EQ(RunCommand({"templates", "--data=" + endless, "--out=" + Path("lines.csv")}).code, 0);
+  EXPECT_EQ(*ReadFile(Path("lines.csv"), 1 << 20), "line,template\n1,0\n2,1\n");
+  EXPECT_EQ(RunCommand({"templates", "--data=" + Path("none.log")}).code, 65);
+}
+
 TEST_F(OfflineCommands, TrainKeepsACheckpointOnlyWhileItTrains) {
   const CommandOutput trained = Train(Rows(400, "1"), {"--checkpoint=" + Path("state")});
   EXPECT_EQ(trained.code, 0) << trained.err;
