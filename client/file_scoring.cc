@@ -21,7 +21,9 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
                           const ConsumeVerdict& consume) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.server.model, flags.epoch));
   const std::vector<std::string>& features = detector->model().pipeline.feature_names();
-  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, features, {.format = flags.input_format}));
+  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, features,
+                                                     {.format = flags.input_format,
+                                                      .sequence = detector->model().recipe.features().sequence()}));
   ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
   begin(features, detector->code_size());
   RowHistory history(detector->features(), detector->window());
@@ -68,7 +70,9 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
   return ScoreThroughServer(
       client.get(), options,
       [&](int stop_fd) {
-        return RowSource::Open(flags.data, features, {.format = flags.input_format, .stop_fd = stop_fd});
+        return RowSource::Open(
+            flags.data, features,
+            {.format = flags.input_format, .stop_fd = stop_fd, .sequence = model.recipe().features().sequence()});
       },
       consume);
 }

@@ -23,6 +23,10 @@ absl::StatusOr<RowSource> RowSource::Open(const std::string& path, const std::ve
     ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd));
     return RowSource(std::move(reader));
   }
+  if (options.format == RowFormat::kFasta || (options.format == RowFormat::kByName && IsNamedFasta(path))) {
+    ASSIGN_OR_RETURN(auto reader, FastaRows::Open(path, options.sequence, options.stop_fd));
+    return RowSource(std::move(reader));
+  }
   CsvOptions csv;
   csv.feature_names = feature_names;
   csv.find_labels = options.find_labels;

@@ -1,12 +1,21 @@
 #include "client/training_flags.h"
 
+#include "client/fasta_rows.h"
 #include "engine/base/status_macros.h"
 #include "engine/train/recipe.h"
 
 namespace astray {
+namespace {
+
+constexpr uint32_t kDefaultKmerLetters = 4;
+
+}  // namespace
 
 void TrainingFlags::Add(CLI::App* command) {
-  command->add_option("--data", data, "CSV of normal rows, gzip too; - is standard input")->required();
+  command
+      ->add_option("--data", data,
+                   "CSV of normal rows, or FASTA (.fasta, .fa, .fna); gzip too; - is standard input, CSV")
+      ->required();
   command->add_option("--name", name, "Name of the model (default: the recipe's)");
   command->add_option("--recipe", recipe, "Recipe, a textproto; what it leaves out is chosen from the data");
   command->add_option("--timestamp-column", csv.timestamp_column, "Default: timestamp, time, date, ...");
@@ -15,10 +24,17 @@ void TrainingFlags::Add(CLI::App* command) {
   command->add_option("--seed", seed, "The same seed, data and recipe give the same artifact");
 }
 
-absl::StatusOr<Dataset> TrainingFlags::ReadData(CommandContext& context) const {
+absl::StatusOr<Dataset> TrainingFlags::ReadData(const v1::Recipe& made, CommandContext& context) const {
+  Dataset dataset;
+  if (IsNamedFasta(data)) {
+    ASSIGN_OR_RETURN(dataset, ReadFasta(data, made.features().sequence()));
+    const size_t dropped = dataset.DropAnomalies();
+    if (dropped > 0) context.err << "note: " << dropped << " sequences with label=1 are left out\n";
+    return dataset;
+  }
   CsvOptions options = csv;
   options.find_labels = true;
-  ASSIGN_OR_RETURN(Dataset dataset, ReadCsv(data, options));
+  ASSIGN_OR_RETURN(dataset, ReadCsv(data, options));
   if (!dataset.labels.empty() && options.label_column.empty()) {
     context.err << "note: column 'label' is taken as labels, not as a feature\n";
   }
@@ -36,6 +52,9 @@ absl::StatusOr<v1::Recipe> TrainingFlags::MakeRecipe(const std::string& default_
   if (made.name().empty()) made.set_name(default_name);
   if (made.name().empty()) return UsageError("--name: expected a name for the model, got none");
   if (seed) made.set_seed(*seed);
+  if (IsNamedFasta(data) && !made.features().has_sequence()) {
+    made.mutable_features()->mutable_sequence()->set_kmer_letters(kDefaultKmerLetters);
+  }
   return made;
 }
 

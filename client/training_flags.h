@@ -20,8 +20,9 @@ struct TrainingFlags {
 
   void Add(CLI::App* command);
   // Rows labelled as anomalies are left out, with a note of how many.
-  absl::StatusOr<Dataset> ReadData(CommandContext& context) const;
-  // The recipe's file with the flags over it; a usage error where it has no name and `default_name` is empty.
+  absl::StatusOr<Dataset> ReadData(const v1::Recipe& recipe, CommandContext& context) const;
+  // The recipe's file with the flags over it; for FASTA data, how letters become numbers. A usage error where it has no
+  // name and `default_name` is empty.
   absl::StatusOr<v1::Recipe> MakeRecipe(const std::string& default_name) const;
 };
 

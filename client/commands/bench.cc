@@ -27,8 +27,11 @@ struct Flags {
   bool json = false;
 };
 
-absl::StatusOr<std::vector<float>> ReadRows(const Flags& flags, const std::vector<std::string>& features) {
-  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, features, {.format = flags.input_format}));
+absl::StatusOr<std::vector<float>> ReadRows(const Flags& flags, const v1::ModelDescription& model) {
+  const std::vector<std::string> features(model.features().begin(), model.features().end());
+  ASSIGN_OR_RETURN(RowSource source,
+                   RowSource::Open(flags.data, features,
+                                   {.format = flags.input_format, .sequence = model.recipe().features().sequence()}));
   std::vector<float> values;
   Row row;
   while (values.size() < kMaxRows * features.size()) {
@@ -71,7 +74,7 @@ absl::Status RunBench(const Flags& flags, CommandContext& context) {
   if (flags.data.empty()) {
     rows = DrawRows(model);
   } else {
-    ASSIGN_OR_RETURN(rows, ReadRows(flags, features));
+    ASSIGN_OR_RETURN(rows, ReadRows(flags, model));
   }
   LoadOptions options;
   options.target = flags.server.server;

@@ -45,7 +45,9 @@ absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   const auto client = Client::Connect(flags.server.server, {});
   ASSIGN_OR_RETURN(const v1::ModelDescription model, client->DescribeModel(flags.server.ref()));
   ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
-                                                     {.format = flags.input_format, .find_labels = true}));
+                                                     {.format = flags.input_format,
+                                                      .find_labels = true,
+                                                      .sequence = model.recipe().features().sequence()}));
   v1::CalibrateHeader header;
   *header.mutable_model() = PinnedModel(model);
   if (flags.false_positive_rate) header.set_false_positive_rate(*flags.false_positive_rate);

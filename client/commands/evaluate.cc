@@ -5,9 +5,11 @@
 #include <memory>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "astray/v1/evaluation.pb.h"
+#include "client/fasta_rows.h"
 #include "client/offline_detector.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
@@ -23,6 +25,12 @@ struct Flags {
 };
 
 absl::StatusOr<Dataset> ReadLabelled(const Flags& flags, const Detector& detector) {
+  if (IsNamedFasta(flags.data)) {
+    ASSIGN_OR_RETURN(Dataset data, ReadFasta(flags.data, detector.model().recipe.features().sequence()));
+    if (!data.labels.empty()) return data;
+    return absl::InvalidArgumentError(
+        absl::StrCat(flags.data, ": expected label=1 in the headers of anomalies, got none"));
+  }
   CsvOptions options;
   ASSIGN_OR_RETURN(const auto header, CsvReader::Open(flags.data, options));
   const auto& names = header->feature_names();
@@ -126,7 +134,8 @@ void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
                                  "  astray evaluate --model=models/pump/1 --data=test.csv --label-column=label --json",
                                  [flags, &context] { return RunEvaluate(*flags, context); });
   command->add_option("--model", flags->model, "Artifact: models/<name>/<version>")->required();
-  command->add_option("--data", flags->data, "CSV with a label column, gzip too")->required();
+  command->add_option("--data", flags->data, "CSV with a label column, or FASTA with label=1 in headers; gzip too")
+      ->required();
   command->add_option("--label-column", flags->label_column, "1 or anomaly marks anomalies")->capture_default_str();
   command->add_option("--culprit-column", flags->culprit_column, "Names the truly faulty features, where it is there")
       ->capture_default_str();

@@ -57,7 +57,7 @@ void PrintSummary(const v1::TrainingReport& report, const v1::Recipe& recipe, Co
 absl::Status RunTrain(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(v1::Recipe recipe, flags.MakeRecipe(""));
   if (flags.false_positive_rate) recipe.mutable_calibration()->set_false_positive_rate(*flags.false_positive_rate);
-  ASSIGN_OR_RETURN(const Dataset data, flags.ReadData(context));
+  ASSIGN_OR_RETURN(const Dataset data, flags.ReadData(recipe, context));
   const auto start = std::chrono::steady_clock::now();
   const auto progress = [&](const TrainProgress& p) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

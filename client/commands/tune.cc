@@ -63,7 +63,7 @@ void PrintTable(const v1::TuningReport& report, std::ostream& out) {
 
 absl::Status RunTune(Flags flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const v1::Recipe recipe, flags.MakeRecipe("tuned"));
-  ASSIGN_OR_RETURN(const Dataset data, flags.ReadData(context));
+  ASSIGN_OR_RETURN(const Dataset data, flags.ReadData(recipe, context));
   Dataset labelled;
   if (!flags.test.empty()) {
     CsvOptions options = flags.csv;

@@ -13,8 +13,8 @@ namespace astray {
 FastaReader::FastaReader(std::unique_ptr<ByteSource> source, std::string name)
     : lines_(std::move(source), std::move(name)) {}
 
-absl::StatusOr<std::unique_ptr<FastaReader>> FastaReader::Open(const std::string& path) {
-  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path));
+absl::StatusOr<std::unique_ptr<FastaReader>> FastaReader::Open(const std::string& path, int stop_fd) {
+  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, stop_fd));
   return std::unique_ptr<FastaReader>(new FastaReader(std::move(source), path == "-" ? "standard input" : path));
 }
 

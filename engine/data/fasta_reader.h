@@ -30,8 +30,8 @@ class FastaReader {
  public:
   static constexpr size_t kMaxSequenceLetters = size_t{1} << 24;
 
-  // "-" is standard input.
-  static absl::StatusOr<std::unique_ptr<FastaReader>> Open(const std::string& path);
+  // "-" is standard input; stop_fd is ByteSource's.
+  static absl::StatusOr<std::unique_ptr<FastaReader>> Open(const std::string& path, int stop_fd = -1);
   // Reads from `input`, which must outlive the reader; `name` is used in errors.
   static std::unique_ptr<FastaReader> FromStream(std::istream* input, const std::string& name);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 
 namespace astray {
 namespace {
@@ -35,7 +36,8 @@ size_t IndexOf(char letter) {
 
 absl::StatusOr<KmerCounts> KmerCounts::Create(size_t letters) {
   if (letters >= 1 && letters <= kMaxLetters) return KmerCounts(letters);
-  return absl::InvalidArgumentError(absl::StrCat("k-mers: expected 1 to ", kMaxLetters, " letters, got ", letters));
+  return absl::InvalidArgumentError(
+      absl::StrCat("features.sequence.kmer_letters: expected 1 to ", kMaxLetters, ", got ", letters));
 }
 
 std::vector<std::string> KmerCounts::Words() const {
@@ -60,7 +62,8 @@ void KmerCounts::Apply(std::string_view sequence, std::span<float> counts) const
 
 absl::StatusOr<OneHot> OneHot::Create(size_t places) {
   if (places >= 1 && places <= kMaxPlaces) return OneHot(places);
-  return absl::InvalidArgumentError(absl::StrCat("one-hot: expected 1 to ", kMaxPlaces, " places, got ", places));
+  return absl::InvalidArgumentError(
+      absl::StrCat("features.sequence.one_hot_places: expected 1 to ", kMaxPlaces, ", got ", places));
 }
 
 std::vector<std::string> OneHot::Places() const {
@@ -77,6 +80,31 @@ void OneHot::Apply(std::string_view sequence, std::span<float> values) const {
     const size_t index = IndexOf(sequence[place]);
     if (index != kUnknown) values[place * kNucleotides.size() + index] = 1;
   }
+}
+
+absl::StatusOr<SequenceTransform> SequenceTransform::Create(const v1::SequenceRecipe& recipe) {
+  switch (recipe.kind_case()) {
+    case v1::SequenceRecipe::kKmerLetters: {
+      ASSIGN_OR_RETURN(const KmerCounts counts, KmerCounts::Create(recipe.kmer_letters()));
+      return SequenceTransform(counts);
+    }
+    case v1::SequenceRecipe::kOneHotPlaces: {
+      ASSIGN_OR_RETURN(const OneHot one_hot, OneHot::Create(recipe.one_hot_places()));
+      return SequenceTransform(one_hot);
+    }
+    case v1::SequenceRecipe::KIND_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("features.sequence: expected kmer_letters or one_hot_places, got neither");
+}
+
+std::vector<std::string> SequenceTransform::FeatureNames() const {
+  if (const auto* counts = std::get_if<KmerCounts>(&transform_)) return counts->Words();
+  return std::get<OneHot>(transform_).Places();
+}
+
+void SequenceTransform::Apply(std::string_view sequence, std::span<float> values) const {
+  std::visit([&](const auto& transform) { transform.Apply(sequence, values); }, transform_);
 }
 
 }  // namespace astray

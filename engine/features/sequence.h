@@ -7,9 +7,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "astray/v1/recipe.pb.h"
 
 namespace astray {
 
@@ -49,6 +52,20 @@ class OneHot {
  private:
   explicit OneHot(size_t places) : places_(places) {}
   size_t places_;
+};
+
+// Either one, as a recipe asks for it.
+class SequenceTransform {
+ public:
+  // InvalidArgument for a recipe that asks for neither, or out of range.
+  static absl::StatusOr<SequenceTransform> Create(const astray::v1::SequenceRecipe& recipe);
+
+  std::vector<std::string> FeatureNames() const;
+  void Apply(std::string_view sequence, std::span<float> values) const;  // [FeatureNames().size()]
+
+ private:
+  explicit SequenceTransform(std::variant<KmerCounts, OneHot> transform) : transform_(std::move(transform)) {}
+  std::variant<KmerCounts, OneHot> transform_;
 };
 
 }  // namespace astray

@@ -134,7 +134,11 @@ absl::Status FillLayers(const TensorShape& shape, v1::NetworkRecipe* network) {
 }  // namespace
 
 TensorShape VectorShapeOf(const v1::Recipe& recipe, size_t features) {
-  if (!recipe.features().has_shape()) return {1, recipe.features().window(), features};
+  if (!recipe.features().has_shape()) {
+    const size_t places = recipe.features().sequence().one_hot_places();
+    if (places > 0) return {1, places, features / places};
+    return {1, recipe.features().window(), features};
+  }
   const v1::TensorShape& shape = recipe.features().shape();
   return {shape.height(), shape.width(), shape.channels()};
 }

@@ -11,6 +11,7 @@
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
 #include "engine/features/pipeline.h"
+#include "engine/features/sequence.h"
 #include "engine/nn/network.h"
 #include "engine/nn/optimizer.h"
 #include "engine/nn/regularizer.h"
@@ -56,7 +57,8 @@ void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
   if (features->scaling() == v1::SCALING_UNSPECIFIED) features->set_scaling(v1::STANDARD);
   if (!features->has_window()) {
     const bool fits = dataset.rows() >= kMinRowsForWindow && dataset.features() * kDefaultWindow <= Pipeline::kMaxWidth;
-    features->set_window(fits && IsTimeOrdered(dataset) ? kDefaultWindow : 1);
+    const bool in_time = !features->has_sequence() && IsTimeOrdered(dataset);
+    features->set_window(fits && in_time ? kDefaultWindow : 1);
   }
 }
 
@@ -145,6 +147,17 @@ absl::Status CheckTogether(const v1::Recipe& recipe) {
   return absl::OkStatus();
 }
 
+// A sequence's columns are the transform's, and there is no time among sequences.
+absl::Status CheckSequence(const v1::FeaturesRecipe& features, const Dataset& dataset) {
+  ASSIGN_OR_RETURN(const SequenceTransform transform, SequenceTransform::Create(features.sequence()));
+  if (features.window() != 1) {
+    return Refuse(absl::StrCat("features.window: expected 1 for sequences, got ", features.window()));
+  }
+  if (dataset.feature_names == transform.FeatureNames()) return absl::OkStatus();
+  return Refuse(absl::StrCat("features.sequence: is for FASTA data, or columns called '",
+                             transform.FeatureNames().front(), "' to '", transform.FeatureNames().back(), "'"));
+}
+
 // A likelihood of counts is of numbers from 0 on.
 absl::Status CheckCounts(const Dataset& dataset) {
   const auto negative = std::ranges::find_if(dataset.values, [](float value) { return value < 0; });
@@ -175,6 +188,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   if (!recipe.has_seed()) recipe.set_seed(1);
   FillFeatures(dataset, recipe.mutable_features());
   RETURN_IF_ERROR(CheckCount("features.window", recipe.features().window(), Pipeline::kMaxWindow));
+  if (recipe.features().has_sequence()) RETURN_IF_ERROR(CheckSequence(recipe.features(), dataset));
   const size_t width = dataset.features() * recipe.features().window();
   if (width < 1 || width > Pipeline::kMaxWidth) {
     return Refuse(absl::StrCat("features.window: expected at most ", Pipeline::kMaxWidth, " values in a vector, got ",

@@ -99,13 +99,13 @@ void AppendRow(const Dataset& from, size_t row, Dataset* to) {
 }
 
 // The last fifth of rows in time, a random fifth of others.
-Parts Split(const Dataset& dataset, size_t window, uint64_t seed) {
+Parts Split(const Dataset& dataset, bool in_time, size_t window, uint64_t seed) {
   Parts parts;
   parts.training.feature_names = parts.judging.feature_names = dataset.feature_names;
   const size_t rows = dataset.rows(), held_out = rows / 5;
   std::vector<uint32_t> order(rows);
   for (size_t i = 0; i < rows; ++i) order[i] = static_cast<uint32_t>(i);
-  if (!IsTimeOrdered(dataset)) Random(seed, kJudgingStream).Shuffle(order);
+  if (!in_time) Random(seed, kJudgingStream).Shuffle(order);
   for (size_t i = 0; i < rows; ++i)
     AppendRow(dataset, order[i], i < rows - held_out ? &parts.training : &parts.judging);
   parts.labels = InjectAnomalies(window, window, seed, &parts.judging);
@@ -211,7 +211,8 @@ absl::StatusOr<v1::TuningReport> Tune(const v1::Recipe& incomplete, const Datase
         absl::StrCat("expected at most ", kMaxCandidates, " levels x widths, got ", candidates));
   }
   Parts parts;
-  if (options.labelled == nullptr) parts = Split(dataset, window, recipe.seed());
+  if (options.labelled == nullptr)
+    parts = Split(dataset, !recipe.features().has_sequence() && IsTimeOrdered(dataset), window, recipe.seed());
   const Dataset& training = options.labelled == nullptr ? parts.training : dataset;
   const Dataset& judging = options.labelled == nullptr ? parts.judging : *options.labelled;
   const std::vector<uint8_t>& labels = options.labelled == nullptr ? parts.labels : options.labelled->labels;

@@ -183,6 +183,42 @@ TEST_F(OfflineCommands, TuneDrawsItsTableAndWritesTheWinnersRecipe) {
   EXPECT_THAT(RunCommand({"tune", data, "--test=" + Path("data.csv")}).err, HasSubstr("expected a column of labels"));
 }
 
+TEST_F(OfflineCommands, SequencesAreTrainedOnScoredAndEvaluatedAsTheyCome) {
+  std::string normal, reads;
+  for (int i = 0; i < 120; ++i) {
+    std::string sequence;
+    for (int k = 0; k < 60; ++k) sequence += "ACGT"[(k * (1 + i % 3) + i / 40) % 4];
+    absl::StrAppend(&normal, ">n", i, "\n", sequence, "\n");
+    if (i < 20) absl::StrAppend(&reads, ">r", i, " label=0\n", sequence, "\n");
+  }
+  for (int i = 0; i < 5; ++i)
+    absl::StrAppend(&reads, ">x", i, " kind=odd label=1\n", std::string(60, "AC"[i % 2]), "\n");
+  const std::string recipe = "--recipe=" + Write("r.textproto",
+                                                 "name: 'genes' training { max_steps: 200 } calibration { "
+                                                 "false_positive_rate: 0.1 }\n");
+  const CommandOutput trained =
+      RunCommand({"train", "--data=" + Write("clean.fasta", normal), recipe, "--model-base-path=" + Path("models")});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_THAT(trained.out, AllOf(HasSubstr("kmer_letters: 4"), HasSubstr("window: 1")));
+  const std::string model = "--model=" + Path("models/genes/1");
+  const CommandOutput scored = RunCommand({"score", "--offline", model, "--data=" + Write("reads.fasta", reads)});
+  ASSERT_EQ(scored.code, 0) << scored.err;
+  EXPECT_THAT(scored.out, AllOf(HasSubstr("\n1,r0,scored,"), HasSubstr("\n25,x4,scored,1,")));
+  const CommandOutput evaluated = RunCommand({"evaluate", model, "--data=" + Path("reads.fasta"), "--json"});
+  v1::Evaluation evaluation;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(evaluated.out, &evaluation).ok()) << evaluated.err;
+  EXPECT_EQ(evaluation.anomalous_rows(), 5u);
+  EXPECT_EQ(evaluation.auroc(), 1);
+  // Bad letters, and a model that knows no sequences.
+  EXPECT_THAT(RunCommand({"score", "--offline", model, "--data=" + Write("bad.fasta", ">a\nAC7\n")}).err,
+              HasSubstr("bad.fasta: line 2: expected letters of a sequence, got \"AC7\""));
+  ASSERT_EQ(Train(Rows(400, "1")).code, 0);
+  const CommandOutput other =
+      RunCommand({"score", "--offline", "--model=" + Path("models/m/1"), "--data=" + Path("reads.fasta")});
+  EXPECT_EQ(other.code, 65);
+  EXPECT_THAT(other.err, HasSubstr("got sequences: it was not trained on any"));
+}
+
 TEST_F(OfflineCommands, TemplatesNumbersTheTemplatesOfEveryLine) {
   const std::string log =
       Write("x.log", "conn from 10.0.0.1 closed\n\nconn from 10.0.0.2 closed\n\"quoted\" \xff\x1b, all\n");

@@ -42,7 +42,7 @@ TEST(KmerCounts, AnUnknownLetterBreaksTheWordsThatHoldIt) {
 }
 
 TEST(KmerCounts, HasALimit) {
-  EXPECT_EQ(KmerCounts::Create(9).status().message(), "k-mers: expected 1 to 8 letters, got 9");
+  EXPECT_EQ(KmerCounts::Create(9).status().message(), "features.sequence.kmer_letters: expected 1 to 8, got 9");
   EXPECT_FALSE(KmerCounts::Create(0).ok());
 }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/features/sequence.h"
 #include "engine/nn/network.h"
 #include "engine/train/recipe.h"
 
@@ -122,6 +123,26 @@ TEST(NetworkRecipe, CountsHaveThreeOutputsAFeature) {
       Build("features { window: 1 scaling: LOG1P } network { encoder: 4 } loss: ZERO_INFLATED_NEGATIVE_BINOMIAL", 10);
   EXPECT_EQ(network.output_size(), 30u);
   EXPECT_EQ(network.reconstruction_size(), 10u);
+}
+
+TEST(NetworkRecipe, SequencesHaveTheirTransformsColumnsAndShape) {
+  const OneHot places = *OneHot::Create(16);
+  const Dataset letters{.feature_names = places.Places(), .values = std::vector<float>(64 * 400)};
+  const auto complete = [&](const std::string& features, const Dataset& data) {
+    return CompleteRecipe(*ParseRecipe("name: 'm' features { " + features + " }", "r"), data);
+  };
+  const auto recipe = complete("sequence { one_hot_places: 16 }", letters);
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->features().window(), 1u);
+  EXPECT_EQ(VectorShapeOf(*recipe, 64), (TensorShape{1, 16, 4}));
+  EXPECT_EQ(complete("sequence { kmer_letters: 3 }", letters).status().message(),
+            "features.sequence: is for FASTA data, or columns called 'AAA' to 'TTT'");
+  EXPECT_EQ(complete("sequence { kmer_letters: 9 }", letters).status().message(),
+            "features.sequence.kmer_letters: expected 1 to 8, got 9");
+  EXPECT_EQ(complete("sequence {}", letters).status().message(),
+            "features.sequence: expected kmer_letters or one_hot_places, got neither");
+  EXPECT_EQ(complete("window: 2 sequence { one_hot_places: 16 }", letters).status().message(),
+            "features.window: expected 1 for sequences, got 2");
 }
 
 TEST(NetworkRecipe, ALikelihoodOfCountsNeedsCounts) {

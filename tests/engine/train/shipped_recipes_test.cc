@@ -7,6 +7,7 @@
 #include <map>
 
 #include "engine/base/random.h"
+#include "engine/features/sequence.h"
 #include "engine/train/recipe.h"
 #include "engine/train/train_job.h"
 
@@ -45,8 +46,10 @@ Dataset Images(size_t side) {
 }
 
 Dataset Letters() {
-  return Make(200, 1024,
-              [](size_t i, size_t j, Random&) { return (j / 4 * (1 + i % 5)) % 7 % 4 == j % 4 ? 1.0 : 0.0; });
+  Dataset data =
+      Make(200, 1024, [](size_t i, size_t j, Random&) { return (j / 4 * (1 + i % 5)) % 7 % 4 == j % 4 ? 1.0 : 0.0; });
+  data.feature_names = OneHot::Create(256)->Places();
+  return data;
 }
 
 TEST(ShippedRecipes, EachTrainsOnDataOfItsKind) {
