@@ -1,6 +1,8 @@
 #include "client/file_scoring.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "client/client.h"
 #include "client/offline_detector.h"
@@ -23,33 +25,44 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
   const std::vector<std::string>& features = detector->model().pipeline.feature_names();
   ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, features,
                                                      {.format = flags.input_format,
+                                                      .entity_column = flags.entity_column,
                                                       .sequence = detector->model().recipe.features().sequence()}));
   ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
   begin(features, detector->code_size());
-  RowHistory history(detector->features(), detector->window());
+  std::map<std::string, RowHistory> histories;
   ScoreResult result;
+  // A run of rows of one entity at a time.
   const size_t batch_rows = BatchRows(detector->features());
   std::vector<Row> rows;  // without their values
   std::vector<float> values;
   Row row;
-  for (absl::StatusOr<bool> more = true; *more;) {
+  bool waiting = false;  // `row` is the first of the next run
+  for (absl::StatusOr<bool> more = true; *more || waiting;) {
     rows.clear();
     values.clear();
     while (rows.size() < batch_rows) {
-      more = source.Next(&row);
-      if (!more.ok() || !*more) break;
-      values.insert(values.end(), row.values.begin(), row.values.end());
-      rows.push_back({.number = row.number, .timestamp = row.timestamp});
-    }
-    RETURN_IF_ERROR(detector->Score(history.Extend(values), options, &result));
-    for (size_t i = 0; i < rows.size(); ++i) {
-      v1::Verdict verdict;
-      if (i < history.warming_up_rows()) {
-        FillWarmingUp(&verdict);
-      } else {
-        FillVerdict(*detector, result, i - history.warming_up_rows(), &verdict);
+      if (!std::exchange(waiting, false)) {
+        more = source.Next(&row);
+        if (!more.ok() || !*more) break;
+        waiting = !rows.empty() && row.entity != rows.front().entity;
+        if (waiting) break;
       }
-      consume(rows[i], verdict);
+      values.insert(values.end(), row.values.begin(), row.values.end());
+      rows.push_back({.number = row.number, .timestamp = row.timestamp, .entity = row.entity});
+    }
+    if (!rows.empty()) {
+      RowHistory& history =
+          histories.try_emplace(rows.front().entity, detector->features(), detector->window()).first->second;
+      RETURN_IF_ERROR(detector->Score(history.Extend(values), options, &result));
+      for (size_t i = 0; i < rows.size(); ++i) {
+        v1::Verdict verdict;
+        if (i < history.warming_up_rows()) {
+          FillWarmingUp(&verdict);
+        } else {
+          FillVerdict(*detector, result, i - history.warming_up_rows(), &verdict);
+        }
+        consume(rows[i], verdict);
+      }
     }
     RETURN_IF_ERROR(more.status());
   }
@@ -70,9 +83,11 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
   return ScoreThroughServer(
       client.get(), options,
       [&](int stop_fd) {
-        return RowSource::Open(
-            flags.data, features,
-            {.format = flags.input_format, .stop_fd = stop_fd, .sequence = model.recipe().features().sequence()});
+        return RowSource::Open(flags.data, features,
+                               {.format = flags.input_format,
+                                .stop_fd = stop_fd,
+                                .entity_column = flags.entity_column,
+                                .sequence = model.recipe().features().sequence()});
       },
       consume);
 }
@@ -86,7 +101,13 @@ void FileScoringFlags::Add(CLI::App* command) {
   AddInputFormat(command, &input_format);
   CLI::Option* without_server =
       command->add_flag("--offline", offline, "Score here, without a server; --model is then models/<name>/<version>");
+  AddEntityColumn(command);
   command->add_option("--epoch", epoch, "With --offline: calibration that a server stored")->needs(without_server);
+}
+
+void FileScoringFlags::AddEntityColumn(CLI::App* command) {
+  command->add_option("--entity-column", entity_column,
+                      "Column that says whose row it is: each entity has a window of its own");
 }
 
 absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,

@@ -20,12 +20,14 @@ struct FileScoringFlags {
   ServerFlags server;
   std::string data;
   RowFormat input_format = RowFormat::kByName;
-  bool offline = false;  // server.model is then an artifact's path
+  bool offline = false;       // server.model is then an artifact's path
+  std::string entity_column;  // whose row it is: each entity has a window of its own
   uint64_t epoch = 0;
   size_t message_rows = 0;  // rows in a message to the server; 0 takes as many as are good for throughput
 
   // All but message_rows.
   void Add(CLI::App* command);
+  void AddEntityColumn(CLI::App* command);
 };
 
 // Calls begin(feature names, units of the code) once, then `consume` for each row in order. The same bytes either way.

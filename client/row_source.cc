@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "engine/base/status_macros.h"
@@ -20,10 +21,13 @@ bool IsNamedJsonLines(absl::string_view path) {
 absl::StatusOr<RowSource> RowSource::Open(const std::string& path, const std::vector<std::string>& feature_names,
                                           const Options& options) {
   if (options.format == RowFormat::kJsonLines || (options.format == RowFormat::kByName && IsNamedJsonLines(path))) {
-    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd));
+    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column));
     return RowSource(std::move(reader));
   }
   if (options.format == RowFormat::kFasta || (options.format == RowFormat::kByName && IsNamedFasta(path))) {
+    if (!options.entity_column.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": --entity-column is for CSV and JSON lines"));
+    }
     ASSIGN_OR_RETURN(auto reader, FastaRows::Open(path, options.sequence, options.stop_fd));
     return RowSource(std::move(reader));
   }
@@ -31,6 +35,7 @@ absl::StatusOr<RowSource> RowSource::Open(const std::string& path, const std::ve
   csv.feature_names = feature_names;
   csv.find_labels = options.find_labels;
   csv.stop_fd = options.stop_fd;
+  csv.entity_column = options.entity_column;
   ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, csv));
   return RowSource(std::move(reader));
 }

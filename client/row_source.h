@@ -25,6 +25,7 @@ class RowSource {
     RowFormat format = RowFormat::kByName;
     bool find_labels = false;     // CsvOptions'
     int stop_fd = -1;             // ByteSource's
+    std::string entity_column;    // or member, that says whose row it is; empty: none
     v1::SequenceRecipe sequence;  // of the model's recipe: how FASTA becomes its features
   };
   // path: "-" is standard input; gzip too. Errors are the readers'.

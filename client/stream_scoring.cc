@@ -34,7 +34,7 @@ class UnansweredRows {
  public:
   void Push(const Row& row) {
     absl::MutexLock lock(&mutex_);
-    rows_.push_back({.number = row.number, .timestamp = row.timestamp});
+    rows_.push_back({.number = row.number, .timestamp = row.timestamp, .entity = row.entity});
   }
   bool Pop(Row* row) {
     absl::MutexLock lock(&mutex_);
@@ -56,11 +56,17 @@ absl::Status SendRows(RowSource* source, const StreamScoringOptions& options, Sc
   *request.mutable_model() = options.model;
   *request.mutable_options() = options.score;
   Row row;
-  for (absl::StatusOr<bool> more = true; *more;) {
+  bool waiting = false;  // `row` is the first of the next message
+  for (absl::StatusOr<bool> more = true; *more || waiting;) {
     request.clear_values();
     for (size_t rows = 0; rows < options.batch_rows; ++rows) {
-      more = source->Next(&row);
-      if (!more.ok() || !*more) break;
+      if (!std::exchange(waiting, false)) {
+        more = source->Next(&row);
+        if (!more.ok() || !*more) break;
+        waiting = rows > 0 && row.entity != request.entity();
+        if (waiting) break;
+      }
+      request.set_entity(row.entity);
       request.mutable_values()->Add(row.values.begin(), row.values.end());
       unanswered->Push(row);
     }

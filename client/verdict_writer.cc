@@ -15,24 +15,28 @@ std::string StateName(v1::Verdict::State state) { return absl::AsciiStrToLower(v
 
 }  // namespace
 
-void VerdictWriter::Write(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict) {
+void VerdictWriter::Write(const Row& row, const v1::Verdict& verdict) {
   if (anomalies_only_ && !verdict.anomalous()) return;
   line_.clear();
   if (format_ == VerdictFormat::kCsv) {
-    WriteCsv(row, timestamp, verdict);
+    WriteCsv(row, verdict);
   } else {
-    WriteJson(row, timestamp, verdict);
+    WriteJson(row, verdict);
   }
   *out_ << line_;
 }
 
-void VerdictWriter::WriteCsv(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict) {
+void VerdictWriter::WriteCsv(const Row& row, const v1::Verdict& verdict) {
   if (!header_written_) {
-    *out_ << "row,timestamp,state,anomalous,score,error,p_value,contributors\n";
+    *out_ << "row,timestamp," << (entities_ ? "entity," : "") << "state,anomalous,score,error,p_value,contributors\n";
     header_written_ = true;
   }
-  absl::StrAppend(&line_, row, ",");
-  AppendCsvCell(timestamp, &line_);
+  absl::StrAppend(&line_, row.number, ",");
+  AppendCsvCell(row.timestamp, &line_);
+  if (entities_) {
+    line_ += ',';
+    AppendCsvCell(row.entity, &line_);
+  }
   absl::StrAppend(&line_, ",", StateName(verdict.state()), ",", verdict.anomalous() ? 1 : 0, ",");
   if (verdict.state() == v1::Verdict::SCORED) {
     absl::StrAppend(&line_, FormatFloat(verdict.score()), ",", FormatFloat(verdict.error()), ",",
@@ -49,10 +53,12 @@ void VerdictWriter::WriteCsv(uint64_t row, const std::string& timestamp, const v
   line_ += '\n';
 }
 
-void VerdictWriter::WriteJson(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict) {
+void VerdictWriter::WriteJson(const Row& row, const v1::Verdict& verdict) {
   // The verdict's own JSON, with row and timestamp before its fields.
   const std::string fields = ToJson(verdict);
-  absl::StrAppend(&line_, "{\"row\":", row, ",\"timestamp\":", JsonText(timestamp), ",", fields.substr(1), "\n");
+  absl::StrAppend(&line_, "{\"row\":", row.number, ",\"timestamp\":", JsonText(row.timestamp), ",");
+  if (entities_) absl::StrAppend(&line_, "\"entity\":", JsonText(row.entity), ",");
+  absl::StrAppend(&line_, fields.substr(1), "\n");
 }
 
 }  // namespace astray

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "astray/v1/service.pb.h"
+#include "engine/data/row.h"
 
 namespace astray {
 
@@ -16,16 +17,19 @@ class VerdictWriter {
   VerdictWriter(std::ostream* out, VerdictFormat format, bool anomalies_only)
       : out_(out), format_(format), anomalies_only_(anomalies_only) {}
 
-  // row: from 1; timestamp: as the data has it, may be empty.
-  void Write(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict);
+  // Of the row, number (from 1) and timestamp (as the data has it, may be empty); its entity where entities are shown.
+  void Write(const Row& row, const v1::Verdict& verdict);
+
+  void ShowEntities() { entities_ = true; }
 
  private:
-  void WriteCsv(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict);
-  void WriteJson(uint64_t row, const std::string& timestamp, const v1::Verdict& verdict);
+  void WriteCsv(const Row& row, const v1::Verdict& verdict);
+  void WriteJson(const Row& row, const v1::Verdict& verdict);
 
   std::ostream* out_;
   VerdictFormat format_;
   bool anomalies_only_;
+  bool entities_ = false;
   bool header_written_ = false;
   std::string line_;
 };

@@ -20,8 +20,8 @@ namespace astray {
 class CalibrationRun {
  public:
   // The registry and the queue must outlive the run.
-  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, uint64_t max_rows)
-      : registry_(registry), scorer_(registry, queue), max_rows_(max_rows) {}
+  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, Metrics* metrics, uint64_t max_rows)
+      : registry_(registry), scorer_(registry, queue, metrics), max_rows_(max_rows) {}
 
   // Takes the next message: the header first, then rows, which must live until `done`; it is called once, on another
   // thread or before this returns. InvalidArgument names what is wrong with the message.

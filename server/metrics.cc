@@ -118,6 +118,11 @@ Metrics::Metrics()
   ready_ = &Make(registry, BuildGauge(), "astray_ready", "1 while the server takes requests.").Add({});
   models_loaded_ = &Make(registry, BuildGauge(), "astray_models_loaded", "Model versions being served.").Add({});
   streams_active_ = &Make(registry, BuildGauge(), "astray_streams_active", "ScoreStream calls that are open.").Add({});
+  stream_entities_ =
+      &Make(registry, BuildGauge(), "astray_stream_entities", "Entities whose windows open streams hold.").Add({});
+  stream_entities_dropped_ = &Make(registry, BuildCounter(), "astray_stream_entities_dropped_total",
+                                   "Windows dropped, their entities silent longest, for want of memory.")
+                                  .Add({});
   queue_rows_ = &Make(registry, BuildGauge(), "astray_queue_rows", "Rows that wait for a worker.").Add({});
   queue_duration_ = &Make(registry, BuildHistogram(), "astray_queue_duration_seconds", "Wait for a worker.")
                          .Add({}, SecondsBoundaries());

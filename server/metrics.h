@@ -81,6 +81,8 @@ class Metrics {
   void SetReady(bool ready) { ready_->Set(ready ? 1 : 0); }
   void SetModelsLoaded(size_t versions) { models_loaded_->Set(static_cast<double>(versions)); }
   prometheus::Gauge& streams_active() { return *streams_active_; }
+  prometheus::Gauge& stream_entities() { return *stream_entities_; }
+  prometheus::Counter& stream_entities_dropped() { return *stream_entities_dropped_; }
   prometheus::Gauge& queue_rows() { return *queue_rows_; }
   prometheus::Histogram& queue_duration() { return *queue_duration_; }
   prometheus::Histogram& batch_rows() { return *batch_rows_; }
@@ -109,6 +111,8 @@ class Metrics {
   prometheus::Gauge* ready_;
   prometheus::Gauge* models_loaded_;
   prometheus::Gauge* streams_active_;
+  prometheus::Gauge* stream_entities_;
+  prometheus::Counter* stream_entities_dropped_;
   prometheus::Gauge* queue_rows_;
   prometheus::Histogram* queue_duration_;
   prometheus::Histogram* batch_rows_;

@@ -12,7 +12,7 @@ namespace astray {
 ScoreStreamReactor::ScoreStreamReactor(DetectionService* service)
     : service_(service),
       call_(service->parts().gate, service->parts().metrics, Method::kScoreStream),
-      scorer_(service->parts().registry, service->parts().queue) {}
+      scorer_(service->parts().registry, service->parts().queue, service->parts().metrics) {}
 
 ScoreStreamReactor::~ScoreStreamReactor() = default;
 
@@ -52,6 +52,7 @@ absl::Status ScoreStreamReactor::Accept() {
     begun_ = true;
   }
   const auto size = static_cast<size_t>(incoming_.values_size());
+  RETURN_IF_ERROR(StreamScorer::CheckEntity(incoming_.entity()));
   RETURN_IF_ERROR(scorer_.Check(std::span<const float>(incoming_.values().data(), size)));
   arrivals_.push_back(absl::Now());
   sizes_.push_back(size);

@@ -69,18 +69,35 @@ ScoringQueue::ScoringQueue(size_t workers, size_t queue_rows, Metrics* metrics)
 ScoringQueue::~ScoringQueue() { Shutdown(); }
 
 absl::Status ScoringQueue::Submit(ScoringJob job, Admission admission) {
-  const Detector* detector = job.detector.get();
-  const size_t rows = job.rows.size() / detector->features();
-  const size_t verdicts = rows < detector->window() ? 0 : rows - detector->window() + 1;
-  // A job without verdicts passes through as one empty tile, so that `done` always comes from a worker.
-  const size_t tile_count = std::max<size_t>(1, (verdicts + kBatchRows - 1) / kBatchRows);
+  std::vector<ScoringJob> jobs;
+  jobs.push_back(std::move(job));
+  return Submit(std::move(jobs), admission);
+}
 
+absl::Status ScoringQueue::Submit(std::vector<ScoringJob> jobs, Admission admission) {
+  size_t verdicts = 0;
+  for (const ScoringJob& job : jobs) verdicts += Verdicts(job);
   absl::MutexLock lock(&mutex_);
   if (stopping_) return absl::UnavailableError("the server is shutting down");
   if (admission == Admission::kCapped && waiting_rows_ + verdicts > queue_rows_) {
     return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting_rows_, " of ", queue_rows_,
                                                      " rows wait, this request has ", verdicts, "; retry later"));
   }
+  for (ScoringJob& job : jobs) Enqueue(std::move(job));
+  metrics_->queue_rows().Set(static_cast<double>(waiting_rows_));
+  return absl::OkStatus();
+}
+
+size_t ScoringQueue::Verdicts(const ScoringJob& job) {
+  const size_t rows = job.rows.size() / job.detector->features();
+  return rows < job.detector->window() ? 0 : rows - job.detector->window() + 1;
+}
+
+void ScoringQueue::Enqueue(ScoringJob job) {
+  const Detector* detector = job.detector.get();
+  const size_t verdicts = Verdicts(job);
+  // A job without verdicts passes through as one empty tile, so that `done` always comes from a worker.
+  const size_t tile_count = std::max<size_t>(1, (verdicts + kBatchRows - 1) / kBatchRows);
   auto pending = std::make_shared<PendingJob>();
   pending->job = std::move(job);
   pending->submitted = absl::Now();
@@ -92,8 +109,6 @@ absl::Status ScoringQueue::Submit(ScoringJob job, Admission admission) {
     tiles.push_back({pending, first, std::min(kBatchRows, verdicts - first)});
   }
   waiting_rows_ += verdicts;
-  metrics_->queue_rows().Set(static_cast<double>(waiting_rows_));
-  return absl::OkStatus();
 }
 
 void ScoringQueue::Shutdown() {

@@ -52,6 +52,8 @@ class ScoringQueue {
 
   // Unless OK is returned, neither `consume` nor `done` is called.
   absl::Status Submit(ScoringJob job, Admission admission) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same for all of them or none.
+  absl::Status Submit(std::vector<ScoringJob> jobs, Admission admission) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Finishes what was submitted, then ends the workers. Submit returns Unavailable from now on.
   void Shutdown() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -64,6 +66,8 @@ class ScoringQueue {
   struct Batch;
   struct Buffers;
 
+  static size_t Verdicts(const ScoringJob& job);
+  void Enqueue(ScoringJob job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Work();
   bool TakeBatch(Batch* batch) ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasWorkOrStops() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !turns_.empty(); }

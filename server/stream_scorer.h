@@ -1,4 +1,5 @@
-// Scores one stream of time-ordered rows, whatever the transport; the window runs across requests.
+// Scores one stream of time-ordered rows, whatever the transport; the window runs across requests, for each entity by
+// itself.
 //
 // A stream keeps the artifact that it began with, and follows that artifact's calibrations: a promotion holds from the
 // next rows on. Not thread-safe; one Score at a time.
@@ -15,6 +16,7 @@
 #include "astray/v1/service.pb.h"
 #include "engine/detect/row_history.h"
 #include "server/detector_registry.h"
+#include "server/entity_windows.h"
 #include "server/scoring.h"
 #include "server/scoring_queue.h"
 
@@ -24,16 +26,18 @@ class StreamScorer {
  public:
   using Done = std::function<void(absl::Status)>;
 
-  // Both must outlive the scorer.
-  StreamScorer(const DetectorRegistry* registry, ScoringQueue* queue) : registry_(registry), queue_(queue) {}
+  // All must outlive the scorer.
+  StreamScorer(const DetectorRegistry* registry, ScoringQueue* queue, Metrics* metrics)
+      : registry_(registry), queue_(queue), metrics_(metrics) {}
 
   // Chooses the detector. Once, before everything else. Errors are those of Score.
   absl::Status Begin(const v1::ModelRef& model, const v1::ScoreOptions& options);
 
   absl::Status Check(std::span<const float> values) const { return CheckValues(*served_.detector, values); }
+  static absl::Status CheckEntity(const std::string& entity);  // InvalidArgument where its name is too long
 
-  // Scores checked requests together; requests() and replies() are theirs when `done` is called, once, with OK or
-  // Cancelled. Unavailable where the queue is shut down: `done` is not called.
+  // Scores at most EntityWindows::kMinEntities checked requests together; requests() and replies() are theirs when
+  // `done` is called, once, with OK or Cancelled. Unavailable where the queue is shut down: `done` is not called.
   absl::Status Score(std::vector<v1::ScoreStreamRequest> requests, std::shared_ptr<const std::atomic<bool>> cancelled,
                      Done done);
   std::vector<v1::ScoreResponse>& replies() { return replies_; }
@@ -45,17 +49,27 @@ class StreamScorer {
   const Detector& detector() const { return *served_.detector; }
 
  private:
+  // The rows of one entity in the requests being scored.
+  struct EntityRows {
+    RowHistory* history;
+    std::vector<float> rows;             // of several requests; one alone is scored where it lies
+    std::vector<v1::Verdict*> verdicts;  // of replies_, one a row
+    size_t requests = 0, first_request = 0;
+  };
+
   void FollowCalibration();
+  void GroupByEntity();
+  ScoringJob MakeJob(EntityRows* entity);
 
   const DetectorRegistry* registry_;
   ScoringQueue* queue_;
+  Metrics* metrics_;
   ServedDetector served_;
   ScoreOptions options_;
-  std::optional<RowHistory> history_;
+  std::optional<EntityWindows> windows_;
   std::vector<v1::ScoreStreamRequest> requests_;
   std::vector<v1::ScoreResponse> replies_;
-  std::vector<float> rows_;             // of several requests
-  std::vector<v1::Verdict*> verdicts_;  // of replies_, one a row
+  std::vector<EntityRows> entities_;
 };
 
 }  // namespace astray

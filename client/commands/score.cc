@@ -37,11 +37,12 @@ class Tally {
 
 absl::Status RunScore(const Flags& flags, CommandContext& context) {
   VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
+  if (!flags.file.entity_column.empty()) writer.ShowEntities();
   Tally tally(&context);
   absl::Status status = ScoreFile(
       flags.file, flags.verdicts.ToRequest(), [](const std::vector<std::string>& /*features*/, size_t /*units*/) {},
       [&](const Row& row, const v1::Verdict& verdict) {
-        writer.Write(row.number, row.timestamp, verdict);
+        writer.Write(row, verdict);
         tally.Count(verdict);
       });
   if (status.ok()) tally.Finish();

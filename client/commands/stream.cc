@@ -21,10 +21,11 @@ absl::Status RunStream(const Flags& flags, CommandContext& context) {
   FileScoringFlags file = flags.file;
   file.data = flags.source == "stdin" ? "-" : flags.source;
   VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
+  if (!flags.file.entity_column.empty()) writer.ShowEntities();
   return ScoreFile(
       file, flags.verdicts.ToRequest(), [](const std::vector<std::string>& /*features*/, size_t /*units*/) {},
       [&](const Row& row, const v1::Verdict& verdict) {
-        writer.Write(row.number, row.timestamp, verdict);
+        writer.Write(row, verdict);
         context.out.flush();  // somebody waits for this line
       });
 }
@@ -41,6 +42,7 @@ void AddStreamCommand(CLI::App& app, CommandContext& context) {
   flags->file.server.AddModel(command);
   command->add_option("--source", flags->source, "stdin, or a file (a named pipe too)")->capture_default_str();
   AddInputFormat(command, &flags->file.input_format);
+  flags->file.AddEntityColumn(command);
   flags->verdicts.Add(command);
 }
 

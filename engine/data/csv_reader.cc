@@ -22,7 +22,7 @@
 namespace astray {
 namespace {
 
-enum class Role { kFeature, kTimestamp, kLabel, kCulprits, kDropped };
+enum class Role { kFeature, kTimestamp, kLabel, kCulprits, kEntity, kDropped };
 
 struct Column {
   std::string name;
@@ -148,6 +148,7 @@ absl::Status CsvReaderImpl::AssignRoles(const CsvOptions& options) {
   RETURN_IF_ERROR(assign(options.timestamp_column, Role::kTimestamp));
   RETURN_IF_ERROR(assign(options.label_column, Role::kLabel));
   RETURN_IF_ERROR(assign(options.culprit_column, Role::kCulprits));
+  RETURN_IF_ERROR(assign(options.entity_column, Role::kEntity));
   for (const std::string& name : options.ignore_columns) RETURN_IF_ERROR(assign(name, Role::kDropped));
   if (options.find_labels && options.label_column.empty()) {
     const auto column = std::find_if(columns_.begin(), columns_.end(), [](const Column& c) {
@@ -204,6 +205,9 @@ absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, Row
       break;
     case Role::kCulprits:
       row->culprits.assign(cell.data(), cell.size());
+      break;
+    case Role::kEntity:
+      row->entity.assign(cell.data(), cell.size());
       break;
     case Role::kLabel:
       if (!ParseLabel(cell, &row->label)) {

@@ -28,6 +28,7 @@ struct CsvOptions {
   std::string label_column;      // default: none. Values 0/1, true/false, normal/anomaly
   bool find_labels = false;    // without label_column: a column named label (any case) has them, unless it is a feature
   std::string culprit_column;  // default: none
+  std::string entity_column;   // default: none
   // Columns read as text and dropped.
   std::vector<std::string> ignore_columns;
   // If set: exactly these features, in this order, picked by name; other columns are dropped.

@@ -47,10 +47,12 @@ JsonLinesReader::JsonLinesReader(std::unique_ptr<ByteSource> source, std::string
 
 absl::StatusOr<std::unique_ptr<JsonLinesReader>> JsonLinesReader::Open(const std::string& path,
                                                                        const std::vector<std::string>& feature_names,
-                                                                       int stop_fd) {
+                                                                       int stop_fd, const std::string& entity_member) {
   ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, stop_fd));
-  return std::unique_ptr<JsonLinesReader>(
+  std::unique_ptr<JsonLinesReader> reader(
       new JsonLinesReader(std::move(source), path == "-" ? "standard input" : path, feature_names));
+  reader->entity_member_ = entity_member;
+  return reader;
 }
 
 std::unique_ptr<JsonLinesReader> JsonLinesReader::FromStream(std::istream* input, const std::string& name,
@@ -68,8 +70,18 @@ absl::Status JsonLinesReader::Parse(absl::string_view line, Row* row) const {
   }
   row->values.assign(feature_names_.size(), std::numeric_limits<float>::quiet_NaN());
   row->timestamp.clear();
+  row->entity.clear();
   size_t found = 0;
+  bool has_entity = entity_member_.empty();
   for (const auto& [key, value] : object.fields()) {
+    if (!entity_member_.empty() && key == entity_member_) {
+      if (value.kind_case() != Value::kStringValue && value.kind_case() != Value::kNumberValue) {
+        return lines_.Error(absl::StrCat("'", ShownText(key), "': expected a string or a number, got ", Shown(value)));
+      }
+      row->entity = value.kind_case() == Value::kStringValue ? value.string_value() : Shown(value);
+      has_entity = true;
+      continue;
+    }
     const auto position = positions_.find(key);
     if (position == positions_.end()) {
       if (row->timestamp.empty() && IsTimestampName(key)) {
@@ -82,6 +94,9 @@ absl::Status JsonLinesReader::Parse(absl::string_view line, Row* row) const {
     if (value.kind_case() != Value::kNumberValue || !ToFloat(value.number_value(), &row->values[position->second])) {
       return lines_.Error(absl::StrCat("'", ShownText(key), "': expected a number or null, got ", Shown(value)));
     }
+  }
+  if (!has_entity) {
+    return lines_.Error(absl::StrCat("'", ShownText(entity_member_), "': expected an entity, got no such member"));
   }
   if (found == feature_names_.size()) return absl::OkStatus();
   for (const std::string& name : feature_names_) {

@@ -27,10 +27,11 @@ namespace astray {
 
 class JsonLinesReader {
  public:
-  // "-" is standard input; stop_fd is ByteSource's. `feature_names`: what a row has, in this order.
+  // "-" is standard input; stop_fd is ByteSource's. `feature_names`: what a row has, in this order. `entity_member`:
+  // the member that says whose row it is, a string or a number; empty for none.
   static absl::StatusOr<std::unique_ptr<JsonLinesReader>> Open(const std::string& path,
                                                                const std::vector<std::string>& feature_names,
-                                                               int stop_fd = -1);
+                                                               int stop_fd = -1, const std::string& entity_member = "");
   // Reads from `input`, which must outlive the reader; `name` is used in errors.
   static std::unique_ptr<JsonLinesReader> FromStream(std::istream* input, const std::string& name,
                                                      const std::vector<std::string>& feature_names);
@@ -43,6 +44,7 @@ class JsonLinesReader {
   absl::Status Parse(absl::string_view line, Row* row) const;
 
   LineReader lines_;
+  std::string entity_member_;
   std::vector<std::string> feature_names_;
   std::map<std::string, size_t, std::less<>> positions_;  // of features
   uint64_t row_ = 0;

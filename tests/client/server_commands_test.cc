@@ -100,6 +100,50 @@ TEST_F(WindowedServerCommands, EncodeReconstructAndImputeGiveTheSameBytesWithAnd
   }
 }
 
+TEST_F(WindowedServerCommands, EntitiesGiveTheSameBitsAsTheirRowsAlone) {
+  // Three machines in turns, in runs of other lengths.
+  std::string csv = "machine,flow,pressure,temperature\n", jsonl;
+  std::vector<std::string> alone(3, "flow,pressure,temperature\n");
+  const std::vector<float> rows = TinyRows(300, 3, 9);
+  std::vector<std::vector<size_t>> numbers(3);
+  for (size_t i = 0; i < 300; ++i) {
+    const size_t machine = (i / (1 + i % 4)) % 3;
+    const std::string values = absl::StrCat(rows[i * 3], ",", rows[i * 3 + 1], ",", rows[i * 3 + 2], "\n");
+    absl::StrAppend(&csv, "m", machine, ",", values);
+    absl::StrAppend(&jsonl, "{\"machine\": \"m", machine, "\", \"flow\": ", rows[i * 3],
+                    ", \"pressure\": ", rows[i * 3 + 1], ", \"temperature\": ", rows[i * 3 + 2], "}\n");
+    alone[machine] += values;
+    numbers[machine].push_back(i + 1);
+  }
+  const auto write = [&](const std::string& name, const std::string& text) {
+    const std::string path = (running_.models().parent_path() / absl::StrCat(getpid(), name)).string();
+    std::ofstream(path) << text;
+    return path;
+  };
+  const std::string mixed = write("mixed.csv", csv);
+  const std::string together = Ok({"score", "--model=pump", "--data=" + mixed, "--entity-column=machine"});
+  EXPECT_THAT(together, StartsWith("row,timestamp,entity,state,"));
+  EXPECT_EQ(
+      RunCommand({"score", "--offline", "--model=" + Artifact(), "--data=" + mixed, "--entity-column=machine"}).out,
+      together);
+  EXPECT_EQ(Ok({"stream", "--model=pump", "--source=" + mixed, "--entity-column=machine"}), together);
+  EXPECT_EQ(Ok({"score", "--model=pump", "--data=" + write("mixed.jsonl", jsonl), "--entity-column=machine"}),
+            together);
+  const std::vector<std::string> lines = absl::StrSplit(together, '\n');
+  for (size_t machine = 0; machine < 3; ++machine) {
+    const std::vector<std::string> own =
+        absl::StrSplit(Ok({"score", "--model=pump", "--data=" + write("alone.csv", alone[machine])}), '\n');
+    for (size_t i = 0; i < numbers[machine].size(); ++i) {
+      // All behind the row's number, its timestamp and its entity.
+      const std::string expected = own[i + 1].substr(own[i + 1].find(",,") + 1);
+      EXPECT_EQ(lines[numbers[machine][i]], absl::StrCat(numbers[machine][i], ",,m", machine, expected));
+    }
+  }
+  EXPECT_THAT(
+      RunCommand({"score", "--offline", "--model=" + Artifact(), "--data=" + mixed, "--entity-column=pump"}).err,
+      HasSubstr("column 'pump': not in the header"));
+}
+
 TEST_F(ServerCommands, AStoredCalibrationScoresOfflineAsItDoesLive) {
   const std::string data = "--data=" + WriteRows(500, 9);
   Ok({"calibrate", "--model=pump", data, "--false-positive-rate=0.1", "--promote"});

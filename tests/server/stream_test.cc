@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/random.h"
 #include "server/score_stream_reactor.h"
 #include "tests/testing/running_server.h"
 
@@ -71,6 +72,103 @@ TEST_P(StreamTest, RepliesComeInOrderAndAreThoseOfTheWhole) {
   EXPECT_EQ(row, 600u);
 }
 INSTANTIATE_TEST_SUITE_P(Windows, StreamTest, testing::Values(1u, 5u));
+
+// Rows of ten thousand machines, one a message, in turns: each gets the verdicts of its rows alone.
+TEST(Stream, EntitiesHaveWindowsOfTheirOwn) {
+  constexpr size_t kEntities = 10'000, kRounds = 4, kWindow = 3;
+  RunningServer server({.window = kWindow});
+  std::vector<std::vector<float>> rows;
+  for (size_t e = 0; e < kEntities; ++e) rows.push_back(TinyRows(kRounds, 3, 100 + e));
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  std::thread writer([&] {
+    for (size_t round = 0; round < kRounds; ++round) {
+      for (size_t e = 0; e < kEntities; ++e) {
+        v1::ScoreStreamRequest request = MakeStreamRequest(std::span(rows[e]).subspan(round * 3, 3), absl::StrCat(e));
+        request.set_entity(absl::StrCat("pump-", e));
+        ASSERT_TRUE(stream->Write(request));
+      }
+    }
+    stream->WritesDone();
+  });
+  v1::ModelRef ref;
+  ref.set_name("pump");
+  const auto detector = server.server().registry().Find(ref)->detector;
+  std::vector<ScoreResult> expected(kEntities);
+  for (size_t e = 0; e < kEntities; ++e) ASSERT_TRUE(detector->Score(rows[e], {}, &expected[e]).ok());
+  v1::ScoreResponse response;
+  for (size_t i = 0; i < kRounds * kEntities; ++i) {
+    const size_t e = i % kEntities, round = i / kEntities;
+    ASSERT_TRUE(stream->Read(&response));
+    ASSERT_EQ(response.id(), absl::StrCat(e));
+    ASSERT_EQ(response.entity(), absl::StrCat("pump-", e));
+    ASSERT_EQ(response.verdicts_size(), 1);
+    if (round + 1 < kWindow) {
+      ASSERT_EQ(response.verdicts(0).state(), v1::Verdict::WARMING_UP);
+      continue;
+    }
+    const Verdict& verdict = expected[e].verdicts[round + 1 - kWindow];
+    ASSERT_EQ(response.verdicts(0).error(), verdict.error) << "entity " << e << " round " << round;
+    ASSERT_EQ(response.verdicts(0).p_value(), verdict.p_value);
+    if (i == 2 * kEntities) {
+      EXPECT_EQ(server.Metric("astray_stream_entities"), kEntities);
+    }
+  }
+  writer.join();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(server.Metric("astray_stream_entities_dropped_total"), 0);
+}
+
+TEST(Stream, AnEntitysRowsCanComeInMessagesOfAnySize) {
+  RunningServer server({.window = 3});
+  const std::vector<float> a = TinyRows(40, 3, 1), b = TinyRows(40, 3, 2);
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  std::vector<std::pair<std::string, size_t>> messages;  // whose, rows
+  std::vector<size_t> sent(2);
+  Random random(1);
+  while (sent[0] < 40 || sent[1] < 40) {
+    const size_t who = sent[0] == 40 ? 1 : sent[1] == 40 ? 0 : random.UniformInt(2);
+    const size_t count = std::min<size_t>(40 - sent[who], 1 + random.UniformInt(4));
+    v1::ScoreStreamRequest request = MakeStreamRequest(std::span(who == 0 ? a : b).subspan(sent[who] * 3, count * 3));
+    request.set_entity(who == 0 ? "" : "b");
+    ASSERT_TRUE(stream->Write(request));
+    messages.emplace_back(request.entity(), count);
+    sent[who] += count;
+  }
+  stream->WritesDone();
+  v1::ModelRef ref;
+  ref.set_name("pump");
+  const auto detector = server.server().registry().Find(ref)->detector;
+  std::vector<ScoreResult> expected(2);
+  ASSERT_TRUE(detector->Score(a, {}, &expected[0]).ok() && detector->Score(b, {}, &expected[1]).ok());
+  std::vector<size_t> seen(2);
+  v1::ScoreResponse response;
+  for (const auto& [entity, count] : messages) {
+    ASSERT_TRUE(stream->Read(&response));
+    ASSERT_EQ(response.entity(), entity);
+    ASSERT_EQ(response.verdicts_size(), static_cast<int>(count));
+    const size_t who = entity.empty() ? 0 : 1;
+    for (const v1::Verdict& verdict : response.verdicts()) {
+      if (seen[who]++ < 2) continue;
+      ASSERT_EQ(verdict.error(), expected[who].verdicts[seen[who] - 3].error);
+    }
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST(Stream, AnEntitysNameIsCapped) {
+  RunningServer server({.window = 3});
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  v1::ScoreStreamRequest request = MakeStreamRequest(TinyRows(1, 3, 1));
+  request.set_entity(std::string(257, 'x'));
+  stream->Write(request);
+  stream->WritesDone();
+  v1::ScoreResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_message(), "entity: expected at most 256 bytes, got 257");
+}
 
 TEST(Stream, ABadMessageEndsItAfterTheGoodOnesWereAnswered) {
   RunningServer server;
