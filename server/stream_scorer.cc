@@ -103,7 +103,7 @@ ScoringJob StreamScorer::MakeJob(EntityRows* entity) {
 }
 
 absl::Status StreamScorer::Score(std::vector<v1::ScoreStreamRequest> requests,
-                                 std::shared_ptr<const std::atomic<bool>> cancelled, Done done) {
+                                 const std::shared_ptr<const std::atomic<bool>>& cancelled, Done done) {
   FollowCalibration();
   requests_ = std::move(requests);
   replies_ = std::vector<v1::ScoreResponse>(requests_.size());

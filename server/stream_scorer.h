@@ -38,8 +38,8 @@ class StreamScorer {
 
   // Scores at most EntityWindows::kMinEntities checked requests together; requests() and replies() are theirs when
   // `done` is called, once, with OK or Cancelled. Unavailable where the queue is shut down: `done` is not called.
-  absl::Status Score(std::vector<v1::ScoreStreamRequest> requests, std::shared_ptr<const std::atomic<bool>> cancelled,
-                     Done done);
+  absl::Status Score(std::vector<v1::ScoreStreamRequest> requests,
+                     const std::shared_ptr<const std::atomic<bool>>& cancelled, Done done);
   std::vector<v1::ScoreResponse>& replies() { return replies_; }
 
   // The same for bare rows, of which only errors are wanted: `consume` is ScoringJob's.

@@ -7,7 +7,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -64,7 +63,7 @@ class SequenceTransform {
   void Apply(std::string_view sequence, std::span<float> values) const;  // [FeatureNames().size()]
 
  private:
-  explicit SequenceTransform(std::variant<KmerCounts, OneHot> transform) : transform_(std::move(transform)) {}
+  explicit SequenceTransform(std::variant<KmerCounts, OneHot> transform) : transform_(transform) {}
   std::variant<KmerCounts, OneHot> transform_;
 };
 
