@@ -24,7 +24,7 @@ bool IsNamedFasta(absl::string_view path) {
 }
 
 FastaRows::FastaRows(std::unique_ptr<FastaReader> reader, SequenceTransform transform)
-    : reader_(std::move(reader)), transform_(std::move(transform)), feature_names_(transform_.FeatureNames()) {}
+    : reader_(std::move(reader)), transform_(transform), feature_names_(transform_.FeatureNames()) {}
 
 absl::StatusOr<std::unique_ptr<FastaRows>> FastaRows::Open(const std::string& path, const v1::SequenceRecipe& sequence,
                                                            int stop_fd) {
@@ -32,9 +32,9 @@ absl::StatusOr<std::unique_ptr<FastaRows>> FastaRows::Open(const std::string& pa
     return absl::FailedPreconditionError(
         absl::StrCat(path, ": expected rows of the model's features, got sequences: it was not trained on any"));
   }
-  ASSIGN_OR_RETURN(SequenceTransform transform, SequenceTransform::Create(sequence));
+  ASSIGN_OR_RETURN(const SequenceTransform transform, SequenceTransform::Create(sequence));
   ASSIGN_OR_RETURN(auto reader, FastaReader::Open(path, stop_fd));
-  return std::unique_ptr<FastaRows>(new FastaRows(std::move(reader), std::move(transform)));
+  return std::unique_ptr<FastaRows>(new FastaRows(std::move(reader), transform));
 }
 
 absl::StatusOr<bool> FastaRows::Next(Row* row) {
