@@ -146,9 +146,7 @@ absl::Status Detector::Complete(size_t first, size_t count, std::span<const floa
   values.assign(result->batch.values.begin(),
                 result->batch.values.begin() + static_cast<std::ptrdiff_t>(count * width));
   std::vector<ImputationOutcome> outcomes(count);
-  std::vector<float> low(features()), high(features());
-  model_->pipeline.TrainingRange(low, high);
-  result->imputer.SetRange(low, high);
+  result->imputer.SetRange(model_->pipeline.training_low(), model_->pipeline.training_high());
   RETURN_IF_ERROR(result->imputer.Impute(executor, width, result->batch.observed, values, outcomes));
   if (options.imputation) {
     std::ranges::copy(outcomes, result->imputations.begin() + static_cast<std::ptrdiff_t>(first));

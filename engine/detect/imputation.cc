@@ -8,8 +8,8 @@
 namespace astray {
 
 void Imputer::SetRange(std::span<const float> low, std::span<const float> high) {
-  low_.assign(low.begin(), low.end());
-  high_.assign(high.begin(), high.end());
+  low_ = low;
+  high_ = high;
 }
 
 absl::Status Imputer::Impute(Executor& executor, size_t width, std::span<const float> observed, std::span<float> values,

@@ -26,7 +26,8 @@ struct ImputationOutcome {
 // A vector's outcome does not depend on the vectors beside it. Reuse an object and nothing is allocated.
 class Imputer {
  public:
-  // low, high: each feature's range in training, [features]; entry j of a vector is of feature j % features.
+  // low, high: each feature's range in training, [features]; entry j of a vector is of feature j % features. They must
+  // outlive the calls of Impute.
   void SetRange(std::span<const float> low, std::span<const float> high);
 
   // values, observed: [outcomes.size() x width]; observed is 1, or 0 for the entries to fill in.
@@ -34,7 +35,7 @@ class Imputer {
                       std::span<ImputationOutcome> outcomes);
 
  private:
-  std::vector<float> low_, high_;
+  std::span<const float> low_, high_;
   std::vector<size_t> active_;  // vectors that still move
   std::vector<float> input_, output_;
 };

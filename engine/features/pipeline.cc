@@ -42,6 +42,7 @@ absl::StatusOr<Pipeline> Pipeline::Fit(const v1::FeaturesRecipe& recipe, std::ve
   ASSIGN_OR_RETURN(pipeline.scaler_, Scaler::Fit(recipe.scaling(), feature_names, rows));
   pipeline.feature_names_ = std::move(feature_names);
   pipeline.window_ = recipe.window();
+  pipeline.KeepTrainingRange();
   return pipeline;
 }
 
@@ -59,6 +60,7 @@ absl::StatusOr<Pipeline> Pipeline::FromState(const v1::PipelineState& state) {
   }
   pipeline.window_ = state.transforms(1).window().rows();
   RETURN_IF_ERROR(CheckWindow(pipeline.window_, pipeline.features()));
+  pipeline.KeepTrainingRange();
   return pipeline;
 }
 
@@ -103,14 +105,16 @@ absl::Status Pipeline::Apply(std::span<const float> rows, Batch* out) const {
   return absl::OkStatus();
 }
 
-void Pipeline::TrainingRange(std::span<float> low, std::span<float> high) const {
+void Pipeline::KeepTrainingRange() {
   std::vector<float> row(features()), observed(features());
-  const auto& profiles = scaler_.state().profile();
-  const auto value_of = [](double value) { return static_cast<float>(value); };
-  std::ranges::transform(profiles, row.begin(), value_of, &v1::ColumnProfile::min);
-  scaler_.Apply(row, low, observed);
-  std::ranges::transform(profiles, row.begin(), value_of, &v1::ColumnProfile::max);
-  scaler_.Apply(row, high, observed);
+  const auto keep = [&](auto end, std::vector<float>* scaled) {
+    std::ranges::transform(scaler_.state().profile(), row.begin(),
+                           [&](const v1::ColumnProfile& profile) { return static_cast<float>((profile.*end)()); });
+    scaled->resize(features());
+    scaler_.Apply(row, *scaled, observed);
+  };
+  keep(&v1::ColumnProfile::min, &training_low_);
+  keep(&v1::ColumnProfile::max, &training_high_);
 }
 
 void Pipeline::InvertNewestRow(std::span<const float> vector, std::span<float> out) const {

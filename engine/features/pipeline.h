@@ -45,16 +45,19 @@ class Pipeline {
   absl::Status Apply(std::span<const float> rows, Batch* out) const;
 
   // The smallest and the largest value of each feature in training, in scaled units; [features()] each.
-  void TrainingRange(std::span<float> low, std::span<float> high) const;
+  std::span<const float> training_low() const { return training_low_; }
+  std::span<const float> training_high() const { return training_high_; }
 
   // The newest row of a vector of width() values, back in the user's units; out has features() values.
   void InvertNewestRow(std::span<const float> vector, std::span<float> out) const;
 
  private:
   Pipeline() = default;
+  void KeepTrainingRange();  // from the scaler's profiles
   std::vector<std::string> feature_names_;
   Scaler scaler_;
   size_t window_ = 1;
+  std::vector<float> training_low_, training_high_;
 };
 
 }  // namespace astray

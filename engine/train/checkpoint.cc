@@ -20,8 +20,8 @@ namespace {
 constexpr uint64_t kMaxCheckpointBytes = (uint64_t{1} << 31) - 1;
 constexpr size_t kChecksumBytes = 64;
 
-absl::Status Damaged(const std::string& path, absl::string_view text) {
-  return absl::DataLossError(absl::StrCat("checkpoint '", path, "': ", text, "; delete it to start afresh"));
+absl::Status Refuse(absl::StatusCode code, const std::string& path, absl::string_view text) {
+  return absl::Status(code, absl::StrCat("checkpoint '", path, "': ", text, "; delete it to start afresh"));
 }
 
 // Leaves out what may change between two parts of a training.
@@ -40,32 +40,31 @@ v1::Recipe WithoutFreeFields(v1::Recipe recipe) {
 
 absl::StatusOr<v1::Checkpoint> Read(const std::string& path) {
   ASSIGN_OR_RETURN(std::string content, ReadFile(path, kMaxCheckpointBytes));
-  if (content.size() < kChecksumBytes) return Damaged(path, "it is too short");
+  if (content.size() < kChecksumBytes) return Refuse(absl::StatusCode::kDataLoss, path, "it is too short");
   const std::string checksum = content.substr(content.size() - kChecksumBytes);
   content.resize(content.size() - kChecksumBytes);
-  if (Sha256Hex(content) != checksum) return Damaged(path, "its checksum does not fit");
+  if (Sha256Hex(content) != checksum) return Refuse(absl::StatusCode::kDataLoss, path, "its checksum does not fit");
   v1::Checkpoint state;
-  if (!state.ParseFromString(content)) return Damaged(path, "it cannot be read");
+  if (!state.ParseFromString(content)) return Refuse(absl::StatusCode::kDataLoss, path, "it cannot be read");
   return state;
-}
-
-absl::Status Refuse(const std::string& path, absl::string_view text) {
-  return absl::FailedPreconditionError(absl::StrCat("checkpoint '", path, "': ", text, "; delete it to start afresh"));
 }
 
 absl::Status CheckSameTraining(const std::string& path, const v1::Checkpoint& state, const v1::Recipe& recipe,
                                const std::string& data_sha256) {
   if (state.format_version() != kCheckpointFormatVersion) {
-    return Refuse(path, absl::StrCat("format version ", state.format_version(), ": this astray reads version ",
-                                     kCheckpointFormatVersion));
+    return Refuse(absl::StatusCode::kFailedPrecondition, path,
+                  absl::StrCat("format version ", state.format_version(), ": this astray reads version ",
+                               kCheckpointFormatVersion));
   }
   std::string difference;
   google::protobuf::util::MessageDifferencer differencer;
   differencer.ReportDifferencesToString(&difference);
   if (!differencer.Compare(WithoutFreeFields(state.recipe()), WithoutFreeFields(recipe))) {
-    return Refuse(path, absl::StrCat("its recipe differs: ", difference.substr(0, difference.find('\n'))));
+    return Refuse(absl::StatusCode::kFailedPrecondition, path,
+                  absl::StrCat("its recipe differs: ", difference.substr(0, difference.find('\n'))));
   }
-  if (state.data_sha256() != data_sha256) return Refuse(path, "it was made on other data");
+  if (state.data_sha256() != data_sha256)
+    return Refuse(absl::StatusCode::kFailedPrecondition, path, "it was made on other data");
   return absl::OkStatus();
 }
 

@@ -40,9 +40,7 @@ void CopyLayer(const Network& from, size_t from_index, Network* to, size_t to_in
 struct Level {
   std::vector<float> values, observed;
   size_t width = 0;
-  VectorSet vectors() const {
-    return VectorSet(values, observed, width, 1, {{0, values.size() / width}}, kMaxPretrainingVectors);
-  }
+  VectorSet vectors() const { return VectorSet(values, observed, width, 1, {{0, values.size() / width}}); }
 };
 
 // What `network`, a shallow one, makes of vectors: its code, all of it observed.
@@ -76,23 +74,6 @@ v1::Recipe LevelRecipe(const v1::Recipe& recipe, size_t index) {
   return level;
 }
 
-double BestLoss(const TrainingResult& result) {
-  return std::min_element(result.losses.begin(), result.losses.end(),
-                          [](const auto& a, const auto& b) { return a.validation() < b.validation(); })
-      ->validation();
-}
-
-std::vector<float> Spread(const VectorSet& vectors) {
-  const size_t count = std::min(vectors.size(), kMaxPretrainingVectors);
-  std::vector<float> values;
-  values.reserve(count * vectors.width());
-  for (size_t i = 0; i < count; ++i) {
-    const auto vector = vectors.values(i * vectors.size() / count);
-    values.insert(values.end(), vector.begin(), vector.end());
-  }
-  return values;
-}
-
 }  // namespace
 
 absl::StatusOr<std::vector<double>> Pretrain(const v1::Recipe& recipe, const VectorSet& training,
@@ -102,7 +83,8 @@ absl::StatusOr<std::vector<double>> Pretrain(const v1::Recipe& recipe, const Vec
   const size_t depth = dense.size() / 2;
   std::vector<double> losses;
   // What goes into the level: of the lowest only for the next one, which sees its code.
-  Level below = {.values = Spread(training)}, held_out = {.values = validation.GatherValues()};
+  Level below = {.values = training.Spread(kMaxPretrainingVectors).GatherValues()},
+        held_out = {.values = validation.GatherValues()};
   for (size_t level = 0; level < depth; ++level) {
     const size_t encoder = dense[level], decoder = dense[dense.size() - 1 - level];
     ASSIGN_OR_RETURN(Network shallow, Shallow(*network, encoder, decoder));
@@ -112,7 +94,7 @@ absl::StatusOr<std::vector<double>> Pretrain(const v1::Recipe& recipe, const Vec
     const VectorSet own = level == 0 ? training : below.vectors();
     const VectorSet own_held_out = level == 0 ? validation : held_out.vectors();
     ASSIGN_OR_RETURN(const TrainingResult result, TrainNetwork(level_recipe, own, own_held_out, &shallow, progress));
-    losses.push_back(BestLoss(result));
+    losses.push_back(result.best_validation_loss);
     CopyLayer(shallow, 0, network, encoder);
     CopyLayer(shallow, 1, network, decoder);
     if (level + 1 == depth) break;

@@ -57,8 +57,7 @@ void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
   if (features->scaling() == v1::SCALING_UNSPECIFIED) features->set_scaling(v1::STANDARD);
   if (!features->has_window()) {
     const bool fits = dataset.rows() >= kMinRowsForWindow && dataset.features() * kDefaultWindow <= Pipeline::kMaxWidth;
-    const bool in_time = !features->has_sequence() && IsTimeOrdered(dataset);
-    features->set_window(fits && in_time ? kDefaultWindow : 1);
+    features->set_window(fits && IsTimeOrdered(*features, dataset) ? kDefaultWindow : 1);
   }
 }
 

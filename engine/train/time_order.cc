@@ -33,4 +33,8 @@ bool IsTimeOrdered(const Dataset& dataset) {
   return false;
 }
 
+bool IsTimeOrdered(const v1::FeaturesRecipe& features, const Dataset& dataset) {
+  return !features.has_sequence() && IsTimeOrdered(dataset);
+}
+
 }  // namespace astray

@@ -1,6 +1,7 @@
 // Whether the rows of a data set follow each other in time, so that a window over them means something.
 #pragma once
 
+#include "astray/v1/recipe.pb.h"
 #include "engine/data/dataset.h"
 
 namespace astray {
@@ -11,6 +12,8 @@ inline constexpr double kTimeOrderedAutocorrelation = 0.95;
 
 // True where the data has timestamps, or a feature reaches kTimeOrderedAutocorrelation.
 bool IsTimeOrdered(const Dataset& dataset);
+// The same for what a recipe makes rows of: there is no time among sequences.
+bool IsTimeOrdered(const astray::v1::FeaturesRecipe& features, const Dataset& dataset);
 
 // r1 = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2, over pairs where both are there (Box & Jenkins 1970, ch. 2); 0
 // for a constant column.

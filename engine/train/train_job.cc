@@ -92,8 +92,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
                                       const ProgressCallback& progress, const std::string& checkpoint_path) {
   if (dataset.rows() == 0) return absl::InvalidArgumentError("data: expected rows, got none");
   ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
-  const bool in_time = !recipe.features().has_sequence() && IsTimeOrdered(dataset);
-  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), in_time));
+  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), IsTimeOrdered(recipe.features(), dataset)));
   const std::vector<float> rows = Reordered(dataset, split.order);
   const size_t features = dataset.features(), window = recipe.features().window();
   ASSIGN_OR_RETURN(Pipeline pipeline, FitPipeline(recipe, dataset, rows, split));

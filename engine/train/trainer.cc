@@ -142,23 +142,23 @@ class TrainingRun {
   TrainingResult Finish() {
     RestoreBest();
     result_.stopped_early = stopped_early();
+    result_.best_validation_loss = best_;
     return std::move(result_);
   }
 
-  void SaveTo(v1::Checkpoint* state) {
-    v1::Checkpoint& checkpoint = *state;
-    checkpoint.set_step(result_.steps);
-    checkpoint.set_parameters(PackFloats(network_->parameters()));
-    checkpoint.set_best_parameters(PackFloats(best_parameters_));
-    checkpoint.set_first_moment(PackFloats(optimizer_.first_moment()));
-    checkpoint.set_second_moment(PackFloats(optimizer_.second_moment()));
-    checkpoint.set_best_validation_loss(best_);
-    checkpoint.set_best_step(result_.best_step);
-    checkpoint.set_validations_since_best(since_best_);
-    checkpoint.mutable_losses()->Assign(result_.losses.begin(), result_.losses.end());
-    PackRandom(random_, checkpoint.mutable_batch_random());
-    PackRandom(corruptor_.random(), checkpoint.mutable_corruption_random());
-    PackRandom(gradient_->dropout(), checkpoint.mutable_dropout_random());
+  void SaveTo(v1::Checkpoint* checkpoint) {
+    checkpoint->set_step(result_.steps);
+    checkpoint->set_parameters(PackFloats(network_->parameters()));
+    checkpoint->set_best_parameters(PackFloats(best_parameters_));
+    checkpoint->set_first_moment(PackFloats(optimizer_.first_moment()));
+    checkpoint->set_second_moment(PackFloats(optimizer_.second_moment()));
+    checkpoint->set_best_validation_loss(best_);
+    checkpoint->set_best_step(result_.best_step);
+    checkpoint->set_validations_since_best(since_best_);
+    checkpoint->mutable_losses()->Assign(result_.losses.begin(), result_.losses.end());
+    PackRandom(random_, checkpoint->mutable_batch_random());
+    PackRandom(corruptor_.random(), checkpoint->mutable_corruption_random());
+    PackRandom(gradient_->dropout(), checkpoint->mutable_dropout_random());
   }
 
   absl::Status Resume(const v1::Checkpoint& checkpoint) {

@@ -22,6 +22,7 @@ struct TrainProgress {
 struct TrainingResult {
   uint64_t steps = 0;
   uint64_t best_step = 0;
+  double best_validation_loss = 0;
   bool stopped_early = false;
   std::vector<v1::LossPoint> losses;
 };

@@ -12,6 +12,7 @@
 #include "engine/base/random.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/ranking.h"
+#include "engine/features/column_profile.h"
 #include "engine/train/random_streams.h"
 #include "engine/train/recipe.h"
 #include "engine/train/time_order.h"
@@ -104,7 +105,7 @@ Parts Split(const Dataset& dataset, bool in_time, size_t window, uint64_t seed) 
   parts.training.feature_names = parts.judging.feature_names = dataset.feature_names;
   const size_t rows = dataset.rows(), held_out = rows / 5;
   std::vector<uint32_t> order(rows);
-  for (size_t i = 0; i < rows; ++i) order[i] = static_cast<uint32_t>(i);
+  std::iota(order.begin(), order.end(), 0u);
   if (!in_time) Random(seed, kJudgingStream).Shuffle(order);
   for (size_t i = 0; i < rows; ++i)
     AppendRow(dataset, order[i], i < rows - held_out ? &parts.training : &parts.judging);
@@ -164,16 +165,10 @@ std::vector<uint8_t> InjectAnomalies(size_t run, size_t window, uint64_t seed, D
   const Dataset before = *dataset;
   const size_t rows = dataset->rows(), features = dataset->features();
   std::vector<double> deviations(features);
+  std::vector<float> scratch;
   for (size_t f = 0; f < features; ++f) {
-    double sum = 0, squares = 0, count = 0;
-    for (size_t i = 0; i < rows; ++i) {
-      const double value = before.row(i)[f];
-      if (std::isnan(value)) continue;
-      sum += value;
-      squares += value * value;
-      ++count;
-    }
-    if (count > 0) deviations[f] = std::sqrt(std::max(0.0, squares / count - (sum / count) * (sum / count)));
+    const auto measured = MeasureColumn(before.feature_names[f], before.values, features, f, &scratch);
+    if (measured.ok()) deviations[f] = measured->profile.standard_deviation();  // else the column has no value
   }
   std::vector<uint8_t> labels(rows);
   std::vector<uint32_t> shuffled(features);
@@ -211,8 +206,9 @@ absl::StatusOr<v1::TuningReport> Tune(const v1::Recipe& incomplete, const Datase
         absl::StrCat("expected at most ", kMaxCandidates, " levels x widths, got ", candidates));
   }
   Parts parts;
-  if (options.labelled == nullptr)
-    parts = Split(dataset, !recipe.features().has_sequence() && IsTimeOrdered(dataset), window, recipe.seed());
+  if (options.labelled == nullptr) {
+    parts = Split(dataset, IsTimeOrdered(recipe.features(), dataset), window, recipe.seed());
+  }
   const Dataset& training = options.labelled == nullptr ? parts.training : dataset;
   const Dataset& judging = options.labelled == nullptr ? parts.judging : *options.labelled;
   const std::vector<uint8_t>& labels = options.labelled == nullptr ? parts.labels : options.labelled->labels;

@@ -8,10 +8,15 @@ VectorSet::VectorSet(std::span<const float> scaled, std::span<const float> obser
   for (const Segment& segment : segments) {
     for (size_t row = 0; row + window <= segment.rows; ++row) begins_.push_back((segment.begin + row) * features);
   }
-  if (limit == 0 || begins_.size() <= limit) return;
-  std::vector<size_t> spread(limit);
-  for (size_t i = 0; i < limit; ++i) spread[i] = begins_[i * begins_.size() / limit];
-  begins_ = std::move(spread);
+  if (limit > 0) *this = Spread(limit);
+}
+
+VectorSet VectorSet::Spread(size_t limit) const {
+  VectorSet spread = *this;
+  if (size() <= limit) return spread;
+  spread.begins_.resize(limit);
+  for (size_t i = 0; i < limit; ++i) spread.begins_[i] = begins_[i * size() / limit];
+  return spread;
 }
 
 std::vector<float> VectorSet::GatherValues() const {

@@ -23,6 +23,9 @@ class VectorSet {
   VectorSet(std::span<const float> scaled, std::span<const float> observed, size_t features, size_t window,
             const std::vector<Segment>& segments, size_t limit = 0);
 
+  // At most `limit` of them, evenly spread.
+  VectorSet Spread(size_t limit) const;
+
   size_t size() const { return begins_.size(); }
   VectorShape shape() const { return shape_; }
   size_t width() const { return shape_.width(); }

@@ -18,7 +18,8 @@ constexpr size_t kWidth = 4;
 // Far from what these networks come to.
 Imputer Unbounded() {
   Imputer imputer;
-  imputer.SetRange(std::vector<float>(kWidth, -1e6f), std::vector<float>(kWidth, 1e6f));
+  static const std::vector<float> low(kWidth, -1e6f), high(kWidth, 1e6f);
+  imputer.SetRange(low, high);
   return imputer;
 }
 
@@ -97,7 +98,8 @@ TEST(Imputer, AGuessThatRunsAwayStopsAtTheRangeOfTraining) {
   std::vector<float> values = {0.5f, 5, 0, 0};
   std::vector<ImputationOutcome> outcomes(1);
   Imputer imputer;
-  imputer.SetRange(std::vector<float>(kWidth, -10), std::vector<float>(kWidth, 20));
+  const std::vector<float> low(kWidth, -10), high(kWidth, 20);
+  imputer.SetRange(low, high);
   ASSERT_TRUE(imputer.Impute(*executor, kWidth, std::vector<float>{0, 1, 1, 1}, values, outcomes).ok());
   EXPECT_TRUE(outcomes[0].converged);
   EXPECT_NEAR(values[0], 20, 1e-3);
@@ -111,7 +113,8 @@ TEST(Imputer, SaysWhereItDoesNotConverge) {
   std::vector<float> values = {0.5f, 5, 0, 0};
   std::vector<ImputationOutcome> outcomes(1);
   Imputer imputer;
-  imputer.SetRange(std::vector<float>(kWidth, -20), std::vector<float>(kWidth, 20));
+  const std::vector<float> low(kWidth, -20), high(kWidth, 20);
+  imputer.SetRange(low, high);
   ASSERT_TRUE(imputer.Impute(*executor, kWidth, std::vector<float>{0, 1, 1, 1}, values, outcomes).ok());
   EXPECT_FALSE(outcomes[0].converged);
   EXPECT_EQ(outcomes[0].iterations, kMaxImputationIterations);
