@@ -23,10 +23,10 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
                           const ConsumeVerdict& consume) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.server.model, flags.epoch));
   const std::vector<std::string>& features = detector->model().pipeline.feature_names();
-  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, features,
-                                                     {.format = flags.input_format,
-                                                      .entity_column = flags.entity_column,
-                                                      .sequence = detector->model().recipe.features().sequence()}));
+  ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, features,
+                                                      {.format = flags.input_format,
+                                                       .entity_column = flags.entity_column,
+                                                       .sequence = detector->model().recipe.features().sequence()}));
   ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
   begin(features, detector->code_size());
   std::map<std::string, RowHistory> histories;
@@ -42,7 +42,7 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
     values.clear();
     while (rows.size() < batch_rows) {
       if (!std::exchange(waiting, false)) {
-        more = source.Next(&row);
+        more = source->Next(&row);
         if (!more.ok() || !*more) break;
         waiting = !rows.empty() && row.entity != rows.front().entity;
         if (waiting) break;

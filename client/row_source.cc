@@ -6,7 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "client/fasta_rows.h"
 #include "engine/base/status_macros.h"
+#include "engine/data/csv_reader.h"
+#include "engine/data/json_lines_reader.h"
 
 namespace astray {
 namespace {
@@ -16,20 +19,37 @@ bool IsNamedJsonLines(absl::string_view path) {
   return absl::EndsWith(path, ".jsonl") || absl::EndsWith(path, ".ndjson");
 }
 
+// A reader of a file as a source.
+template <typename Reader>
+class FileRows : public RowSource {
+ public:
+  explicit FileRows(std::unique_ptr<Reader> reader) : reader_(std::move(reader)) {}
+  absl::StatusOr<bool> Next(Row* row) override { return reader_->Next(row); }
+
+ private:
+  std::unique_ptr<Reader> reader_;
+};
+
+template <typename Reader>
+std::unique_ptr<RowSource> MakeFileRows(std::unique_ptr<Reader> reader) {
+  return std::make_unique<FileRows<Reader>>(std::move(reader));
+}
+
 }  // namespace
 
-absl::StatusOr<RowSource> RowSource::Open(const std::string& path, const std::vector<std::string>& feature_names,
-                                          const Options& options) {
+absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& path,
+                                                           const std::vector<std::string>& feature_names,
+                                                           const Options& options) {
   if (options.format == RowFormat::kJsonLines || (options.format == RowFormat::kByName && IsNamedJsonLines(path))) {
     ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column));
-    return RowSource(std::move(reader));
+    return MakeFileRows(std::move(reader));
   }
   if (options.format == RowFormat::kFasta || (options.format == RowFormat::kByName && IsNamedFasta(path))) {
     if (!options.entity_column.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": --entity-column is for CSV and JSON lines"));
     }
     ASSIGN_OR_RETURN(auto reader, FastaRows::Open(path, options.sequence, options.stop_fd));
-    return RowSource(std::move(reader));
+    return MakeFileRows(std::move(reader));
   }
   CsvOptions csv;
   csv.feature_names = feature_names;
@@ -37,7 +57,7 @@ absl::StatusOr<RowSource> RowSource::Open(const std::string& path, const std::ve
   csv.stop_fd = options.stop_fd;
   csv.entity_column = options.entity_column;
   ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, csv));
-  return RowSource(std::move(reader));
+  return MakeFileRows(std::move(reader));
 }
 
 }  // namespace astray

@@ -1,16 +1,13 @@
-// Rows with a model's features, from CSV, JSON lines or FASTA. Not thread-safe.
+// Rows with a model's features, wherever they come from. To add a source: a class with these two functions, and a line
+// in RowSource::Open. Not thread-safe.
 #pragma once
 
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
-#include "client/fasta_rows.h"
-#include "engine/data/csv_reader.h"
-#include "engine/data/json_lines_reader.h"
 #include "engine/data/row.h"
 
 namespace astray {
@@ -24,23 +21,18 @@ class RowSource {
     // CSV otherwise.
     RowFormat format = RowFormat::kByName;
     bool find_labels = false;     // CsvOptions'
-    int stop_fd = -1;             // ByteSource's
+    int stop_fd = -1;             // once something can be read from it, Next is Cancelled, even while it waits
     std::string entity_column;    // or member, that says whose row it is; empty: none
     v1::SequenceRecipe sequence;  // of the model's recipe: how FASTA becomes its features
   };
   // path: "-" is standard input; gzip too. Errors are the readers'.
-  static absl::StatusOr<RowSource> Open(const std::string& path, const std::vector<std::string>& feature_names,
-                                        const Options& options);
+  static absl::StatusOr<std::unique_ptr<RowSource>> Open(const std::string& path,
+                                                         const std::vector<std::string>& feature_names,
+                                                         const Options& options);
 
-  absl::StatusOr<bool> Next(Row* row) {
-    return std::visit([row](auto& reader) { return reader->Next(row); }, reader_);
-  }
-
- private:
-  using Reader = std::variant<std::unique_ptr<CsvReader>, std::unique_ptr<JsonLinesReader>, std::unique_ptr<FastaRows>>;
-  explicit RowSource(Reader reader) : reader_(std::move(reader)) {}
-
-  Reader reader_;
+  virtual ~RowSource() = default;
+  // False at the end; waits for a row where the source is live. After an error it is at its end.
+  virtual absl::StatusOr<bool> Next(Row* row) = 0;
 };
 
 }  // namespace astray

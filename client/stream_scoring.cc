@@ -99,7 +99,7 @@ absl::Status TakeVerdicts(ScoreStreamCall* call, UnansweredRows* unanswered, con
 absl::Status ScoreThroughServer(Client* client, const StreamScoringOptions& options, const OpenSource& open,
                                 const ConsumeVerdict& consume) {
   const StopEvent stop;
-  ASSIGN_OR_RETURN(RowSource source, open(stop.fd()));
+  ASSIGN_OR_RETURN(const auto source, open(stop.fd()));
   const std::unique_ptr<ScoreStreamCall> call = client->ScoreStream();
   UnansweredRows unanswered;
   absl::Status taken;
@@ -107,7 +107,7 @@ absl::Status ScoreThroughServer(Client* client, const StreamScoringOptions& opti
     taken = TakeVerdicts(call.get(), &unanswered, consume);
     stop.Set();  // nobody answers any more
   });
-  absl::Status sent = SendRows(&source, options, call.get(), &unanswered);
+  absl::Status sent = SendRows(source.get(), options, call.get(), &unanswered);
   call->WritesDone();
   taker.join();
   const absl::Status finished = call->Finish();

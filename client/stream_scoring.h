@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "astray/v1/service.pb.h"
@@ -21,7 +22,7 @@ struct StreamScoringOptions {
 using ConsumeVerdict = std::function<void(const Row& row, const v1::Verdict& verdict)>;
 
 // Makes a source whose reads are Cancelled once something can be read from stop_fd.
-using OpenSource = std::function<absl::StatusOr<RowSource>(int stop_fd)>;
+using OpenSource = std::function<absl::StatusOr<std::unique_ptr<RowSource>>(int stop_fd)>;
 
 // Returns when every row has its verdict, or at the first error: the source's, after the verdicts of the rows before
 // it, or the call's, at once, even while the source waits for rows.

@@ -29,13 +29,13 @@ struct Flags {
 
 absl::StatusOr<std::vector<float>> ReadRows(const Flags& flags, const v1::ModelDescription& model) {
   const std::vector<std::string> features(model.features().begin(), model.features().end());
-  ASSIGN_OR_RETURN(RowSource source,
+  ASSIGN_OR_RETURN(const auto source,
                    RowSource::Open(flags.data, features,
                                    {.format = flags.input_format, .sequence = model.recipe().features().sequence()}));
   std::vector<float> values;
   Row row;
   while (values.size() < kMaxRows * features.size()) {
-    ASSIGN_OR_RETURN(const bool more, source.Next(&row));
+    ASSIGN_OR_RETURN(const bool more, source->Next(&row));
     if (!more) break;
     values.insert(values.end(), row.values.begin(), row.values.end());
   }

@@ -44,10 +44,10 @@ void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream&
 absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   const auto client = Client::Connect(flags.server.server, {});
   ASSIGN_OR_RETURN(const v1::ModelDescription model, client->DescribeModel(flags.server.ref()));
-  ASSIGN_OR_RETURN(RowSource source, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
-                                                     {.format = flags.input_format,
-                                                      .find_labels = true,
-                                                      .sequence = model.recipe().features().sequence()}));
+  ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
+                                                      {.format = flags.input_format,
+                                                       .find_labels = true,
+                                                       .sequence = model.recipe().features().sequence()}));
   v1::CalibrateHeader header;
   *header.mutable_model() = PinnedModel(model);
   if (flags.false_positive_rate) header.set_false_positive_rate(*flags.false_positive_rate);
@@ -58,7 +58,7 @@ absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const v1::CalibrateResponse reply,
                    client->Calibrate(header, [&](v1::CalibrateRows* rows) -> absl::StatusOr<bool> {
                      while (static_cast<size_t>(rows->values_size()) + row.values.size() <= chunk) {
-                       ASSIGN_OR_RETURN(const bool more, source.Next(&row));
+                       ASSIGN_OR_RETURN(const bool more, source->Next(&row));
                        if (!more) break;
                        // What is labelled as an anomaly says nothing about what is normal.
                        if (row.label != 0) {
