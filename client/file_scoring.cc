@@ -1,14 +1,15 @@
 #include "client/file_scoring.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "client/client.h"
 #include "client/offline_detector.h"
+#include "client/row_messages.h"
 #include "client/verdict_flags.h"
 #include "engine/base/status_macros.h"
-#include "engine/detect/row_history.h"
+#include "engine/detect/entity_streams.h"
 #include "engine/detect/verdict_message.h"
 
 namespace astray {
@@ -18,55 +19,49 @@ constexpr size_t kBatchValues = 1 << 16;
 
 size_t BatchRows(size_t features) { return std::max<size_t>(1, std::min<size_t>(1024, kBatchValues / features)); }
 
+bool WantsTimes(const FileScoringFlags& flags, const v1::Recipe& recipe) {
+  return flags.event_time || recipe.stream().tolerance_seconds() > 0 || recipe.stream().max_gap_seconds() > 0;
+}
+
 absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions& asked,
                           const std::function<void(const std::vector<std::string>&, size_t)>& begin,
                           const ConsumeVerdict& consume) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.server.model, flags.epoch));
+  const v1::Recipe& recipe = detector->model().recipe;
   const std::vector<std::string>& features = detector->model().pipeline.feature_names();
   ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, features,
                                                       {.format = flags.input_format,
                                                        .entity_column = flags.entity_column,
-                                                       .sequence = detector->model().recipe.features().sequence()}));
+                                                       .sequence = recipe.features().sequence()}));
   ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
+  ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
   begin(features, detector->code_size());
-  std::map<std::string, RowHistory> histories;
+  RowMessages messages(source.get(), BatchRows(features.size()), WantsTimes(flags, recipe));
+  UnansweredRows unanswered;
+  EntityStreams streams(features.size(), detector->window(), policy);
   ScoreResult result;
-  // A run of rows of one entity at a time.
-  const size_t batch_rows = BatchRows(detector->features());
-  std::vector<Row> rows;  // without their values
-  std::vector<float> values;
-  Row row;
-  bool waiting = false;  // `row` is the first of the next run
-  for (absl::StatusOr<bool> more = true; *more || waiting;) {
-    rows.clear();
-    values.clear();
-    while (rows.size() < batch_rows) {
-      if (!std::exchange(waiting, false)) {
-        more = source->Next(&row);
-        if (!more.ok() || !*more) break;
-        waiting = !rows.empty() && row.entity != rows.front().entity;
-        if (waiting) break;
-      }
-      values.insert(values.end(), row.values.begin(), row.values.end());
-      rows.push_back({.number = row.number, .timestamp = row.timestamp, .entity = row.entity});
+  const auto answer = [&] {
+    for (const EntityStreams::Piece& piece : streams.Pieces()) {
+      RETURN_IF_ERROR(detector->Score(piece.rows, options, &result));
+      for (size_t i = 0; i < piece.verdicts.size(); ++i) FillVerdict(*detector, result, i, piece.verdicts[i]);
     }
-    if (!rows.empty()) {
-      RowHistory& history =
-          histories.try_emplace(rows.front().entity, detector->features(), detector->window()).first->second;
-      RETURN_IF_ERROR(detector->Score(history.Extend(values), options, &result));
-      for (size_t i = 0; i < rows.size(); ++i) {
-        v1::Verdict verdict;
-        if (i < history.warming_up_rows()) {
-          FillWarmingUp(&verdict);
-        } else {
-          FillVerdict(*detector, result, i - history.warming_up_rows(), &verdict);
-        }
-        consume(rows[i], verdict);
-      }
+    for (const EntityStreams::Reply& reply : streams.Finish()) {
+      RETURN_IF_ERROR(unanswered.Take(reply.response, consume));
     }
-    RETURN_IF_ERROR(more.status());
+    return absl::OkStatus();
+  };
+  v1::ScoreStreamRequest request;
+  std::vector<Row> rows;
+  absl::StatusOr<bool> more;
+  while ((more = messages.Next(&request, &rows)).ok() && *more) {
+    RETURN_IF_ERROR(streams.Check(request));
+    unanswered.Push(request.id(), std::move(rows));
+    streams.Add(std::move(request), absl::InfinitePast());
+    RETURN_IF_ERROR(answer());
   }
-  return absl::OkStatus();
+  streams.ReleaseAll();
+  RETURN_IF_ERROR(answer());
+  return more.status();
 }
 
 absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& asked,
@@ -77,8 +72,13 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
   const std::vector<std::string> features(model.features().begin(), model.features().end());
   begin(features, model.code_units());
   StreamScoringOptions options;
-  options.model = PinnedModel(model);
-  options.score = asked;
+  options.stream.model = PinnedModel(model);
+  options.stream.score = asked;
+  options.stream.features = features.size();
+  options.stream.memory_rows = model.memory_rows();
+  options.stream.give_up_after = absl::Seconds(flags.give_up_seconds);
+  options.stream.on_broken = flags.on_broken;
+  options.timed = WantsTimes(flags, model.recipe());
   options.batch_rows = flags.message_rows > 0 ? flags.message_rows : BatchRows(features.size());
   return ScoreThroughServer(
       client.get(), options,
@@ -101,13 +101,18 @@ void FileScoringFlags::Add(CLI::App* command) {
   AddInputFormat(command, &input_format);
   CLI::Option* without_server =
       command->add_flag("--offline", offline, "Score here, without a server; --model is then models/<name>/<version>");
-  AddEntityColumn(command);
+  AddEntities(command);
   command->add_option("--epoch", epoch, "With --offline: calibration that a server stored")->needs(without_server);
 }
 
-void FileScoringFlags::AddEntityColumn(CLI::App* command) {
+void FileScoringFlags::AddEntities(CLI::App* command) {
   command->add_option("--entity-column", entity_column,
                       "Column that says whose row it is: each entity has a window of its own");
+  command->add_flag("--event-time", event_time,
+                    "Rows' times count: late and repeated rows are seen (default: where the recipe's stream says so)");
+  command->add_option("--give-up-after", give_up_seconds, "Seconds to wait for a server that went away")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
 }
 
 absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,

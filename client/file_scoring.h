@@ -22,15 +22,20 @@ struct FileScoringFlags {
   RowFormat input_format = RowFormat::kByName;
   bool offline = false;       // server.model is then an artifact's path
   std::string entity_column;  // whose row it is: each entity has a window of its own
+  bool event_time = false;    // rows are sent with their times, whatever the recipe says
   uint64_t epoch = 0;
   size_t message_rows = 0;  // rows in a message to the server; 0 takes as many as are good for throughput
 
-  // All but message_rows.
+  double give_up_seconds = 10;  // without an answer of a server that went away
+  std::function<void(const absl::Status&)> on_broken;  // ResumingStream's
+
+  // All but message_rows and on_broken.
   void Add(CLI::App* command);
-  void AddEntityColumn(CLI::App* command);
+  void AddEntities(CLI::App* command);  // --entity-column, --event-time, --give-up-after
 };
 
-// Calls begin(feature names, units of the code) once, then `consume` for each row in order. The same bytes either way.
+// Calls begin(feature names, units of the code) once, then `consume` for each row, in order unless rows wait
+// for late ones (recipe.stream). The same bytes either way.
 absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,
                        const std::function<void(const std::vector<std::string>&, size_t)>& begin,
                        const ConsumeVerdict& consume);

@@ -28,7 +28,8 @@ void VerdictWriter::Write(const Row& row, const v1::Verdict& verdict) {
 
 void VerdictWriter::WriteCsv(const Row& row, const v1::Verdict& verdict) {
   if (!header_written_) {
-    *out_ << "row,timestamp," << (entities_ ? "entity," : "") << "state,anomalous,score,error,p_value,contributors\n";
+    *out_ << "row,timestamp," << (entities_ ? "entity," : "")
+          << "state,anomalous,score,error,p_value,contributors,alarm\n";
     header_written_ = true;
   }
   absl::StrAppend(&line_, row.number, ",");
@@ -50,6 +51,8 @@ void VerdictWriter::WriteCsv(const Row& row, const v1::Verdict& verdict) {
   }
   line_ += ',';
   AppendCsvCell(contributors, &line_);
+  line_ += ',';
+  if (verdict.has_alarm()) line_ += absl::AsciiStrToLower(v1::Alarm::State_Name(verdict.alarm().state()));
   line_ += '\n';
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/shown_text.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/artifact.h"
 #include "server/fingerprint.h"
@@ -59,9 +60,18 @@ void DetectorRegistry::Publish(const std::string& name, std::shared_ptr<const Se
   snapshot_.swap(previous);
 }
 
+absl::StatusOr<const ServedVersion*> DetectorRegistry::FindIn(const RegistrySnapshot& current,
+                                                              const v1::ModelRef& ref) const {
+  absl::StatusOr<const ServedVersion*> version = FindServing(current, ref);
+  if (!absl::IsNotFound(version.status())) return version;
+  absl::ReaderMutexLock lock(&snapshot_mutex_);
+  if (polled_) return version;
+  return absl::UnavailableError(absl::StrCat("model '", ShownText(ref.name()), "': models are being loaded; retry"));
+}
+
 absl::StatusOr<ServedDetector> DetectorRegistry::Find(const v1::ModelRef& ref) const {
   const std::shared_ptr<const RegistrySnapshot> current = snapshot();
-  ASSIGN_OR_RETURN(const ServedVersion* version, FindServing(*current, ref));
+  ASSIGN_OR_RETURN(const ServedVersion* version, FindIn(*current, ref));
   return ServedDetector{version->detector, version->metrics};
 }
 
@@ -103,6 +113,7 @@ void DetectorRegistry::UpdateReadiness() {
   metrics_->SetModelsLoaded(serving);
   absl::MutexLock lock(&snapshot_mutex_);
   ready_ = ready_ || serving > 0 || versions == 0;
+  polled_ = true;
 }
 
 absl::Status DetectorRegistry::Refresh(const std::string& name, bool force) {

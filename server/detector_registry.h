@@ -37,7 +37,8 @@ class DetectorRegistry {
   // Loads nothing yet. `metrics` must outlive the registry and the metrics that it gave out.
   DetectorRegistry(std::filesystem::path base_path, Metrics* metrics);
 
-  // InvalidArgument without a name; NotFound says what there is instead.
+  // InvalidArgument without a name; NotFound says what there is instead; Unavailable while the first Poll may still
+  // find it.
   absl::StatusOr<ServedDetector> Find(const v1::ModelRef& ref) const;
 
   // Looks at the model folder. An error (the folder cannot be listed) changes nothing.
@@ -67,6 +68,8 @@ class DetectorRegistry {
 
  private:
   std::shared_ptr<const RegistrySnapshot> snapshot() const ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
+  absl::StatusOr<const ServedVersion*> FindIn(const RegistrySnapshot& current, const v1::ModelRef& ref) const
+      ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
   // Null takes the model out.
   void Publish(const std::string& name, std::shared_ptr<const ServedModel> model) ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
 
@@ -103,6 +106,7 @@ class DetectorRegistry {
   mutable absl::Mutex snapshot_mutex_;
   std::shared_ptr<const RegistrySnapshot> snapshot_ ABSL_GUARDED_BY(snapshot_mutex_);
   bool ready_ ABSL_GUARDED_BY(snapshot_mutex_) = false;
+  bool polled_ ABSL_GUARDED_BY(snapshot_mutex_) = false;
 };
 
 }  // namespace astray

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/entity_streams.h"
 #include "server/detector_registry.h"
 #include "server/fingerprint.h"
 #include "spdlog/spdlog.h"
@@ -188,7 +189,7 @@ absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Rollback(const v1::Model
 
 absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelRef& ref) const {
   const std::shared_ptr<const RegistrySnapshot> current = snapshot();
-  ASSIGN_OR_RETURN(const ServedVersion* version, FindServing(*current, ref));
+  ASSIGN_OR_RETURN(const ServedVersion* version, FindIn(*current, ref));
   const DetectorModel& model = version->detector->model();
   v1::ModelDescription description;
   description.set_name(ref.name());
@@ -198,6 +199,9 @@ absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelR
   *description.mutable_profiles() = model.pipeline.scaler().state().profile();
   description.set_window(static_cast<uint32_t>(model.pipeline.window()));
   description.set_parameters(model.executors.network().parameter_count());
+  if (const auto policy = StreamPolicy::FromRecipe(model.recipe); policy.ok()) {
+    description.set_memory_rows(static_cast<uint32_t>(EntityStreams::MemoryRows(model.pipeline.window(), *policy)));
+  }
   description.set_code_units(static_cast<uint32_t>(model.executors.network().code_size()));
 
   const uint64_t live = version->detector->calibration().epoch();

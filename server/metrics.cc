@@ -36,6 +36,12 @@ const Boundaries& SecondsBoundaries() {
   return boundaries;
 }
 
+const Boundaries& LagBoundaries() {
+  static const auto& boundaries =
+      *new Boundaries{0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 30, 60, 300, 3600};
+  return boundaries;
+}
+
 const Boundaries& RowsBoundaries() {
   static const auto& boundaries = *new Boundaries{1, 2, 4, 8, 16, 32, 64, 128, 256};
   return boundaries;
@@ -103,6 +109,7 @@ Metrics::Metrics()
                           "Artifacts, calibrations and serving states that could not be loaded.")),
       scored_rows_(Make(*registry_, BuildCounter(), "astray_scored_rows_total", "Rows given a score.")),
       anomalies_(Make(*registry_, BuildCounter(), "astray_anomalies_total", "Rows with a score above 1.")),
+      alarms_(Make(*registry_, BuildCounter(), "astray_alarms_total", "Alarms that streams' rows raised.")),
       values_(Make(*registry_, BuildCounter(), "astray_values_total", "Values received, missing ones included.")),
       missing_values_(Make(*registry_, BuildCounter(), "astray_missing_values_total", "Values received as NaN.")),
       score_(Make(*registry_, BuildHistogram(), "astray_score", "Error over threshold; above 1 is anomalous.")),
@@ -123,6 +130,17 @@ Metrics::Metrics()
   stream_entities_dropped_ = &Make(registry, BuildCounter(), "astray_stream_entities_dropped_total",
                                    "Windows dropped, their entities silent longest, for want of memory.")
                                   .Add({});
+  stream_late_rows_ = &Make(registry, BuildCounter(), "astray_stream_late_rows_total",
+                            "Rows without a verdict: later ones of their entity had theirs.")
+                           .Add({});
+  stream_duplicate_rows_ = &Make(registry, BuildCounter(), "astray_stream_duplicate_rows_total",
+                                 "Rows without a verdict: their entity had one of that time.")
+                                .Add({});
+  stream_gaps_ = &Make(registry, BuildCounter(), "astray_stream_gaps_total",
+                       "Windows begun anew after a pause, or where a clock was set back.")
+                      .Add({});
+  stream_lag_ = &Make(registry, BuildHistogram(), "astray_stream_lag_seconds", "From a row's own time to its verdict.")
+                     .Add({}, LagBoundaries());
   queue_rows_ = &Make(registry, BuildGauge(), "astray_queue_rows", "Rows that wait for a worker.").Add({});
   queue_duration_ = &Make(registry, BuildHistogram(), "astray_queue_duration_seconds", "Wait for a worker.")
                          .Add({}, SecondsBoundaries());
@@ -153,6 +171,7 @@ std::shared_ptr<ModelMetrics> Metrics::ForModel(const std::string& model, int64_
   auto metrics = std::make_unique<ModelMetrics>();
   metrics->scored_rows = &scored_rows_.Add(labels);
   metrics->anomalies = &anomalies_.Add(labels);
+  metrics->alarms = &alarms_.Add(labels);
   metrics->values = &values_.Add(labels);
   metrics->missing_values = &missing_values_.Add(labels);
   metrics->score = &score_.Add(labels, ScoreBoundaries());
@@ -173,6 +192,7 @@ void Metrics::Release(const Key& key, const ModelMetrics& metrics) {
   holders_.erase(key);
   scored_rows_.Remove(metrics.scored_rows);
   anomalies_.Remove(metrics.anomalies);
+  alarms_.Remove(metrics.alarms);
   values_.Remove(metrics.values);
   missing_values_.Remove(metrics.missing_values);
   score_.Remove(metrics.score);
@@ -198,6 +218,16 @@ void Metrics::RecordRequest(Method method, grpc::StatusCode code) {
 
 void Metrics::RecordDuration(Method method, absl::Duration duration) {
   durations_[static_cast<size_t>(method)]->Observe(absl::ToDoubleSeconds(duration));
+}
+
+void Metrics::CountStreamRows(const EntityStreams::Counts& now, const EntityStreams::Counts& before) {
+  const auto count = [](prometheus::Counter* counter, uint64_t events) {
+    if (events > 0) counter->Increment(static_cast<double>(events));
+  };
+  count(stream_late_rows_, now.late_rows - before.late_rows);
+  count(stream_duplicate_rows_, now.duplicate_rows - before.duplicate_rows);
+  count(stream_gaps_, now.gaps - before.gaps);
+  count(stream_entities_dropped_, now.dropped_entities - before.dropped_entities);
 }
 
 void Metrics::CountLoadFailure(const std::string& model) {

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "engine/detect/calibration.h"
 #include "engine/detect/detector.h"
+#include "engine/detect/entity_streams.h"
 #include "grpcpp/support/status.h"
 #include "prometheus/counter.h"
 #include "prometheus/family.h"
@@ -47,12 +48,14 @@ class ModelMetrics {
   // Verdicts [first, first + count) of `result`.
   void RecordVerdicts(const ScoreResult& result, size_t first, size_t count);
   void RecordValues(size_t values, size_t missing);
+  void CountAlarm() { alarms->Increment(); }
   void SetCalibration(const Calibration& calibration);
 
  private:
   friend class Metrics;
   prometheus::Counter* scored_rows = nullptr;
   prometheus::Counter* anomalies = nullptr;
+  prometheus::Counter* alarms = nullptr;
   prometheus::Counter* values = nullptr;
   prometheus::Counter* missing_values = nullptr;
   prometheus::Histogram* score = nullptr;
@@ -82,7 +85,9 @@ class Metrics {
   void SetModelsLoaded(size_t versions) { models_loaded_->Set(static_cast<double>(versions)); }
   prometheus::Gauge& streams_active() { return *streams_active_; }
   prometheus::Gauge& stream_entities() { return *stream_entities_; }
-  prometheus::Counter& stream_entities_dropped() { return *stream_entities_dropped_; }
+  // What a stream has seen since `before`.
+  void CountStreamRows(const EntityStreams::Counts& now, const EntityStreams::Counts& before);
+  void RecordStreamLag(double seconds) { stream_lag_->Observe(seconds); }
   prometheus::Gauge& queue_rows() { return *queue_rows_; }
   prometheus::Histogram& queue_duration() { return *queue_duration_; }
   prometheus::Histogram& batch_rows() { return *batch_rows_; }
@@ -100,6 +105,7 @@ class Metrics {
   Family<prometheus::Counter>& load_failures_;
   Family<prometheus::Counter>& scored_rows_;
   Family<prometheus::Counter>& anomalies_;
+  Family<prometheus::Counter>& alarms_;
   Family<prometheus::Counter>& values_;
   Family<prometheus::Counter>& missing_values_;
   Family<prometheus::Histogram>& score_;
@@ -113,6 +119,10 @@ class Metrics {
   prometheus::Gauge* streams_active_;
   prometheus::Gauge* stream_entities_;
   prometheus::Counter* stream_entities_dropped_;
+  prometheus::Counter* stream_late_rows_;
+  prometheus::Counter* stream_duplicate_rows_;
+  prometheus::Counter* stream_gaps_;
+  prometheus::Histogram* stream_lag_;
   prometheus::Gauge* queue_rows_;
   prometheus::Histogram* queue_duration_;
   prometheus::Histogram* batch_rows_;

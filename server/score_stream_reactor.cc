@@ -51,13 +51,10 @@ absl::Status ScoreStreamReactor::Accept() {
     RETURN_IF_ERROR(scorer_.Begin(incoming_.model(), incoming_.options()));
     begun_ = true;
   }
-  const auto size = static_cast<size_t>(incoming_.values_size());
-  RETURN_IF_ERROR(StreamScorer::CheckEntity(incoming_.entity()));
-  RETURN_IF_ERROR(scorer_.Check(std::span<const float>(incoming_.values().data(), size)));
-  arrivals_.push_back(absl::Now());
-  sizes_.push_back(size);
-  unanswered_values_ += size;
-  waiting_.push_back(std::move(incoming_));
+  RETURN_IF_ERROR(scorer_.CheckRequest(incoming_));
+  unanswered_ += 1;
+  unanswered_values_ += static_cast<size_t>(incoming_.values_size());
+  waiting_.push_back({.request = std::move(incoming_), .time = absl::Now()});
   incoming_.Clear();
   return absl::OkStatus();
 }
@@ -66,7 +63,7 @@ void ScoreStreamReactor::OnScored(const absl::Status& status) {
   absl::MutexLock lock(&mutex_);
   scoring_ = false;
   if (status.ok()) {
-    std::vector<v1::ScoreResponse>& replies = scorer_.replies();
+    std::vector<EntityStreams::Reply>& replies = scorer_.replies();
     replies_.insert(replies_.end(), std::make_move_iterator(replies.begin()), std::make_move_iterator(replies.end()));
   } else {
     waiting_.clear();
@@ -78,11 +75,8 @@ void ScoreStreamReactor::OnScored(const absl::Status& status) {
 void ScoreStreamReactor::OnWriteDone(bool ok) {
   absl::MutexLock lock(&mutex_);
   writing_ = false;
-  service_->parts().metrics->RecordDuration(Method::kScoreStream, absl::Now() - arrivals_.front());
-  unanswered_values_ -= sizes_.front();
+  service_->parts().metrics->RecordDuration(Method::kScoreStream, absl::Now() - replies_.front().arrival);
   replies_.pop_front();
-  arrivals_.pop_front();
-  sizes_.pop_front();
   if (!ok) {
     // Nobody listens any more.
     waiting_.clear();
@@ -102,28 +96,58 @@ void ScoreStreamReactor::OnCancel() {
   Continue();
 }
 
+void ScoreStreamReactor::OnTimer() {
+  absl::MutexLock lock(&mutex_);
+  timing_ = false;
+  Continue();
+}
+
 void ScoreStreamReactor::Stop(absl::Status status) {
   stopped_ = true;
   status_.Update(std::move(status));  // the first error stays
+  if (timing_) timer_.Cancel();       // OnTimer follows
+}
+
+void ScoreStreamReactor::ContinueScoring() {
+  if (scoring_ || released_) return;
+  unanswered_ = waiting_.size();
+  unanswered_values_ = 0;
+  for (const StreamScorer::Arrived& arrived : waiting_) {
+    unanswered_values_ += static_cast<size_t>(arrived.request.values_size());
+  }
+  const bool last = stopped_ && begun_;
+  released_ = last;
+  const absl::Time release = scorer_.next_release();
+  if (waiting_.empty() && (last ? release == absl::InfiniteFuture() : release > absl::Now())) return;
+  const absl::Status status = scorer_.Score(
+      std::exchange(waiting_, {}), last ? StreamScorer::Release::kAll : StreamScorer::Release::kWaitedForLong,
+      call_.cancelled(), [this](const absl::Status& scored) { OnScored(scored); });
+  scoring_ = status.ok();
+  if (!status.ok()) Stop(status);
+}
+
+void ScoreStreamReactor::ContinueTimer() {
+  if (timing_ || scoring_ || stopped_) return;
+  const absl::Time next = scorer_.next_release();
+  if (next == absl::InfiniteFuture()) return;
+  timing_ = true;
+  timer_.Set(absl::ToChronoTime(next), [this](bool /*rang*/) { OnTimer(); });
 }
 
 void ScoreStreamReactor::Continue() {
   if (finished_) return;
-  if (!scoring_ && !waiting_.empty()) {
-    const absl::Status status = scorer_.Score(std::exchange(waiting_, {}), call_.cancelled(),
-                                              [this](const absl::Status& scored) { OnScored(scored); });
-    scoring_ = status.ok();
-    if (!status.ok()) Stop(status);
-  }
+  ContinueScoring();
+  ContinueTimer();
   if (!writing_ && !replies_.empty()) {
     writing_ = true;
-    StartWrite(&replies_.front());
+    StartWrite(&replies_.front().response);
   }
-  if (!stopped_ && !reading_ && sizes_.size() < kMaxUnanswered && unanswered_values_ < kMaxUnansweredValues) {
+  if (!stopped_ && !reading_ && unanswered_ + replies_.size() < kMaxUnanswered &&
+      unanswered_values_ < kMaxUnansweredValues) {
     reading_ = true;
     StartRead(&incoming_);
   }
-  if (stopped_ && waiting_.empty() && !scoring_ && !writing_) {
+  if (stopped_ && waiting_.empty() && !scoring_ && !writing_ && !timing_) {
     finished_ = true;
     Finish(call_.End(status_));
   }

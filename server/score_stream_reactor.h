@@ -1,5 +1,6 @@
-// One ScoreStream call: replies in the order of the requests. Whatever was read while a job was being scored is scored
-// together by the next one; reading pauses while too much is unanswered. Owns itself.
+// One ScoreStream call: replies in the order in which StreamScorer has them. Whatever was read while a job was being
+// scored is scored together by the next one; reading pauses while too much is unanswered, rows that wait for late ones
+// not counted. A timer sends those on. Owns itself.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +10,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
 #include "astray/v1/service.pb.h"
+#include "grpcpp/alarm.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/call.h"
 #include "server/detection_service.h"
@@ -37,9 +38,13 @@ class ScoreStreamReactor final : public grpc::ServerBidiReactor<v1::ScoreStreamR
   void OnDone() override;
   void OnScored(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  void OnTimer() ABSL_LOCKS_EXCLUDED(mutex_);
+
   absl::Status Accept() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // the message just read
   void Stop(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Continue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // starts whatever can be started now
+  void ContinueScoring() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ContinueTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   DetectionService* service_;
   Call call_;
@@ -52,14 +57,16 @@ class ScoreStreamReactor final : public grpc::ServerBidiReactor<v1::ScoreStreamR
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool scoring_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;  // nothing more is read
+  bool timing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;   // nothing more is read
+  bool released_ ABSL_GUARDED_BY(mutex_) = false;  // and nothing waits for late rows any more
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  std::vector<v1::ScoreStreamRequest> waiting_ ABSL_GUARDED_BY(mutex_);
-  std::deque<v1::ScoreResponse> replies_ ABSL_GUARDED_BY(mutex_);  // the first is being written
-  std::deque<absl::Time> arrivals_ ABSL_GUARDED_BY(mutex_);        // of everything unanswered
-  std::deque<size_t> sizes_ ABSL_GUARDED_BY(mutex_);               // in values
-  size_t unanswered_values_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<StreamScorer::Arrived> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::deque<EntityStreams::Reply> replies_ ABSL_GUARDED_BY(mutex_);  // the first is being written
+  size_t unanswered_ ABSL_GUARDED_BY(mutex_) = 0;                     // requests that wait or are scored, and replies
+  size_t unanswered_values_ ABSL_GUARDED_BY(mutex_) = 0;              // of those requests
+  grpc::Alarm timer_;
 };
 
 }  // namespace astray

@@ -51,7 +51,7 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   std::vector<v1::Verdict*> verdicts(rows);
   response->mutable_verdicts()->Reserve(static_cast<int>(rows));
   for (v1::Verdict*& verdict : verdicts) verdict = response->add_verdicts();
-  for (size_t i = 0; i < warming_up; ++i) FillWarmingUp(verdicts[i]);
+  for (size_t i = 0; i < warming_up; ++i) FillUnscored(v1::Verdict::WARMING_UP, verdicts[i]);
   job.detector = std::move(served.detector);
   job.consume = [&detector, warming_up, verdicts = std::move(verdicts), metrics = std::move(served.metrics)](
                     size_t job_first, const ScoreResult& result, size_t first, size_t count) {

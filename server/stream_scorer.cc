@@ -1,11 +1,10 @@
 #include "server/stream_scorer.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/verdict_message.h"
 
@@ -34,11 +33,16 @@ class JoinedDone {
 
 }  // namespace
 
+StreamScorer::~StreamScorer() { metrics_->stream_entities().Decrement(static_cast<double>(counted_entities_)); }
+
 absl::Status StreamScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptions& options) {
   ASSIGN_OR_RETURN(options_, ReadScoreOptions(options));
   ASSIGN_OR_RETURN(served_, registry_->Find(model));
   if (options_.score_function) RETURN_IF_ERROR(served_.detector->NoiseLevel().status());
-  windows_.emplace(served_.detector->features(), served_.detector->window(), metrics_);
+  const Detector& detector = *served_.detector;
+  ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(detector.model().recipe));
+  streams_.emplace(detector.features(), detector.window(), policy);
+  history_.emplace(detector.features(), detector.window());
   return absl::OkStatus();
 }
 
@@ -51,78 +55,79 @@ void StreamScorer::FollowCalibration() {
   if (now.ok() && now->detector->model().artifact_sha256 == model.artifact_sha256) served_ = *std::move(now);
 }
 
-absl::Status StreamScorer::CheckEntity(const std::string& entity) {
-  if (entity.size() <= EntityWindows::kMaxNameBytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("entity: expected at most ", EntityWindows::kMaxNameBytes, " bytes, got ", entity.size()));
+absl::Status StreamScorer::CheckRequest(const v1::ScoreStreamRequest& request) const {
+  RETURN_IF_ERROR(Check({request.values().data(), static_cast<size_t>(request.values_size())}));
+  return streams_->Check(request);
 }
 
-void StreamScorer::GroupByEntity() {
-  entities_.clear();
-  absl::flat_hash_map<absl::string_view, size_t> places;
-  for (size_t i = 0; i < requests_.size(); ++i) {
-    const v1::ScoreStreamRequest& request = requests_[i];
-    const auto [place, is_new] = places.emplace(request.entity(), entities_.size());
-    if (is_new) entities_.push_back({.history = &windows_->Of(request.entity()), .first_request = i});
-    EntityRows& entity = entities_[place->second];
-    v1::ScoreResponse& reply = replies_[i];
-    FillProvenance(detector(), reply.mutable_provenance());
-    reply.set_id(request.id());
-    reply.set_entity(request.entity());
-    const size_t rows = static_cast<size_t>(request.values_size()) / detector().features();
-    reply.mutable_verdicts()->Reserve(static_cast<int>(rows));
-    for (size_t row = 0; row < rows; ++row) entity.verdicts.push_back(reply.add_verdicts());
-    const auto values = [&](size_t k) {
-      const auto& from = requests_[k].values();
-      entity.rows.insert(entity.rows.end(), from.begin(), from.end());
-    };
-    if (++entity.requests == 2) values(entity.first_request);
-    if (entity.requests >= 2) values(i);
-  }
-}
-
-ScoringJob StreamScorer::MakeJob(EntityRows* entity) {
-  const v1::ScoreStreamRequest& first = requests_[entity->first_request];
-  const std::span<const float> new_rows =
-      entity->requests > 1 ? std::span<const float>(entity->rows)
-                           : std::span<const float>(first.values().data(), static_cast<size_t>(first.values_size()));
-  RecordValues(new_rows, served_.metrics.get());
+ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   ScoringJob job;
   job.detector = served_.detector;
-  job.rows = entity->history->Extend(new_rows);
+  job.rows = piece.rows;
   job.options = options_;
-  const size_t warming_up = entity->history->warming_up_rows();
-  for (size_t i = 0; i < warming_up; ++i) FillWarmingUp(entity->verdicts[i]);
-  job.consume = [entity, warming_up, served = served_](size_t job_first, const ScoreResult& result, size_t from,
-                                                       size_t count) {
-    FillVerdicts(*served.detector, result, from, count,
-                 std::span(entity->verdicts).subspan(warming_up + job_first, count));
-    served.metrics->RecordVerdicts(result, from, count);
+  job.consume = [&piece, served = served_](size_t job_first, const ScoreResult& result, size_t from, size_t count) {
+    FillVerdicts(*served.detector, result, from, count, std::span(piece.verdicts).subspan(job_first, count));
+    if (!piece.replay) served.metrics->RecordVerdicts(result, from, count);
   };
   return job;
 }
 
-absl::Status StreamScorer::Score(std::vector<v1::ScoreStreamRequest> requests,
-                                 const std::shared_ptr<const std::atomic<bool>>& cancelled, Done done) {
+absl::Status StreamScorer::Score(std::vector<Arrived> requests, Release release,
+                                 const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done) {
   FollowCalibration();
-  requests_ = std::move(requests);
-  replies_ = std::vector<v1::ScoreResponse>(requests_.size());
-  GroupByEntity();
-  const auto joined = std::make_shared<JoinedDone>(entities_.size(), std::move(done));
+  for (Arrived& arrived : requests) {
+    const auto& values = arrived.request.values();
+    RecordValues({values.data(), static_cast<size_t>(values.size())}, served_.metrics.get());
+    streams_->Add(std::move(arrived.request), arrived.time);
+  }
+  if (release == Release::kAll) {
+    streams_->ReleaseAll();
+  } else {
+    streams_->ReleaseWaitedFor(absl::Now());
+  }
   std::vector<ScoringJob> jobs;
-  for (EntityRows& entity : entities_) {
-    jobs.push_back(MakeJob(&entity));
+  const std::vector<EntityStreams::Piece>& pieces = streams_->Pieces();
+  const auto joined =
+      std::make_shared<JoinedDone>(std::max<size_t>(1, pieces.size()), [this, done](absl::Status status) {
+        if (status.ok()) Finish();
+        done(std::move(status));
+      });
+  for (const EntityStreams::Piece& piece : pieces) {
+    jobs.push_back(MakeJob(piece));
     jobs.back().cancelled = cancelled;
     jobs.back().done = [joined](absl::Status status) { joined->Finish(std::move(status)); };
   }
+  if (jobs.empty()) {
+    ScoringJob nothing;  // the queue's threads call back, as for any other
+    nothing.detector = served_.detector;
+    nothing.done = [joined](absl::Status status) { joined->Finish(std::move(status)); };
+    jobs.push_back(std::move(nothing));
+  }
   return queue_->Submit(std::move(jobs), ScoringQueue::Admission::kAlways);
+}
+
+void StreamScorer::Finish() {
+  replies_ = streams_->Finish();
+  const double now = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
+  for (EntityStreams::Reply& reply : replies_) {
+    FillProvenance(detector(), reply.response.mutable_provenance());
+    for (const v1::Verdict& verdict : reply.response.verdicts()) {
+      if (verdict.alarm().state() == v1::Alarm::RAISED) served_.metrics->CountAlarm();
+    }
+    if (reply.newest_unix_seconds != 0) metrics_->RecordStreamLag(now - reply.newest_unix_seconds);
+  }
+  const EntityStreams::Counts& counts = streams_->counts();
+  metrics_->CountStreamRows(counts, counted_);
+  counted_ = counts;
+  metrics_->stream_entities().Increment(static_cast<double>(streams_->size()) - static_cast<double>(counted_entities_));
+  counted_entities_ = streams_->size();
 }
 
 absl::Status StreamScorer::ScoreErrors(std::span<const float> rows, std::shared_ptr<const std::atomic<bool>> cancelled,
                                        decltype(ScoringJob::consume) consume, Done done) {
   ScoringJob job;
   job.detector = served_.detector;
-  job.rows = windows_->Of("").Extend(rows);
+  job.rows = history_->Extend(rows);
   job.options.top_contributors = 0;
   job.cancelled = std::move(cancelled);
   job.consume = std::move(consume);

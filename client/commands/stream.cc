@@ -12,7 +12,7 @@ namespace astray {
 namespace {
 
 struct Flags {
-  FileScoringFlags file = {.message_rows = 1};  // no row waits for the next
+  FileScoringFlags file = {.message_rows = 1, .give_up_seconds = 300};  // no row waits for the next
   VerdictFlags verdicts;
   std::string source = "stdin";
 };
@@ -20,6 +20,9 @@ struct Flags {
 absl::Status RunStream(const Flags& flags, CommandContext& context) {
   FileScoringFlags file = flags.file;
   file.data = flags.source == "stdin" ? "-" : flags.source;
+  file.on_broken = [&context](const absl::Status& status) {
+    context.err << "note: " << status.message() << "; trying again" << std::endl;
+  };
   VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
   if (!flags.file.entity_column.empty()) writer.ShowEntities();
   return ScoreFile(
@@ -42,7 +45,7 @@ void AddStreamCommand(CLI::App& app, CommandContext& context) {
   flags->file.server.AddModel(command);
   command->add_option("--source", flags->source, "stdin, or a file (a named pipe too)")->capture_default_str();
   AddInputFormat(command, &flags->file.input_format);
-  flags->file.AddEntityColumn(command);
+  flags->file.AddEntities(command);
   flags->verdicts.Add(command);
 }
 

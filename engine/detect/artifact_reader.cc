@@ -12,6 +12,7 @@
 #include "engine/detect/artifact_format.h"
 #include "engine/detect/golden.h"
 #include "engine/detect/score_kind.h"
+#include "engine/detect/stream_policy.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
@@ -179,6 +180,9 @@ absl::StatusOr<v1::Recipe> ReadRecipeFile(const std::filesystem::path& folder, c
   FirstComplaint complaint;
   if (!ParseText(text, &recipe, &complaint)) return DataLossAt(folder / kRecipeFile.name, complaint.error());
   if (!complaint.warning().empty()) return DataLossAt(folder / kRecipeFile.name, complaint.warning());
+  if (const absl::Status status = StreamPolicy::FromRecipe(recipe).status(); !status.ok()) {
+    return DataLossAt(folder / kRecipeFile.name, status.message());
+  }
   return recipe;
 }
 

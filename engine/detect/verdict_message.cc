@@ -77,8 +77,8 @@ void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, 
   }
 }
 
-void FillWarmingUp(v1::Verdict* message) {
-  message->set_state(v1::Verdict::WARMING_UP);
+void FillUnscored(v1::Verdict::State state, v1::Verdict* message) {
+  message->set_state(state);
   message->set_p_value(1);
 }
 

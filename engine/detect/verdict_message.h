@@ -19,7 +19,7 @@ absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options);
 // Writes verdict `i` of `result` to `message`, which is fresh.
 void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, v1::Verdict* message);
 
-// What a row has that no full window ends in.
-void FillWarmingUp(v1::Verdict* message);
+// Of a row that has no score: WARMING_UP where no full window ends in it, LATE, DUPLICATE.
+void FillUnscored(v1::Verdict::State state, v1::Verdict* message);
 
 }  // namespace astray

@@ -10,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
+#include "engine/detect/stream_policy.h"
 #include "engine/features/pipeline.h"
 #include "engine/features/sequence.h"
 #include "engine/nn/network.h"
@@ -209,6 +210,8 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   FillTraining(dataset.rows(), recipe.mutable_training());
   if (recipe.score().kind() == v1::SCORE_KIND_UNSPECIFIED) recipe.mutable_score()->set_kind(v1::WINDOW_NORMALISED);
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);
+  ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
+  policy.Fill(&recipe);
   RETURN_IF_ERROR(CheckRanges(recipe));
   RETURN_IF_ERROR(CheckCorruption(recipe.corruption(), TokensOf(shape)));
   RETURN_IF_ERROR(CheckTogether(recipe));

@@ -189,7 +189,7 @@ TEST_F(ServerCommands, StreamEndsWhenTheServerDoesWhileItsSourceWaits) {
   const std::string pipe = (running_.models().parent_path() / absl::StrCat(getpid(), "silent")).string();
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   CommandOutput output;
-  std::thread command([&] { output = Run({"stream", "--model=pump", "--source=" + pipe}); });
+  std::thread command([&] { output = Run({"stream", "--model=pump", "--source=" + pipe, "--give-up-after=0"}); });
   std::ofstream rows(pipe);
   rows << "flow,pressure,temperature\n10,20,30\n" << std::flush;
   while (running_.Metric("astray_streams_active") != 1) std::this_thread::yield();

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -155,6 +156,143 @@ TEST(Stream, AnEntitysRowsCanComeInMessagesOfAnySize) {
     }
   }
   EXPECT_TRUE(stream->Finish().ok());
+}
+
+v1::StreamRecipe Tolerance(double seconds) {
+  v1::StreamRecipe stream;
+  stream.set_tolerance_seconds(seconds);
+  return stream;
+}
+
+// One machine's rows come in another order than they happened, more of them wait than a stream may have unanswered.
+TEST(Stream, RowsThatOvertookEachOtherHaveTheVerdictsOfTheSortedRows) {
+  constexpr size_t kRows = 600, kWindow = 4;
+  RunningServer server({.window = kWindow, .stream = Tolerance(200)});
+  const std::vector<float> rows = TinyRows(kRows, 3, 5);
+  Random random(7);
+  std::vector<std::pair<double, size_t>> arrivals;
+  for (size_t row = 0; row < kRows; ++row)
+    arrivals.emplace_back(static_cast<double>(row) + 190 * random.Uniform(), row);
+  std::ranges::sort(arrivals);
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  std::thread writer([&] {
+    for (const auto& [when, row] : arrivals) {
+      v1::ScoreStreamRequest request = MakeStreamRequest(std::span(rows).subspan(row * 3, 3), absl::StrCat(row));
+      request.add_time_unix_seconds(1.7e9 + static_cast<double>(row));
+      ASSERT_TRUE(stream->Write(request));
+    }
+    stream->WritesDone();
+  });
+  v1::ModelRef ref;
+  ref.set_name("pump");
+  ScoreResult expected;
+  ASSERT_TRUE(server.server().registry().Find(ref)->detector->Score(rows, {}, &expected).ok());
+  v1::ScoreResponse response;
+  size_t row = 0;
+  for (; stream->Read(&response); ++row) {
+    ASSERT_EQ(response.id(), absl::StrCat(row));
+    if (row + 1 < kWindow) continue;
+    ASSERT_EQ(response.verdicts(0).error(), expected.verdicts[row + 1 - kWindow].error) << row;
+  }
+  writer.join();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(row, kRows);
+  EXPECT_EQ(server.Metric("astray_stream_late_rows_total"), 0);
+  EXPECT_EQ(server.Metric("astray_stream_lag_seconds_count"), kRows);
+}
+
+TEST(Stream, ARowThatWaitsIsAnsweredWithoutAnother) {
+  RunningServer server({.stream = Tolerance(0.05)});
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  v1::ScoreResponse response;
+  for (int i = 0; i < 3; ++i) {
+    v1::ScoreStreamRequest request = MakeStreamRequest(TinyRows(1, 3, 5));
+    request.add_time_unix_seconds(i);
+    ASSERT_TRUE(stream->Write(request));
+    ASSERT_TRUE(stream->Read(&response)) << "the timer sends it on";
+    EXPECT_EQ(response.verdicts(0).state(), v1::Verdict::SCORED);
+  }
+  stream->WritesDone();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST(Stream, AStreamThatIsCancelledWhileRowsWaitEnds) {
+  RunningServer server({.stream = Tolerance(1e6)});
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  v1::ScoreStreamRequest request = MakeStreamRequest(TinyRows(1, 3, 5));
+  request.add_time_unix_seconds(5);
+  ASSERT_TRUE(stream->Write(request));
+  request.set_time_unix_seconds(0, 5 + 2e6);  // sends the first on
+  ASSERT_TRUE(stream->Write(request));
+  v1::ScoreResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  context.TryCancel();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::CANCELLED);
+  server.server().Drain();
+}
+
+TEST(Stream, LateAndRepeatedRowsAreCountedAndPausesBeginNewWindows) {
+  v1::StreamRecipe recipe;
+  recipe.set_max_gap_seconds(60);
+  RunningServer server({.window = 2, .stream = recipe});
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  v1::ScoreStreamRequest request = MakeStreamRequest(TinyRows(7, 3, 5));
+  for (const double time : {1000, 1001, 1001, 1003, 1002, 2000, 2001}) request.add_time_unix_seconds(time);
+  ASSERT_TRUE(stream->Write(request));
+  stream->WritesDone();
+  v1::ScoreResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  std::vector<v1::Verdict::State> states;
+  for (const v1::Verdict& verdict : response.verdicts()) states.push_back(verdict.state());
+  EXPECT_THAT(states, testing::ElementsAre(v1::Verdict::WARMING_UP, v1::Verdict::SCORED, v1::Verdict::DUPLICATE,
+                                           v1::Verdict::SCORED, v1::Verdict::LATE, v1::Verdict::WARMING_UP,
+                                           v1::Verdict::SCORED));
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(server.Metric("astray_stream_late_rows_total"), 1);
+  EXPECT_EQ(server.Metric("astray_stream_duplicate_rows_total"), 1);
+  EXPECT_EQ(server.Metric("astray_stream_gaps_total"), 1);
+}
+
+TEST(Stream, TimesMustBeOneARow) {
+  RunningServer server;
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  v1::ScoreStreamRequest request = MakeStreamRequest(TinyRows(2, 3, 5));
+  request.add_time_unix_seconds(5);
+  stream->Write(request);
+  v1::ScoreResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_message(), "time_unix_seconds: expected none or 2, one a row, got 1");
+}
+
+TEST(Stream, AnomalousRowsRaiseAnAlarmThatNamesTheFeature) {
+  v1::AlarmRecipe alarm;
+  alarm.set_raise_rows(2);
+  alarm.set_of_rows(3);
+  RunningServer server({.alarm = alarm});
+  std::vector<float> rows = TinyRows(20, 3, 5);
+  for (size_t row = 8; row < 12; ++row) rows[row * 3 + 1] += 50;  // pressure
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreStream(&context);
+  v1::ScoreStreamRequest request = MakeStreamRequest(rows);
+  ASSERT_TRUE(stream->Write(request));
+  stream->WritesDone();
+  v1::ScoreResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_FALSE(response.verdicts(8).has_alarm());
+  EXPECT_EQ(response.verdicts(9).alarm().state(), v1::Alarm::RAISED);
+  EXPECT_EQ(response.verdicts(9).alarm().rows(), 2u);
+  EXPECT_EQ(response.verdicts(12).alarm().state(), v1::Alarm::ONGOING) << "two of three";
+  ASSERT_EQ(response.verdicts(13).alarm().state(), v1::Alarm::ENDED);
+  EXPECT_EQ(response.verdicts(13).alarm().anomalous_rows(), 4u);
+  EXPECT_EQ(response.verdicts(13).alarm().causes(0).feature(), "pressure");
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(server.Metric("astray_alarms_total{model=\"pump\",version=\"1\"}"), 1);
 }
 
 TEST(Stream, AnEntitysNameIsCapped) {

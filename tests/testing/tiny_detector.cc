@@ -71,6 +71,8 @@ std::shared_ptr<const Detector> MakeTinyDetector(const TinyDetectorOptions& opti
   recipe.mutable_features()->set_scaling(v1::STANDARD);
   recipe.mutable_features()->set_window(options.window);
   recipe.mutable_score()->set_kind(v1::MEAN_SQUARED);
+  *recipe.mutable_stream() = options.stream;
+  *recipe.mutable_alarm() = options.alarm;
   recipe.mutable_calibration()->set_false_positive_rate(options.false_positive_rate);
 
   const std::vector<float> rows = TinyRows(options.calibration_rows, options.features.size(), 100);

@@ -20,6 +20,8 @@ struct TinyDetectorOptions {
   uint64_t seed = 1;
   size_t calibration_rows = 400;
   double false_positive_rate = 0.02;
+  v1::StreamRecipe stream = {};
+  v1::AlarmRecipe alarm = {};
 };
 
 // n time-ordered rows of normal values [n x features], like those a tiny detector is calibrated on.
