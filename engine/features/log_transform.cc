@@ -102,7 +102,7 @@ absl::Status LogTransform::AddPairs() {
 std::optional<uint32_t> LogTransform::Event(std::string_view line) const {
   thread_local std::string buffer;
   const auto id = miner_.Match(rules_.Masked(line, &buffer));
-  if (!id) return std::nullopt;
+  if (!id || state_.templates(static_cast<int>(*id)).sessions() == 0) return std::nullopt;
   return static_cast<uint32_t>(*id);
 }
 
