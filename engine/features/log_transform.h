@@ -5,7 +5,8 @@
 //   t<id>         lines of the template, for each template that at least two training sessions have
 //   unseen        lines of a template that training never saw
 //   t3>t7         how often a line of t7 follows one of t3 (^>t1: the session begins with t1, t2>$: it ends with t2),
-//                 for at most max_pairs pairs that at least two training sessions have, those of most sessions first
+//                 for at most max_pairs pairs that at least two training sessions and one in a hundred have, those of
+//                 most sessions first
 //   unseen_pairs  pairs that training never saw
 // The last two where the recipe counts pairs; begin and end where it has a session_pattern, for the borders of a window
 // are anywhere.
@@ -13,8 +14,8 @@
 // A training session is looked at as if it had not been there (leave one out): a template or pair that no other
 // training session has is unseen in it. So unseen ones are as frequent in training as they will be (Good 1953: the
 // chance that the next session has something new is the share of what was seen once), and the threshold holds. What
-// training saw, but has no column, because one session alone had it or max_pairs left it out, counts nowhere: it is not
-// new, and how often it is usual nobody knows.
+// training saw, but has no column, because too few sessions had it or max_pairs left it out, counts nowhere: it is not
+// new, and how often is usual nobody knows.
 #pragma once
 
 #include <cstddef>

@@ -10,6 +10,10 @@
 namespace astray {
 namespace {
 
+// A column that is 0 in nearly all sessions is an outlier wherever it is not, in normal sessions too: what many rare
+// pairs of one rare but normal course add up to would be the threshold.
+constexpr double kPairShare = 0.01;
+
 // In how many sessions something is; a session's further ones do not count again.
 struct Sessions {
   size_t last = 0;  // the last one's place, from 1
@@ -60,7 +64,8 @@ v1::LogState LearnLogVocabulary(const v1::LogRecipe& recipe, const TemplateMiner
   for (const auto& [pair, count] : order) {
     if (count < 2) {
       state.add_single_pairs(pair);
-    } else if (static_cast<uint32_t>(state.pairs_size()) < recipe.max_pairs()) {
+    } else if (static_cast<uint32_t>(state.pairs_size()) < recipe.max_pairs() &&
+               static_cast<double>(count) >= kPairShare * static_cast<double>(sessions.size())) {
       state.add_pairs(pair);
     } else {
       state.add_rare_pairs(pair);
