@@ -1,6 +1,9 @@
 // A log made of the input: every line is in one session or in none, and sessions are readable. Then the same bytes as
 // the state of a transform: refused with one line, or it counts, and its state reads back as it was. The first byte
 // picks how lines are grouped.
+#include <google/protobuf/stubs/logging.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -110,6 +113,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CheckTransform(*log, lines);
   }
 
+  google::protobuf::SetLogHandler(nullptr);
   v1::LogState state;
   if (!state.ParseFromArray(text.data(), static_cast<int>(text.size()))) return 0;
   const auto log = LogTransform::FromState(std::move(state));
