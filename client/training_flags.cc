@@ -1,6 +1,10 @@
 #include "client/training_flags.h"
 
+#include <utility>
+
+#include "absl/strings/str_cat.h"
 #include "client/fasta_rows.h"
+#include "client/log_rows.h"
 #include "engine/base/status_macros.h"
 #include "engine/train/recipe.h"
 
@@ -13,8 +17,10 @@ constexpr uint32_t kDefaultKmerLetters = 4;
 
 void TrainingFlags::Add(CLI::App* command) {
   command
-      ->add_option("--data", data,
-                   "CSV of normal rows, or FASTA (.fasta, .fa, .fna); gzip too; - is standard input, CSV")
+      ->add_option(
+          "--data", data,
+          "CSV of normal rows, FASTA (.fasta, .fa, .fna) or log lines (.log, train only); gzip too; - is standard "
+          "input, CSV")
       ->required();
   command->add_option("--name", name, "Name of the model (default: the recipe's)");
   command->add_option("--recipe", recipe, "Recipe, a textproto; what it leaves out is chosen from the data");
@@ -24,13 +30,54 @@ void TrainingFlags::Add(CLI::App* command) {
   command->add_option("--seed", seed, "The same seed, data and recipe give the same artifact");
 }
 
-absl::StatusOr<Dataset> TrainingFlags::ReadData(const v1::Recipe& made, CommandContext& context) const {
+void TrainingFlags::AddLog(CLI::App* command) {
+  command->add_option("--input-format", input_format, "auto (by the file's name), csv, fasta or log")
+      ->check(CLI::IsMember({"auto", "csv", "fasta", "log"}))
+      ->capture_default_str();
+  command->add_option("--labels", labels, "Logs: CSV of session key and label; sessions labelled 1 are left out");
+  auto* pattern = command->add_option("--session-pattern", session_pattern,
+                                      "Logs: lines in which it finds the same are a session (features.log)");
+  command->add_option("--window-seconds", window_seconds, "Logs: lines of so many seconds are a session (features.log)")
+      ->excludes(pattern);
+}
+
+bool TrainingFlags::IsLog() const { return input_format == "log" || (input_format == "auto" && IsNamedLog(data)); }
+
+bool TrainingFlags::IsFasta() const {
+  return input_format == "fasta" || (input_format == "auto" && IsNamedFasta(data));
+}
+
+absl::StatusOr<TrainingData> TrainingFlags::ReadLogData(const v1::Recipe& made, CommandContext& context) const {
+  SessionLabels known;
+  if (!labels.empty()) {
+    ASSIGN_OR_RETURN(known, ReadSessionLabels(labels));
+  }
+  ASSIGN_OR_RETURN(LogTrainingData log, ReadTrainingLog(data, made.features().log(), known));
+  context.err << "note: " << log.rows.rows() << " sessions of " << log.lines << " lines, " << log.log->templates()
+              << " templates\n";
+  if (log.lines_without_session > 0) {
+    context.err << "note: " << log.lines_without_session << " lines belong to no session\n";
+  }
+  if (log.sessions_left_out > 0) {
+    context.err << "note: " << log.sessions_left_out << " sessions labelled as anomalies are left out\n";
+  }
+  return TrainingData{.rows = std::move(log.rows), .log = std::move(log.log)};
+}
+
+absl::StatusOr<TrainingData> TrainingFlags::ReadData(const v1::Recipe& made, CommandContext& context) const {
+  if (IsLog()) return ReadLogData(made, context);
+  if (!labels.empty() || !session_pattern.empty() || window_seconds) {
+    return UsageError(
+        absl::StrCat("--labels, --session-pattern, --window-seconds: expected a log (.log, or "
+                     "--input-format=log), got ",
+                     data));
+  }
   Dataset dataset;
-  if (IsNamedFasta(data)) {
+  if (IsFasta()) {
     ASSIGN_OR_RETURN(dataset, ReadFasta(data, made.features().sequence()));
     const size_t dropped = dataset.DropAnomalies();
     if (dropped > 0) context.err << "note: " << dropped << " sequences with label=1 are left out\n";
-    return dataset;
+    return TrainingData{.rows = std::move(dataset)};
   }
   CsvOptions options = csv;
   options.find_labels = true;
@@ -40,7 +87,7 @@ absl::StatusOr<Dataset> TrainingFlags::ReadData(const v1::Recipe& made, CommandC
   }
   const size_t dropped = dataset.DropAnomalies();
   if (dropped > 0) context.err << "note: " << dropped << " rows labelled as anomalies are left out\n";
-  return dataset;
+  return TrainingData{.rows = std::move(dataset)};
 }
 
 absl::StatusOr<v1::Recipe> TrainingFlags::MakeRecipe(const std::string& default_name) const {
@@ -52,8 +99,13 @@ absl::StatusOr<v1::Recipe> TrainingFlags::MakeRecipe(const std::string& default_
   if (made.name().empty()) made.set_name(default_name);
   if (made.name().empty()) return UsageError("--name: expected a name for the model, got none");
   if (seed) made.set_seed(*seed);
-  if (IsNamedFasta(data) && !made.features().has_sequence()) {
+  if (IsFasta() && !made.features().has_sequence()) {
     made.mutable_features()->mutable_sequence()->set_kmer_letters(kDefaultKmerLetters);
+  }
+  if (IsLog()) {
+    v1::LogRecipe* log = made.mutable_features()->mutable_log();
+    if (!session_pattern.empty()) log->set_session_pattern(session_pattern);
+    if (window_seconds) log->set_window_seconds(*window_seconds);
   }
   return made;
 }

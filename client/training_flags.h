@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -10,20 +11,35 @@
 #include "client/command.h"
 #include "engine/data/csv_reader.h"
 #include "engine/data/dataset.h"
+#include "engine/features/log_transform.h"
 
 namespace astray {
 
+struct TrainingData {
+  Dataset rows;
+  std::shared_ptr<const LogTransform> log;  // of log lines, else null
+};
+
 struct TrainingFlags {
   std::string data, name, recipe;
+  std::string input_format = "auto", labels, session_pattern;  // the last two, and window_seconds, are for logs
+  std::optional<double> window_seconds;
   CsvOptions csv;
   std::optional<uint64_t> seed;
 
   void Add(CLI::App* command);
-  // Rows labelled as anomalies are left out, with a note of how many.
-  absl::StatusOr<Dataset> ReadData(const v1::Recipe& recipe, CommandContext& context) const;
-  // The recipe's file with the flags over it; for FASTA data, how letters become numbers. A usage error where it has no
+  void AddLog(CLI::App* command);  // --input-format, --labels, --session-pattern, --window-seconds
+  bool IsLog() const;
+  bool IsFasta() const;
+  // Rows and sessions labelled as anomalies are left out, with a note of how many.
+  absl::StatusOr<TrainingData> ReadData(const v1::Recipe& recipe, CommandContext& context) const;
+  // The recipe's file with the flags over it; for FASTA data, how letters become numbers, for a log, how
+  // lines become sessions. A usage error where it has no
   // name and `default_name` is empty.
   absl::StatusOr<v1::Recipe> MakeRecipe(const std::string& default_name) const;
+
+ private:
+  absl::StatusOr<TrainingData> ReadLogData(const v1::Recipe& made, CommandContext& context) const;
 };
 
 }  // namespace astray

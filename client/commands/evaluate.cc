@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "astray/v1/evaluation.pb.h"
 #include "client/fasta_rows.h"
+#include "client/log_rows.h"
 #include "client/offline_detector.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
@@ -19,12 +20,29 @@ namespace astray {
 namespace {
 
 struct Flags {
-  std::string model, data, label_column = "label", culprit_column = "culprits";
+  std::string model, data, labels, label_column = "label", culprit_column = "culprits";
   uint64_t epoch = 0;
   bool json = false;
 };
 
-absl::StatusOr<Dataset> ReadLabelled(const Flags& flags, const Detector& detector) {
+// One row a session.
+absl::StatusOr<Dataset> ReadSessions(const Flags& flags, const LogTransform& log, CommandContext& context) {
+  if (flags.labels.empty()) return UsageError("--labels: expected a CSV of session keys and labels, got none");
+  ASSIGN_OR_RETURN(const SessionLabels labels, ReadSessionLabels(flags.labels));
+  ASSIGN_OR_RETURN(LabelledLog data, ReadLabelledLog(flags.data, log, labels));
+  if (data.lines_without_session > 0) {
+    context.err << "note: " << data.lines_without_session << " lines belong to no session\n";
+  }
+  if (data.unlabelled > 0) {
+    context.err << "note: " << data.unlabelled << " sessions have no label and count as normal\n";
+  }
+  if (data.unused > 0) context.err << "note: " << data.unused << " labels are of sessions that never occur\n";
+  return std::move(data.rows);
+}
+
+absl::StatusOr<Dataset> ReadLabelled(const Flags& flags, const Detector& detector, CommandContext& context) {
+  if (const LogTransform* log = detector.model().pipeline.log()) return ReadSessions(flags, *log, context);
+  if (!flags.labels.empty()) return UsageError("--labels: is for models of logs; rows have a label column");
   if (IsNamedFasta(flags.data)) {
     ASSIGN_OR_RETURN(Dataset data, ReadFasta(flags.data, detector.model().recipe.features().sequence()));
     if (!data.labels.empty()) return data;
@@ -112,7 +130,7 @@ void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
 
 absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.model, flags.epoch));
-  ASSIGN_OR_RETURN(const Dataset data, ReadLabelled(flags, *detector));
+  ASSIGN_OR_RETURN(const Dataset data, ReadLabelled(flags, *detector, context));
   ScoreResult result;
   const auto start = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(detector->Score(data.values, {}, &result));
@@ -130,13 +148,19 @@ absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
 
 void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = AddCommand(app, context, "evaluate", "Measure a model on labelled rows, without a server",
-                                 "  astray evaluate --model=models/pump/1 --data=test.csv --label-column=label --json",
-                                 [flags, &context] { return RunEvaluate(*flags, context); });
+  CLI::App* command =
+      AddCommand(app, context, "evaluate", "Measure a model on labelled rows or sessions, without a server",
+                 "  astray evaluate --model=models/pump/1 --data=test.csv --label-column=label --json\n"
+                 "  astray evaluate --model=models/hdfs/1 --data=test.log --labels=labels.csv",
+                 [flags, &context] { return RunEvaluate(*flags, context); });
   command->add_option("--model", flags->model, "Artifact: models/<name>/<version>")->required();
-  command->add_option("--data", flags->data, "CSV with a label column, or FASTA with label=1 in headers; gzip too")
+  command
+      ->add_option("--data", flags->data,
+                   "CSV with a label column, FASTA with label=1 in headers, or log lines; gzip too")
       ->required();
   command->add_option("--label-column", flags->label_column, "1 or anomaly marks anomalies")->capture_default_str();
+  command->add_option("--labels", flags->labels,
+                      "Models of logs: CSV of session key and label (0, 1, normal, anomaly)");
   command->add_option("--culprit-column", flags->culprit_column, "Names the truly faulty features, where it is there")
       ->capture_default_str();
   command->add_option("--epoch", flags->epoch, "Calibration that a server stored (default: the artifact's)");

@@ -26,6 +26,40 @@ void PrintFeatures(const Detector& detector, std::ostream& out) {
   }
 }
 
+std::string GroupingText(const v1::LogRecipe& recipe) {
+  switch (recipe.grouping_case()) {
+    case v1::LogRecipe::kSessionPattern:
+      return absl::StrFormat(
+          "lines in which '%s' finds the same%s", recipe.session_pattern(),
+          recipe.idle_seconds() > 0 ? absl::StrFormat(", complete after %g s without one", recipe.idle_seconds()) : "");
+    case v1::LogRecipe::kWindowSeconds:
+      return absl::StrFormat("lines of the same %g s", recipe.window_seconds());
+    default:
+      return absl::StrFormat("%d lines that follow each other", recipe.window_lines());
+  }
+}
+
+void PrintTemplates(const LogTransform& log, std::ostream& out) {
+  out << absl::StrFormat("\n%-24s %12s %12s %s\n", "template", "lines", "sessions", "text");
+  for (uint32_t id = 0; id < log.templates(); ++id) {
+    const v1::LogTemplate& one = log.state().templates(static_cast<int>(id));
+    out << absl::StrFormat("%-24s %12d %12d %s\n", absl::StrCat("t", id), one.lines(), one.sessions(),
+                           log.TemplateText(id));
+  }
+}
+
+// {"grouping":"...","templates":[{"id":0,"lines":7,"sessions":2,"text":"...","example":"..."},...]}
+std::string TemplatesJson(const LogTransform& log) {
+  std::string json = absl::StrCat("{\"grouping\":", JsonText(GroupingText(log.rules().recipe())), ",\"templates\":[");
+  for (uint32_t id = 0; id < log.templates(); ++id) {
+    const v1::LogTemplate& one = log.state().templates(static_cast<int>(id));
+    absl::StrAppend(&json, id == 0 ? "" : ",", "{\"id\":", id, ",\"lines\":", one.lines(),
+                    ",\"sessions\":", one.sessions(), ",\"text\":", JsonText(log.TemplateText(id)),
+                    ",\"example\":", JsonText(log.Example(id)), "}");
+  }
+  return absl::StrCat(json, "]}");
+}
+
 // "8 x 8 x 1", or the number of values of a plain vector.
 std::string ShapeText(const TensorShape& shape) {
   if (shape.height == 1 && shape.width == 1) return absl::StrCat(shape.channels);
@@ -50,9 +84,12 @@ absl::Status RunInspect(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const auto detector, ReadArtifact(flags.path));
   ASSIGN_OR_RETURN(const v1::Manifest manifest, ReadManifest(flags.path));
   ASSIGN_OR_RETURN(const v1::TrainingReport report, ReadReport(flags.path));
+  const LogTransform* log = detector->model().pipeline.log();
   if (flags.json) {
     context.out << "{\"manifest\":" << ToJson(manifest) << ",\"recipe\":" << ToJson(detector->model().recipe)
-                << ",\"report\":" << ToJson(report) << "}\n";
+                << ",\"report\":" << ToJson(report);
+    if (log != nullptr) context.out << ",\"log\":" << TemplatesJson(*log);
+    context.out << "}\n";
     return absl::OkStatus();
   }
   std::ostream& out = context.out;
@@ -65,11 +102,16 @@ absl::Status RunInspect(const Flags& flags, CommandContext& context) {
                          "threshold", calibration.threshold(), calibration.false_positive_rate(), calibration.samples(),
                          calibration.resolution());
   out << absl::StrFormat("%-24s %d rows of %d features\n", "window", detector->window(), detector->features());
+  if (log != nullptr) {
+    out << absl::StrFormat("%-24s %s; rows are counts of %d templates\n", "sessions",
+                           GroupingText(log->rules().recipe()), log->templates());
+  }
   const v1::Comparison& c = report.comparison();
   out << absl::StrFormat("%-24s %.4g of %.4g left; PCA (%d components) %.4g; untrained %.4g\n", "denoising error",
                          c.denoising(), c.corruption(), c.pca_components(), c.pca_denoising(), c.untrained_denoising());
   for (const v1::Warning& warning : report.warnings()) out << "warning: " << warning.text() << "\n";
   PrintFeatures(*detector, out);
+  if (log != nullptr) PrintTemplates(*log, out);
   PrintLayers(model.executors.network(), out);
   out << absl::StrFormat("\n%-24s %12s %s\n", "file", "bytes", "SHA-256");
   for (const v1::ManifestFile& file : manifest.files()) {

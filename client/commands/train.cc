@@ -57,7 +57,7 @@ void PrintSummary(const v1::TrainingReport& report, const v1::Recipe& recipe, Co
 absl::Status RunTrain(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(v1::Recipe recipe, flags.MakeRecipe(""));
   if (flags.false_positive_rate) recipe.mutable_calibration()->set_false_positive_rate(*flags.false_positive_rate);
-  ASSIGN_OR_RETURN(const Dataset data, flags.ReadData(recipe, context));
+  ASSIGN_OR_RETURN(const TrainingData data, flags.ReadData(recipe, context));
   const auto start = std::chrono::steady_clock::now();
   const auto progress = [&](const TrainProgress& p) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -67,7 +67,7 @@ absl::Status RunTrain(const Flags& flags, CommandContext& context) {
                                    left)
                 << std::flush;
   };
-  auto trained = Train(recipe, data, context.terminal ? progress : ProgressCallback(), flags.checkpoint);
+  auto trained = Train(recipe, data.rows, context.terminal ? progress : ProgressCallback(), flags.checkpoint, data.log);
   if (context.terminal) context.err << "\r\x1b[K" << std::flush;
   RETURN_IF_ERROR(trained.status());
   ASSIGN_OR_RETURN(const auto path, WriteArtifact(flags.model_base_path, *trained->detector, trained->golden_rows,
@@ -89,11 +89,14 @@ absl::Status RunTrain(const Flags& flags, CommandContext& context) {
 
 void AddTrainCommand(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = AddCommand(app, context, "train", "Learn what is normal from a CSV of normal rows",
-                                 "  astray train --data=normal.csv --name=pump\n"
-                                 "  astray train --data=normal.csv.gz --recipe=pump.textproto --model-base-path=models",
-                                 [flags, &context] { return RunTrain(*flags, context); });
+  CLI::App* command =
+      AddCommand(app, context, "train", "Learn what is normal from a CSV of normal rows, FASTA or a log",
+                 "  astray train --data=normal.csv --name=pump\n"
+                 "  astray train --data=service.log --name=service --session-pattern='req-[0-9a-f]+'\n"
+                 "  astray train --data=normal.csv.gz --recipe=pump.textproto --model-base-path=models",
+                 [flags, &context] { return RunTrain(*flags, context); });
   flags->Add(command);
+  flags->AddLog(command);
   command->add_option("--model-base-path", flags->model_base_path, "Folder of models")->capture_default_str();
   command->add_option("--false-positive-rate", flags->false_positive_rate, "Share of normal rows that may be flagged");
   command->add_option("--checkpoint", flags->checkpoint,

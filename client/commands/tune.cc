@@ -63,7 +63,11 @@ void PrintTable(const v1::TuningReport& report, std::ostream& out) {
 
 absl::Status RunTune(Flags flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const v1::Recipe recipe, flags.MakeRecipe("tuned"));
-  ASSIGN_OR_RETURN(const Dataset data, flags.ReadData(recipe, context));
+  if (flags.IsLog()) {
+    return absl::InvalidArgumentError(absl::StrCat(flags.data, ": expected rows, got a log: astray train takes those"));
+  }
+  ASSIGN_OR_RETURN(const TrainingData training, flags.ReadData(recipe, context));
+  const Dataset& data = training.rows;
   Dataset labelled;
   if (!flags.test.empty()) {
     CsvOptions options = flags.csv;

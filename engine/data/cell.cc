@@ -21,4 +21,14 @@ bool ToFloat(double number, float* value) {
   return true;
 }
 
+bool ParseLabel(absl::string_view cell, uint8_t* label) {
+  for (const absl::string_view word : {"1", "true", "anomaly", "1.0"}) {
+    if (absl::EqualsIgnoreCase(cell, word)) return *label = 1, true;
+  }
+  for (const absl::string_view word : {"0", "false", "normal", "0.0"}) {
+    if (absl::EqualsIgnoreCase(cell, word)) return *label = 0, true;
+  }
+  return false;
+}
+
 }  // namespace astray

@@ -66,16 +66,6 @@ bool ParseFloat(absl::string_view cell, float* value) {
   return ToFloat(number, value);
 }
 
-bool ParseLabel(absl::string_view cell, uint8_t* label) {
-  for (const absl::string_view word : {"1", "true", "anomaly", "1.0"}) {
-    if (absl::EqualsIgnoreCase(cell, word)) return *label = 1, true;
-  }
-  for (const absl::string_view word : {"0", "false", "normal", "0.0"}) {
-    if (absl::EqualsIgnoreCase(cell, word)) return *label = 0, true;
-  }
-  return false;
-}
-
 class CsvReaderImpl final : public CsvReader {
  public:
   CsvReaderImpl(std::unique_ptr<ByteSource> source, std::string name, const CsvOptions& options)

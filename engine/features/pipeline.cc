@@ -35,13 +35,15 @@ bool AnyInfinite(std::span<const float> values) {
 }  // namespace
 
 absl::StatusOr<Pipeline> Pipeline::Fit(const v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
-                                       std::span<const float> rows) {
+                                       std::span<const float> rows, std::shared_ptr<const LogTransform> log) {
   RETURN_IF_ERROR(CheckFeatureNames(feature_names));
   RETURN_IF_ERROR(CheckWindow(recipe.window(), feature_names.size()));
   Pipeline pipeline;
   ASSIGN_OR_RETURN(pipeline.scaler_, Scaler::Fit(recipe.scaling(), feature_names, rows));
   pipeline.feature_names_ = std::move(feature_names);
   pipeline.window_ = recipe.window();
+  pipeline.log_ = std::move(log);
+  RETURN_IF_ERROR(pipeline.CheckLog());
   pipeline.KeepTrainingRange();
   return pipeline;
 }
@@ -50,16 +52,23 @@ absl::StatusOr<Pipeline> Pipeline::FromState(const v1::PipelineState& state) {
   Pipeline pipeline;
   pipeline.feature_names_.assign(state.feature_names().begin(), state.feature_names().end());
   RETURN_IF_ERROR(CheckFeatureNames(pipeline.feature_names_));
-  if (state.transforms_size() != 2 || !state.transforms(0).has_scaler() || !state.transforms(1).has_window()) {
-    return absl::InvalidArgumentError("transforms: expected a scaler and then a window");
+  const int first = state.transforms_size() == 3 && state.transforms(0).has_log() ? 1 : 0;
+  if (state.transforms_size() != first + 2 || !state.transforms(first).has_scaler() ||
+      !state.transforms(first + 1).has_window()) {
+    return absl::InvalidArgumentError("transforms: expected a scaler and then a window, or a log before both");
   }
-  ASSIGN_OR_RETURN(pipeline.scaler_, Scaler::FromState(state.transforms(0).scaler()));
+  ASSIGN_OR_RETURN(pipeline.scaler_, Scaler::FromState(state.transforms(first).scaler()));
   if (pipeline.scaler_.columns() != pipeline.features()) {
     return absl::InvalidArgumentError(absl::StrCat("scaler: expected ", pipeline.features(),
                                                    " columns, one a feature, got ", pipeline.scaler_.columns()));
   }
-  pipeline.window_ = state.transforms(1).window().rows();
+  pipeline.window_ = state.transforms(first + 1).window().rows();
   RETURN_IF_ERROR(CheckWindow(pipeline.window_, pipeline.features()));
+  if (first == 1) {
+    ASSIGN_OR_RETURN(LogTransform log, LogTransform::FromState(state.transforms(0).log()));
+    pipeline.log_ = std::make_shared<const LogTransform>(std::move(log));
+    RETURN_IF_ERROR(pipeline.CheckLog());
+  }
   pipeline.KeepTrainingRange();
   return pipeline;
 }
@@ -67,9 +76,20 @@ absl::StatusOr<Pipeline> Pipeline::FromState(const v1::PipelineState& state) {
 v1::PipelineState Pipeline::ToState() const {
   v1::PipelineState state;
   state.mutable_feature_names()->Assign(feature_names_.begin(), feature_names_.end());
+  if (log_ != nullptr) *state.add_transforms()->mutable_log() = log_->state();
   *state.add_transforms()->mutable_scaler() = scaler_.state();
   state.add_transforms()->mutable_window()->set_rows(static_cast<uint32_t>(window_));
   return state;
+}
+
+absl::Status Pipeline::CheckLog() const {
+  if (log_ == nullptr) return absl::OkStatus();
+  if (window_ != 1) {
+    return absl::InvalidArgumentError(absl::StrCat("window: expected 1 for sessions of a log, got ", window_));
+  }
+  if (log_->FeatureNames() == feature_names_) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("log: expected its ", log_->features(), " features, got others (", features(), ")"));
 }
 
 absl::Status Pipeline::CheckRows(std::span<const float> rows) const {

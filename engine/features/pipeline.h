@@ -1,8 +1,10 @@
-// The fitted transforms between a user's rows and the network's vectors, in order: scaling, then windowing.
+// The fitted transforms between a user's rows and the network's vectors, in order: scaling, then windowing. In front of
+// them, where the rows are sessions of log lines, what makes a row of a session.
 // Immutable after Fit; every const method is thread-safe.
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "astray/v1/pipeline.pb.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/features/batch.h"
+#include "engine/features/log_transform.h"
 #include "engine/features/scaler.h"
 
 namespace astray {
@@ -22,9 +25,10 @@ class Pipeline {
 
   // rows: [n x feature_names.size()], NaN is missing. InvalidArgument for no rows, feature names that cannot be
   // (feature_names.h), or a column with no value at all: "column 'flow': expected values, all 400 are missing".
-  // `recipe` has scaling and window filled in.
+  // `recipe` has scaling and window filled in. `log` is what the rows' sessions were made with: its features are
+  // feature_names, and the window is 1.
   static absl::StatusOr<Pipeline> Fit(const astray::v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
-                                      std::span<const float> rows);
+                                      std::span<const float> rows, std::shared_ptr<const LogTransform> log = nullptr);
 
   // Checks everything (sizes agree, numbers finite, scales positive, limits above): the state is untrusted.
   static absl::StatusOr<Pipeline> FromState(const astray::v1::PipelineState& state);
@@ -35,6 +39,7 @@ class Pipeline {
   size_t width() const { return features() * window_; }  // the network's input size
   const std::vector<std::string>& feature_names() const { return feature_names_; }
   const Scaler& scaler() const { return scaler_; }
+  const LogTransform* log() const { return log_.get(); }  // null where the model is no log's
 
   // InvalidArgument where the number of values is not a multiple of features(), or one is infinite; names the row,
   // counted from 0, and the feature.
@@ -53,8 +58,10 @@ class Pipeline {
 
  private:
   Pipeline() = default;
+  absl::Status CheckLog() const;
   void KeepTrainingRange();  // from the scaler's profiles
   std::vector<std::string> feature_names_;
+  std::shared_ptr<const LogTransform> log_;
   Scaler scaler_;
   size_t window_ = 1;
   std::vector<float> training_low_, training_high_;

@@ -1,6 +1,7 @@
 #include "engine/features/template_miner.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -21,15 +22,18 @@ TemplateMiner::TemplateMiner(Options options) : options_(options), words_({std::
   word_ids_.emplace(kWildcard, kWildcardWord);
 }
 
-std::vector<TemplateMiner::Word> TemplateMiner::KnownWords(std::string_view line) const {
+void TemplateMiner::KnownWords(std::string_view line, std::vector<Word>* words) const {
   thread_local std::vector<std::string_view> tokens;
   TokenizeLogLine(line, &tokens);
-  std::vector<Word> words(tokens.size());
+  words->resize(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] == kWildcard) {
+      (*words)[i] = kWildcardWord;
+      continue;
+    }
     const auto known = word_ids_.find(Key(tokens[i]));
-    words[i] = known == word_ids_.end() ? kUnknownWord : known->second;
+    (*words)[i] = known == word_ids_.end() ? kUnknownWord : known->second;
   }
-  return words;
 }
 
 TemplateMiner::Word TemplateMiner::AddWord(std::string_view word) {
@@ -122,8 +126,20 @@ size_t TemplateMiner::Learn(std::string_view line) {
   return templates_.size() - 1;
 }
 
+void TemplateMiner::AddTemplate(std::string_view text, uint64_t lines) {
+  std::vector<Word> words;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    words.push_back(AddWord(text.substr(0, end)));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  nodes_[AddLeaf(words)].templates.push_back(static_cast<uint32_t>(templates_.size()));
+  templates_.push_back({.words = std::move(words), .lines = lines});
+}
+
 std::optional<size_t> TemplateMiner::Match(std::string_view line) const {
-  const std::vector<Word> words = KnownWords(line);
+  thread_local std::vector<Word> words;
+  KnownWords(line, &words);
   const auto leaf = Leaf(words);
   if (!leaf) return std::nullopt;
   // A wildcard of the template stands for any word.

@@ -34,6 +34,10 @@ class TemplateMiner {
 
   // The id of the line's template, from 0; learns from the line.
   size_t Learn(std::string_view line);
+  // Adds a learned template back, by its text. In the order of their ids, and with the same options, all of them make a
+  // miner that matches as the first one did: only the wildcard's ways are missing from a text, and a word that became a
+  // wildcard was behind one of them.
+  void AddTemplate(std::string_view text, uint64_t lines);
   // The id of the line's template among those learned; none where it is of none.
   std::optional<size_t> Match(std::string_view line) const;
 
@@ -57,7 +61,7 @@ class TemplateMiner {
     double share = -1;
   };
 
-  std::vector<Word> KnownWords(std::string_view line) const;
+  void KnownWords(std::string_view line, std::vector<Word>* words) const;
   Word AddWord(std::string_view word);
   // The child of `node` for `key`; made where it is missing, or the wildcard's where there are too many.
   uint32_t AddChild(uint32_t node, Word key);

@@ -11,6 +11,7 @@
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
 #include "engine/detect/stream_policy.h"
+#include "engine/features/log_rules.h"
 #include "engine/features/pipeline.h"
 #include "engine/features/sequence.h"
 #include "engine/nn/network.h"
@@ -55,7 +56,8 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
 }
 
 void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
-  if (features->scaling() == v1::SCALING_UNSPECIFIED) features->set_scaling(v1::STANDARD);
+  if (features->scaling() == v1::SCALING_UNSPECIFIED)
+    features->set_scaling(features->has_log() ? v1::LOG1P : v1::STANDARD);
   if (!features->has_window()) {
     const bool fits = dataset.rows() >= kMinRowsForWindow && dataset.features() * kDefaultWindow <= Pipeline::kMaxWidth;
     features->set_window(fits && IsTimeOrdered(*features, dataset) ? kDefaultWindow : 1);
@@ -158,6 +160,17 @@ absl::Status CheckSequence(const v1::FeaturesRecipe& features, const Dataset& da
                              transform.FeatureNames().front(), "' to '", transform.FeatureNames().back(), "'"));
 }
 
+// A session is a row, and sessions overlap in time.
+absl::Status FillLog(v1::FeaturesRecipe* features) {
+  if (features->has_sequence()) return Refuse("features: expected one of sequence and log, got both");
+  if (features->window() != 1) {
+    return Refuse(absl::StrCat("features.window: expected 1 for sessions of a log, got ", features->window()));
+  }
+  ASSIGN_OR_RETURN(const LogRules rules, LogRules::Create(features->log()));
+  *features->mutable_log() = rules.recipe();
+  return absl::OkStatus();
+}
+
 // A likelihood of counts is of numbers from 0 on.
 absl::Status CheckCounts(const Dataset& dataset) {
   const auto negative = std::ranges::find_if(dataset.values, [](float value) { return value < 0; });
@@ -189,6 +202,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   FillFeatures(dataset, recipe.mutable_features());
   RETURN_IF_ERROR(CheckCount("features.window", recipe.features().window(), Pipeline::kMaxWindow));
   if (recipe.features().has_sequence()) RETURN_IF_ERROR(CheckSequence(recipe.features(), dataset));
+  if (recipe.features().has_log()) RETURN_IF_ERROR(FillLog(recipe.mutable_features()));
   const size_t width = dataset.features() * recipe.features().window();
   if (width < 1 || width > Pipeline::kMaxWidth) {
     return Refuse(absl::StrCat("features.window: expected at most ", Pipeline::kMaxWidth, " values in a vector, got ",

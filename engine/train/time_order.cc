@@ -34,7 +34,7 @@ bool IsTimeOrdered(const Dataset& dataset) {
 }
 
 bool IsTimeOrdered(const v1::FeaturesRecipe& features, const Dataset& dataset) {
-  return !features.has_sequence() && IsTimeOrdered(dataset);
+  return !features.has_sequence() && !features.has_log() && IsTimeOrdered(dataset);
 }
 
 }  // namespace astray

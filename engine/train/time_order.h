@@ -12,7 +12,7 @@ inline constexpr double kTimeOrderedAutocorrelation = 0.95;
 
 // True where the data has timestamps, or a feature reaches kTimeOrderedAutocorrelation.
 bool IsTimeOrdered(const Dataset& dataset);
-// The same for what a recipe makes rows of: there is no time among sequences.
+// The same for what a recipe makes rows of: there is no time among sequences, and sessions of a log overlap.
 bool IsTimeOrdered(const astray::v1::FeaturesRecipe& features, const Dataset& dataset);
 
 // r1 = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2, over pairs where both are there (Box & Jenkins 1970, ch. 2); 0

@@ -41,13 +41,13 @@ std::span<const float> RowsOf(std::span<const float> rows, size_t features, cons
 
 // The pipeline sees the training part only.
 absl::StatusOr<Pipeline> FitPipeline(const v1::Recipe& recipe, const Dataset& dataset, std::span<const float> rows,
-                                     const DataSplit& split) {
+                                     const DataSplit& split, std::shared_ptr<const LogTransform> log) {
   std::vector<float> training;
   for (const Segment& segment : split.training) {
     const auto part = RowsOf(rows, dataset.features(), segment);
     training.insert(training.end(), part.begin(), part.end());
   }
-  return Pipeline::Fit(recipe.features(), dataset.feature_names, training);
+  return Pipeline::Fit(recipe.features(), dataset.feature_names, training, std::move(log));
 }
 
 absl::StatusOr<v1::ScoreScale> FitScale(const v1::Recipe& recipe, const Network& network, size_t features,
@@ -89,13 +89,17 @@ double ChooseRate(size_t samples, v1::Recipe* recipe, v1::TrainingReport* report
 }  // namespace
 
 absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Dataset& dataset,
-                                      const ProgressCallback& progress, const std::string& checkpoint_path) {
+                                      const ProgressCallback& progress, const std::string& checkpoint_path,
+                                      std::shared_ptr<const LogTransform> log) {
   if (dataset.rows() == 0) return absl::InvalidArgumentError("data: expected rows, got none");
+  if (incomplete.features().has_log() != (log != nullptr)) {
+    return absl::InvalidArgumentError("features.log: is for log lines, and needed for them");
+  }
   ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
   ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), IsTimeOrdered(recipe.features(), dataset)));
   const std::vector<float> rows = Reordered(dataset, split.order);
   const size_t features = dataset.features(), window = recipe.features().window();
-  ASSIGN_OR_RETURN(Pipeline pipeline, FitPipeline(recipe, dataset, rows, split));
+  ASSIGN_OR_RETURN(Pipeline pipeline, FitPipeline(recipe, dataset, rows, split, std::move(log)));
 
   std::vector<float> scaled(rows.size()), observed(rows.size());
   pipeline.scaler().Apply(rows, scaled, observed);

@@ -70,5 +70,27 @@ TEST(Quality, TemplatesOfPublicLogsAreTheTrueOnes) {
   EXPECT_GE(sum, 0.90);
 }
 
+// What an artifact keeps of a miner, its texts, makes the one that finds the same.
+TEST(Quality, TemplatesOfPublicLogsAreFoundAgainByTheirTexts) {
+  size_t all = 0;
+  for (const std::string system : {"Apache", "BGL", "HDFS", "Hadoop", "Linux", "OpenSSH", "Spark", "Zookeeper"}) {
+    const std::vector<std::string> lines = ReadLines(system + ".log.gz");
+    if (lines.empty()) GTEST_SKIP() << "no data in " << DataPath("") << "; set ASTRAY_DATA_DIR";
+    // Half of the lines, so that others are of no template; few children, so that many words go the wildcard's way.
+    for (const size_t max_children : {100, 3}) {
+      const TemplateMiner::Options options = {.similarity = max_children == 3 ? 0.5 : 0.8,
+                                              .max_children = max_children};
+      TemplateMiner miner(options), again(options);
+      for (size_t i = 0; i < lines.size(); i += 2) miner.Learn(lines[i]);
+      for (size_t id = 0; id < miner.size(); ++id) again.AddTemplate(miner.Template(id), miner.Lines(id));
+      for (const std::string& line : lines) {
+        ASSERT_EQ(again.Match(line), miner.Match(line)) << line;
+        ++all;
+      }
+    }
+  }
+  std::printf("%zu lines found again\n", all);
+}
+
 }  // namespace
 }  // namespace astray

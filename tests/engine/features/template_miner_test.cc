@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
+
+#include "engine/base/random.h"
 
 namespace astray {
 namespace {
@@ -59,6 +62,46 @@ TEST(TemplateMiner, MemoryIsBounded) {
   uint64_t lines = 0;
   for (size_t id = 0; id < miner.size(); ++id) lines += miner.Lines(id);
   EXPECT_EQ(lines, 5000u);
+}
+
+// A miner of the texts alone.
+TemplateMiner Rebuilt(const TemplateMiner& miner, const TemplateMiner::Options& options) {
+  TemplateMiner again(options);
+  for (size_t id = 0; id < miner.size(); ++id) again.AddTemplate(miner.Template(id), miner.Lines(id));
+  return again;
+}
+
+TEST(TemplateMiner, TemplatesMakeTheMinerThatLearnedThem) {
+  // Few children, so that many words go the wildcard's way, and lines alike, so that words become wildcards.
+  const TemplateMiner::Options options = {.depth = 3, .similarity = 0.5, .max_children = 4};
+  TemplateMiner miner(options);
+  Random random(9);
+  std::vector<std::string> lines = {"", "one"};
+  for (int i = 0; i < 4000; ++i) {
+    std::string line;
+    const int words = 1 + static_cast<int>(random.Uniform() * 6);
+    for (int k = 0; k < words; ++k) {
+      line += static_cast<char>('a' + static_cast<int>(random.Uniform() * random.Uniform() * 26));
+      line += random.Uniform() < 0.05 ? " 17 " : " ";
+    }
+    lines.push_back(line);
+  }
+  for (size_t i = 0; i < lines.size() / 2; ++i) miner.Learn(lines[i]);
+  const TemplateMiner again = Rebuilt(miner, options);
+  ASSERT_EQ(again.size(), miner.size());
+  size_t wildcards = 0, matched = 0;
+  for (size_t id = 0; id < miner.size(); ++id) {
+    EXPECT_EQ(again.Template(id), miner.Template(id));
+    EXPECT_EQ(again.Lines(id), miner.Lines(id));
+    wildcards += miner.Template(id).find("<*>") != std::string::npos;
+  }
+  for (const std::string& line : lines) {
+    ASSERT_EQ(again.Match(line), miner.Match(line)) << line;
+    matched += miner.Match(line).has_value();
+  }
+  EXPECT_GT(wildcards, 20u);
+  EXPECT_LT(wildcards, miner.size());
+  EXPECT_GT(matched, lines.size() / 2);
 }
 
 }  // namespace

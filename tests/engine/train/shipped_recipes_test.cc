@@ -6,8 +6,10 @@
 #include <functional>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/random.h"
 #include "engine/features/sequence.h"
+#include "engine/train/log_training.h"
 #include "engine/train/recipe.h"
 #include "engine/train/train_job.h"
 
@@ -52,6 +54,20 @@ Dataset Letters() {
   return data;
 }
 
+// Blocks that are allocated, received and deleted, their lines in turn.
+LogTrainingData Blocks(const v1::LogRecipe& recipe) {
+  const auto training = *LogTraining::Create(recipe);
+  std::vector<std::string> lines;
+  for (int block = 0; block < 400; block += 4) {
+    for (const char* event : {"allocated", "received", "checked", "deleted"}) {
+      for (int i = 0; i < 4; ++i) lines.push_back(absl::StrCat("081109 203615 148 INFO blk_", block + i, " ", event));
+    }
+  }
+  for (const std::string& line : lines) training->LearnTemplate(line);
+  for (const std::string& line : lines) EXPECT_TRUE(training->AddToSession(line).ok());
+  return *training->Finish();
+}
+
 TEST(ShippedRecipes, EachTrainsOnDataOfItsKind) {
   const std::map<std::string, std::function<Dataset()>> kinds = {{"image", [] { return Images(8); }},
                                                                  {"mnist", [] { return Images(28); }},
@@ -66,14 +82,18 @@ TEST(ShippedRecipes, EachTrainsOnDataOfItsKind) {
     recipe->mutable_training()->set_steps_per_validation(10);
     if (recipe->training().has_pretraining()) recipe->mutable_training()->mutable_pretraining()->set_steps(10);
     const auto kind = kinds.find(entry.path().stem().string());
-    const auto trained = Train(*recipe, kind == kinds.end() ? Sensors() : kind->second(), {});
+    LogTrainingData log;
+    if (recipe->features().has_log()) log = Blocks(recipe->features().log());
+    const auto trained = log.log != nullptr
+                             ? Train(*recipe, log.rows, {}, "", log.log)
+                             : Train(*recipe, kind == kinds.end() ? Sensors() : kind->second(), {});
     ASSERT_TRUE(trained.ok()) << entry.path() << ": " << trained.status();
     EXPECT_EQ(trained->report.steps(), 20u);
     EXPECT_LT(trained->report.losses(1).validation(), 1e3) << entry.path();
     EXPECT_EQ(recipe->name(), entry.path().stem()) << "a recipe is called what its file is";
     ++recipes;
   }
-  EXPECT_GE(recipes, 10u);
+  EXPECT_GE(recipes, 11u);
 }
 
 }  // namespace

@@ -1,0 +1,190 @@
+// train, evaluate and inspect on raw log lines.
+#include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "astray/v1/evaluation.pb.h"
+#include "engine/base/file.h"
+#include "engine/base/random.h"
+#include "engine/detect/artifact.h"
+#include "tests/client/command_runner.h"
+#include "tests/engine/data/gzip.h"
+
+namespace astray {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class LogCommands : public testing::Test {
+ protected:
+  LogCommands() {
+    std::string path = testing::TempDir() + "/astray-logs-XXXXXX";
+    if (mkdtemp(path.data()) == nullptr) std::abort();
+    folder_ = path;
+  }
+  ~LogCommands() override { std::filesystem::remove_all(folder_); }
+
+  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
+  std::string Write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+    return Path(name);
+  }
+  std::string Recipe(const std::string& log = "session_pattern: 'req-[0-9]+'") const {
+    return Write("quick.textproto", "features { log { " + log +
+                                        " } } network { encoder: 8 encoder: 4 }\n"
+                                        "training { max_steps: 100 steps_per_validation: 20 }\n"
+                                        "calibration { false_positive_rate: 0.05 }\n");
+  }
+  CommandOutput Train(const std::string& data, const std::vector<std::string>& more = {},
+                      const std::string& name = "m") const {
+    std::vector<std::string> arguments = {"train", "--data=" + data, "--name=" + name,
+                                          "--model-base-path=" + Path("models")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunCommand(arguments);
+  }
+  // Requests that are accepted, looked up once to three times and answered, four at a time; those in `odd` fail.
+  static std::string Requests(int count, const std::set<int>& odd = {}) {
+    std::string log;
+    int second = 0;
+    const auto line = [&](int request, const std::string& text) {
+      absl::StrAppendFormat(&log, "2024-05-01 10:%02d:%02d INFO req-%d %s\n", second / 60 % 60, second % 60, request,
+                            text);
+    };
+    for (int first = 0; first < count; first += 4, second += 1) {
+      for (int i = first; i < first + 4; ++i) line(i, absl::StrCat("accepted from 10.0.0.", i % 200));
+      for (int step = 0; step < 3; ++step) {
+        for (int i = first; i < first + 4; ++i) {
+          if (step <= i % 3) line(i, absl::StrCat("looked up key ", i * 17));
+        }
+      }
+      for (int i = first; i < first + 4; ++i) {
+        line(i, odd.contains(i) ? "lost connection to the store" : "answered in 3 ms");
+      }
+    }
+    return log;
+  }
+  static std::string Labels(int count, const std::set<int>& odd) {
+    std::string labels = "session,why,Label\n";
+    for (int i = 0; i < count; ++i) absl::StrAppend(&labels, "req-", i, ",,", odd.contains(i) ? "anomaly" : "0", "\n");
+    return labels;
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+TEST_F(LogCommands, SessionsWithWhatWasNeverSeenAreFlagged) {
+  const auto trained = Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_THAT(trained.err, HasSubstr("note: 400 sessions of 1599 lines, 3 templates"));
+  const std::set<int> odd = {7, 50, 93};
+  const auto evaluated =
+      RunCommand({"evaluate", "--model=" + Path("models/m/1"), "--data=" + Write("test.log", Requests(100, odd)),
+                  "--labels=" + Write("labels.csv", Labels(98, odd) + "req-5000,,1\n"), "--json"});
+  ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+  EXPECT_THAT(evaluated.err, AllOf(HasSubstr("note: 2 sessions have no label and count as normal"),
+                                   HasSubstr("note: 1 labels are of sessions that never occur"),
+                                   Not(HasSubstr("belong to no session"))));
+  v1::Evaluation evaluation;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(evaluated.out, &evaluation).ok());
+  EXPECT_EQ(evaluation.rows(), 100u);
+  EXPECT_EQ(evaluation.anomalous_rows(), 3u);
+  EXPECT_EQ(evaluation.recall_at_threshold(), 1);
+  EXPECT_EQ(evaluation.auroc(), 1);
+}
+
+TEST_F(LogCommands, InspectNamesTheTemplates) {
+  ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
+  const auto shown = RunCommand({"inspect", Path("models/m/1")});
+  EXPECT_THAT(shown.out,
+              AllOf(HasSubstr("lines in which 'req-[0-9]+' finds the same, complete after 300 s without one"),
+                    HasSubstr("<*> INFO <*> accepted from <*>"), HasSubstr("session_pattern: \"req-[0-9]+\"")));
+  const auto json = RunCommand({"inspect", Path("models/m/1"), "--json"});
+  const std::string wildcard = "\\u003c*\\u003e";
+  EXPECT_THAT(json.out, HasSubstr("\"templates\":[{\"id\":0,\"lines\":400,\"sessions\":400,\"text\":\"" + wildcard +
+                                  " INFO " + wildcard + " accepted from " + wildcard +
+                                  "\",\"example\":\"2024-05-01 10:00:00 INFO req-0 accepted from 10.0.0.0\"}"));
+}
+
+TEST_F(LogCommands, TheSameLogGivesTheSameArtifact) {
+  const std::string log = Requests(400);
+  ASSERT_EQ(Train(Write("train.log", log), {"--recipe=" + Recipe()}).code, 0);
+  ASSERT_EQ(Train(Write("train.log.gz", Gzip(log)), {"--recipe=" + Recipe()}).code, 0) << "gzip, too";
+  EXPECT_EQ((*ReadArtifact(Path("models/m/1")))->model().artifact_sha256,
+            (*ReadArtifact(Path("models/m/2")))->model().artifact_sha256);
+}
+
+TEST_F(LogCommands, FlagsAreShortForTheRecipesFields) {
+  const std::string log = Write("lines", "nobody's line\n" + Requests(400));
+  const auto trained =
+      Train(log, {"--input-format=log", "--session-pattern=req-[0-9]+", "--recipe=" + Recipe("depth: 4")});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_THAT(trained.err, HasSubstr("note: 1 lines belong to no session"));
+  EXPECT_THAT(trained.out, AllOf(HasSubstr("depth: 4"), HasSubstr("scaling: LOG1P"), HasSubstr("window: 1")));
+  const auto windows = Train(log, {"--input-format=log", "--window-seconds=1", "--recipe=" + Recipe()});
+  ASSERT_EQ(windows.code, 0) << windows.err;
+  EXPECT_THAT(windows.err, HasSubstr("note: 100 sessions"));
+  EXPECT_EQ(Train(log, {"--session-pattern=a", "--window-seconds=1"}).code, 64);
+}
+
+TEST_F(LogCommands, SessionsLabelledAnomalousTeachNothing) {
+  const std::set<int> odd = {8, 9, 10};
+  const auto trained = Train(Write("train.log", Requests(400, odd)),
+                             {"--recipe=" + Recipe(), "--labels=" + Write("labels.csv", Labels(400, odd))});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_THAT(trained.err, HasSubstr("note: 3 sessions labelled as anomalies are left out"));
+  const auto detector = *ReadArtifact(Path("models/m/1"));
+  const LogTransform& log = *detector->model().pipeline.log();
+  EXPECT_EQ(log.Event("2024-05-01 10:00:00 INFO req-1 lost connection to the store"), std::nullopt);
+  EXPECT_TRUE(log.Event("2024-05-01 10:00:00 INFO req-1 answered in 5 ms"));
+}
+
+TEST_F(LogCommands, BadLinesNeverFailATraining) {
+  std::string log = Requests(400);
+  log += std::string("req-1 \0\xff\xfe\x1b[2J\n", 14) + "req-2 " + std::string(10'000'000, 'x') + "\n\n\r\n" + "req-3";
+  const auto trained = Train(Write("train.log", log), {"--recipe=" + Recipe()});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_EQ(RunCommand({"inspect", Path("models/m/1"), "--json"}).code, 0);
+}
+
+TEST_F(LogCommands, RefusalsSayWhatWasExpected) {
+  const std::string log = Write("train.log", Requests(400));
+  const auto refusal = [&](const std::string& data, const std::vector<std::string>& more, int code = 65) {
+    const CommandOutput output = Train(data, more, "refused");
+    EXPECT_EQ(output.code, code) << output.err;
+    EXPECT_FALSE(std::filesystem::exists(Path("models/refused/1")));
+    return output.err;
+  };
+  EXPECT_THAT(refusal("-", {"--input-format=log"}), HasSubstr("a log is read twice, standard input only once"));
+  EXPECT_THAT(refusal(log, {"--session-pattern=("}), HasSubstr("features.log.session_pattern: expected a regular"));
+  EXPECT_THAT(refusal(log, {"--session-pattern=nowhere[0-9]+"}), HasSubstr("expected lines that belong to sessions"));
+  EXPECT_THAT(refusal(Write("empty.log", ""), {}), HasSubstr("expected lines that belong to sessions"));
+  EXPECT_THAT(refusal(Write("rows.csv", "a\n1\n"), {"--labels=x.csv"}, 64), HasSubstr("expected a log"));
+  EXPECT_THAT(refusal(log, {"--labels=" + Write("l.csv", "session,why\na,b\n")}), HasSubstr("a column 'label'"));
+  EXPECT_THAT(refusal(log, {"--labels=" + Write("l.csv", "session,label\na,maybe\n")}),
+              HasSubstr("line 2: label: expected 0, 1, normal or anomaly, got \"maybe\""));
+  EXPECT_THAT(refusal(log, {"--recipe=" + Write("r.textproto", "features { window: 2 log {} }")}),
+              HasSubstr("features.window: expected 1"));
+  std::string rows = "a,b\n";
+  for (int i = 0; i < 100; ++i) absl::StrAppend(&rows, i, ",", i * 3 % 7, "\n");
+  EXPECT_THAT(refusal(Write("rows.csv", rows), {"--recipe=" + Recipe()}), HasSubstr("features.log: is for log lines"));
+  const auto tuned = RunCommand({"tune", "--data=" + log});
+  EXPECT_EQ(tuned.code, 65);
+  EXPECT_THAT(tuned.err, HasSubstr("expected rows, got a log"));
+
+  ASSERT_EQ(Train(log, {"--recipe=" + Recipe()}).code, 0);
+  const auto unlabelled = RunCommand({"evaluate", "--model=" + Path("models/m/1"), "--data=" + log});
+  EXPECT_EQ(unlabelled.code, 64);
+  EXPECT_THAT(unlabelled.err, HasSubstr("--labels: expected a CSV"));
+}
+
+}  // namespace
+}  // namespace astray
