@@ -3,8 +3,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/calibrate_reactor.h"
-#include "server/score_stream_reactor.h"
+#include "server/log_scorer.h"
 #include "server/scoring.h"
+#include "server/stream_reactor.h"
+#include "server/stream_scorer.h"
 
 namespace astray {
 
@@ -23,7 +25,27 @@ grpc::ServerUnaryReactor* DetectionService::Score(Context* context, const v1::Sc
 
 grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* DetectionService::ScoreStream(
     Context* /*context*/) {
-  auto* stream = new ScoreStreamReactor(this);
+  auto* stream = new StreamReactor<StreamScorer>(this);
+  stream->Start();
+  return stream;
+}
+
+grpc::ServerUnaryReactor* DetectionService::ScoreLogs(Context* context, const v1::ScoreLogsRequest* request,
+                                                      v1::ScoreLogsResponse* response) {
+  auto* call = new UnaryCall(parts_.gate, parts_.metrics, Method::kScoreLogs);
+  if (const absl::Status admitted = call->Admitted(); !admitted.ok()) {
+    call->Complete(admitted);
+    return call;
+  }
+  const CallLimits limits{absl::FromChrono(context->deadline()), call->cancelled()};
+  astray::ScoreLogs(parts_.registry, parts_.queue, parts_.metrics, *request, response, limits,
+                    [call](const absl::Status& status) { call->Complete(status); });
+  return call;
+}
+
+grpc::ServerBidiReactor<v1::ScoreLogsRequest, v1::ScoreLogsResponse>* DetectionService::ScoreLogStream(
+    Context* /*context*/) {
+  auto* stream = new StreamReactor<LogScorer>(this);
   stream->Start();
   return stream;
 }
@@ -38,10 +60,10 @@ grpc::ServerReadReactor<v1::CalibrateRequest>* DetectionService::Calibrate(Conte
 void DetectionService::EndStreams() {
   absl::MutexLock lock(&mutex_);
   ending_ = true;
-  for (ScoreStreamReactor* stream : streams_) stream->End();
+  for (OpenStream* stream : streams_) stream->End();
 }
 
-absl::Status DetectionService::AddStream(ScoreStreamReactor* stream) {
+absl::Status DetectionService::AddStream(OpenStream* stream) {
   absl::MutexLock lock(&mutex_);
   if (ending_) return absl::UnavailableError("the server is shutting down");
   if (streams_.size() >= kMaxStreams) {
@@ -52,7 +74,7 @@ absl::Status DetectionService::AddStream(ScoreStreamReactor* stream) {
   return absl::OkStatus();
 }
 
-void DetectionService::RemoveStream(ScoreStreamReactor* stream) {
+void DetectionService::RemoveStream(OpenStream* stream) {
   absl::MutexLock lock(&mutex_);
   streams_.erase(stream);
   parts_.metrics->streams_active().Set(static_cast<double>(streams_.size()));

@@ -16,11 +16,17 @@
 
 namespace astray {
 
-class ScoreStreamReactor;
+// A call that ends when the server does.
+class OpenStream {
+ public:
+  virtual ~OpenStream() = default;
+  // Answers what was read, then ends the stream with Unavailable.
+  virtual void End() = 0;
+};
 
 class DetectionService final : public v1::DetectionService::CallbackService {
  public:
-  static constexpr size_t kMaxStreams = 4096;    // ScoreStream calls open at once; then RESOURCE_EXHAUSTED
+  static constexpr size_t kMaxStreams = 4096;    // stream calls open at once; then RESOURCE_EXHAUSTED
   static constexpr size_t kMaxCalibrations = 8;  // Calibrate calls open at once; then RESOURCE_EXHAUSTED
 
   // What the calls use; all must outlive the service.
@@ -38,6 +44,9 @@ class DetectionService final : public v1::DetectionService::CallbackService {
   grpc::ServerUnaryReactor* Score(Context* context, const v1::ScoreRequest* request,
                                   v1::ScoreResponse* response) override;
   grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* ScoreStream(Context* context) override;
+  grpc::ServerUnaryReactor* ScoreLogs(Context* context, const v1::ScoreLogsRequest* request,
+                                      v1::ScoreLogsResponse* response) override;
+  grpc::ServerBidiReactor<v1::ScoreLogsRequest, v1::ScoreLogsResponse>* ScoreLogStream(Context* context) override;
   grpc::ServerReadReactor<v1::CalibrateRequest>* Calibrate(Context* context, v1::CalibrateResponse* response) override;
 
   // Lets open streams answer what they have read and then ends them with UNAVAILABLE. The gate must be closed before.
@@ -46,15 +55,15 @@ class DetectionService final : public v1::DetectionService::CallbackService {
   const Parts& parts() const { return parts_; }
 
   // Called by reactors.
-  absl::Status AddStream(ScoreStreamReactor* stream) ABSL_LOCKS_EXCLUDED(mutex_);
-  void RemoveStream(ScoreStreamReactor* stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status AddStream(OpenStream* stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveStream(OpenStream* stream) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AddCalibration() ABSL_LOCKS_EXCLUDED(mutex_);
   void RemoveCalibration() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   const Parts parts_;
   absl::Mutex mutex_;
-  std::set<ScoreStreamReactor*> streams_ ABSL_GUARDED_BY(mutex_);
+  std::set<OpenStream*> streams_ ABSL_GUARDED_BY(mutex_);
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   size_t calibrations_ ABSL_GUARDED_BY(mutex_) = 0;
 };

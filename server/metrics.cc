@@ -17,8 +17,8 @@ using prometheus::Labels;
 using Boundaries = prometheus::Histogram::BucketBoundaries;
 
 constexpr std::array<const char*, kMethods> kMethodNames = {
-    "Score",     "ScoreStream", "Calibrate",          "ListModels",          "DescribeModel",
-    "LoadModel", "UnloadModel", "PromoteCalibration", "RollbackCalibration", "SetLabel"};
+    "Score",         "ScoreStream", "ScoreLogs",   "ScoreLogStream",     "Calibrate",           "ListModels",
+    "DescribeModel", "LoadModel",   "UnloadModel", "PromoteCalibration", "RollbackCalibration", "SetLabel"};
 
 const Boundaries& ScoreBoundaries() {
   static const auto& boundaries = *new Boundaries{0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 5, 10, 100};
@@ -110,6 +110,9 @@ Metrics::Metrics()
       scored_rows_(Make(*registry_, BuildCounter(), "astray_scored_rows_total", "Rows given a score.")),
       anomalies_(Make(*registry_, BuildCounter(), "astray_anomalies_total", "Rows with a score above 1.")),
       alarms_(Make(*registry_, BuildCounter(), "astray_alarms_total", "Alarms that streams' rows raised.")),
+      log_lines_(Make(*registry_, BuildCounter(), "astray_log_lines_total", "Log lines of sessions given a verdict.")),
+      log_unseen_lines_(Make(*registry_, BuildCounter(), "astray_log_unseen_lines_total",
+                             "Of these, lines of no template that training saw.")),
       values_(Make(*registry_, BuildCounter(), "astray_values_total", "Values received, missing ones included.")),
       missing_values_(Make(*registry_, BuildCounter(), "astray_missing_values_total", "Values received as NaN.")),
       score_(Make(*registry_, BuildHistogram(), "astray_score", "Error over threshold; above 1 is anomalous.")),
@@ -141,6 +144,8 @@ Metrics::Metrics()
                       .Add({});
   stream_lag_ = &Make(registry, BuildHistogram(), "astray_stream_lag_seconds", "From a row's own time to its verdict.")
                      .Add({}, LagBoundaries());
+  log_sessions_ =
+      &Make(registry, BuildGauge(), "astray_log_sessions", "Sessions of log lines that open streams hold.").Add({});
   queue_rows_ = &Make(registry, BuildGauge(), "astray_queue_rows", "Rows that wait for a worker.").Add({});
   queue_duration_ = &Make(registry, BuildHistogram(), "astray_queue_duration_seconds", "Wait for a worker.")
                          .Add({}, SecondsBoundaries());
@@ -172,6 +177,8 @@ std::shared_ptr<ModelMetrics> Metrics::ForModel(const std::string& model, int64_
   metrics->scored_rows = &scored_rows_.Add(labels);
   metrics->anomalies = &anomalies_.Add(labels);
   metrics->alarms = &alarms_.Add(labels);
+  metrics->log_lines = &log_lines_.Add(labels);
+  metrics->log_unseen_lines = &log_unseen_lines_.Add(labels);
   metrics->values = &values_.Add(labels);
   metrics->missing_values = &missing_values_.Add(labels);
   metrics->score = &score_.Add(labels, ScoreBoundaries());
@@ -193,6 +200,8 @@ void Metrics::Release(const Key& key, const ModelMetrics& metrics) {
   scored_rows_.Remove(metrics.scored_rows);
   anomalies_.Remove(metrics.anomalies);
   alarms_.Remove(metrics.alarms);
+  log_lines_.Remove(metrics.log_lines);
+  log_unseen_lines_.Remove(metrics.log_unseen_lines);
   values_.Remove(metrics.values);
   missing_values_.Remove(metrics.missing_values);
   score_.Remove(metrics.score);

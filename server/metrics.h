@@ -31,6 +31,8 @@ namespace astray {
 enum class Method {
   kScore,
   kScoreStream,
+  kScoreLogs,
+  kScoreLogStream,
   kCalibrate,
   kListModels,
   kDescribeModel,
@@ -40,7 +42,7 @@ enum class Method {
   kRollbackCalibration,
   kSetLabel,
 };
-inline constexpr size_t kMethods = 10;
+inline constexpr size_t kMethods = 12;
 
 // One served version's series; they go when the last holder goes.
 class ModelMetrics {
@@ -48,6 +50,10 @@ class ModelMetrics {
   // Verdicts [first, first + count) of `result`.
   void RecordVerdicts(const ScoreResult& result, size_t first, size_t count);
   void RecordValues(size_t values, size_t missing);
+  void CountLogLines(uint64_t lines, uint64_t unseen) {
+    log_lines->Increment(static_cast<double>(lines));
+    log_unseen_lines->Increment(static_cast<double>(unseen));
+  }
   void CountAlarm() { alarms->Increment(); }
   void SetCalibration(const Calibration& calibration);
 
@@ -56,6 +62,8 @@ class ModelMetrics {
   prometheus::Counter* scored_rows = nullptr;
   prometheus::Counter* anomalies = nullptr;
   prometheus::Counter* alarms = nullptr;
+  prometheus::Counter* log_lines = nullptr;
+  prometheus::Counter* log_unseen_lines = nullptr;
   prometheus::Counter* values = nullptr;
   prometheus::Counter* missing_values = nullptr;
   prometheus::Histogram* score = nullptr;
@@ -85,6 +93,7 @@ class Metrics {
   void SetModelsLoaded(size_t versions) { models_loaded_->Set(static_cast<double>(versions)); }
   prometheus::Gauge& streams_active() { return *streams_active_; }
   prometheus::Gauge& stream_entities() { return *stream_entities_; }
+  prometheus::Gauge& log_sessions() { return *log_sessions_; }
   // What a stream has seen since `before`.
   void CountStreamRows(const EntityStreams::Counts& now, const EntityStreams::Counts& before);
   void RecordStreamLag(double seconds) { stream_lag_->Observe(seconds); }
@@ -106,6 +115,8 @@ class Metrics {
   Family<prometheus::Counter>& scored_rows_;
   Family<prometheus::Counter>& anomalies_;
   Family<prometheus::Counter>& alarms_;
+  Family<prometheus::Counter>& log_lines_;
+  Family<prometheus::Counter>& log_unseen_lines_;
   Family<prometheus::Counter>& values_;
   Family<prometheus::Counter>& missing_values_;
   Family<prometheus::Histogram>& score_;
@@ -123,6 +134,7 @@ class Metrics {
   prometheus::Counter* stream_duplicate_rows_;
   prometheus::Counter* stream_gaps_;
   prometheus::Histogram* stream_lag_;
+  prometheus::Gauge* log_sessions_;
   prometheus::Gauge* queue_rows_;
   prometheus::Histogram* queue_duration_;
   prometheus::Histogram* batch_rows_;

@@ -92,6 +92,15 @@ void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t fi
   for (size_t i = 0; i < count; ++i) FillVerdict(detector, result, first + i, out[i]);
 }
 
+void FollowCalibration(const DetectorRegistry& registry, ServedDetector* served) {
+  const DetectorModel& model = served->detector->model();
+  v1::ModelRef ref;
+  ref.set_name(model.name);
+  ref.set_version(model.version);
+  absl::StatusOr<ServedDetector> now = registry.Find(ref);
+  if (now.ok() && now->detector->model().artifact_sha256 == model.artifact_sha256) *served = *std::move(now);
+}
+
 void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::ScoreRequest& request,
            v1::ScoreResponse* response, CallLimits limits, const std::function<void(absl::Status)>& done) {
   absl::StatusOr<ScoringJob> job = MakeJob(registry, queue->queue_rows(), request, response);

@@ -30,6 +30,9 @@ void FillProvenance(const Detector& detector, v1::Provenance* provenance);
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
                   std::span<v1::Verdict* const> out);
 
+// Takes the calibration that is live now, as long as the same artifact is served.
+void FollowCalibration(const DetectorRegistry& registry, ServedDetector* served);
+
 struct CallLimits {
   absl::Time deadline = absl::InfiniteFuture();
   std::shared_ptr<const std::atomic<bool>> cancelled;  // may be null

@@ -46,15 +46,6 @@ absl::Status StreamScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptio
   return absl::OkStatus();
 }
 
-void StreamScorer::FollowCalibration() {
-  const DetectorModel& model = served_.detector->model();
-  v1::ModelRef ref;
-  ref.set_name(model.name);
-  ref.set_version(model.version);
-  absl::StatusOr<ServedDetector> now = registry_->Find(ref);
-  if (now.ok() && now->detector->model().artifact_sha256 == model.artifact_sha256) served_ = *std::move(now);
-}
-
 absl::Status StreamScorer::CheckRequest(const v1::ScoreStreamRequest& request) const {
   RETURN_IF_ERROR(Check({request.values().data(), static_cast<size_t>(request.values_size())}));
   return streams_->Check(request);
@@ -72,15 +63,15 @@ ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   return job;
 }
 
-absl::Status StreamScorer::Score(std::vector<Arrived> requests, Release release,
+absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease release,
                                  const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done) {
-  FollowCalibration();
+  FollowCalibration(*registry_, &served_);
   for (Arrived& arrived : requests) {
     const auto& values = arrived.request.values();
     RecordValues({values.data(), static_cast<size_t>(values.size())}, served_.metrics.get());
     streams_->Add(std::move(arrived.request), arrived.time);
   }
-  if (release == Release::kAll) {
+  if (release == StreamRelease::kAll) {
     streams_->ReleaseAll();
   } else {
     streams_->ReleaseWaitedFor(absl::Now());

@@ -21,8 +21,19 @@
 
 namespace astray {
 
+// Which of what waits goes on.
+enum class StreamRelease : uint8_t { kWaitedForLong, kAll };
+
 class StreamScorer {
  public:
+  static constexpr Method kMethod = Method::kScoreStream;
+  using Request = v1::ScoreStreamRequest;
+  using Response = v1::ScoreResponse;
+  using Reply = EntityStreams::Reply;
+  struct Arrived {
+    Request request;
+    absl::Time time;
+  };
   using Done = std::function<void(absl::Status)>;
 
   // All must outlive the scorer.
@@ -37,21 +48,16 @@ class StreamScorer {
 
   absl::Status Check(std::span<const float> values) const { return CheckValues(*served_.detector, values); }
   absl::Status CheckRequest(const v1::ScoreStreamRequest& request) const;
-
-  struct Arrived {
-    v1::ScoreStreamRequest request;
-    absl::Time time;
-  };
-  // Which of the rows that wait for late ones go on with a Score.
-  enum class Release : uint8_t { kWaitedForLong, kAll };
+  static size_t SizeOf(const Request& request) { return static_cast<size_t>(request.values_size()); }
 
   // Takes at most EntityStreams::kMinEntities checked requests and scores what goes on, together; replies() are those
   // of the requests that are complete when `done` is called, once, with OK or Cancelled. Unavailable where the queue is
   // shut down: `done` is not called.
-  absl::Status Score(std::vector<Arrived> requests, Release release,
+  absl::Status Score(std::vector<Arrived> requests, StreamRelease release,
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done);
-  std::vector<EntityStreams::Reply>& replies() { return replies_; }
-  // When a Score without requests has something to do.
+  std::vector<Reply>& replies() { return replies_; }
+  // Whether rows wait for late ones, and when a Score without requests sends some on.
+  bool waits() const { return streams_ && streams_->next_release() != absl::InfiniteFuture(); }
   absl::Time next_release() const { return streams_ ? streams_->next_release() : absl::InfiniteFuture(); }
 
   // The same for bare rows, of which only errors are wanted: `consume` is ScoringJob's.
@@ -61,7 +67,6 @@ class StreamScorer {
   const Detector& detector() const { return *served_.detector; }
 
  private:
-  void FollowCalibration();
   ScoringJob MakeJob(const EntityStreams::Piece& piece);
   void Finish();
 
@@ -73,7 +78,7 @@ class StreamScorer {
   std::optional<EntityStreams> streams_;
   EntityStreams::Counts counted_;  // in metrics, and how many entities
   size_t counted_entities_ = 0;
-  std::vector<EntityStreams::Reply> replies_;
+  std::vector<Reply> replies_;
   std::optional<RowHistory> history_;  // ScoreErrors'
 };
 

@@ -44,6 +44,8 @@ absl::StatusOr<LogTransform> LogTransform::FromState(v1::LogState state) {
     return Refuse(absl::StrCat("expected at most ", kMaxFeatures, " templates and pairs with a column, got ",
                                transform.features(), "; mask what differs from line to line (features.log.mask)"));
   }
+  const std::vector<std::string> names = transform.FeatureNames();
+  for (size_t i = 0; i < names.size(); ++i) transform.features_by_name_.emplace(names[i], i);
   return transform;
 }
 
@@ -160,6 +162,12 @@ std::vector<uint32_t> LogTransform::TemplatesOf(size_t feature) const {
     if (id_plus_one > 0) ids.push_back(id_plus_one - 1);
   }
   return ids;
+}
+
+std::optional<size_t> LogTransform::FeatureNamed(std::string_view name) const {
+  const auto known = features_by_name_.find(absl::string_view(name.data(), name.size()));
+  if (known == features_by_name_.end()) return std::nullopt;
+  return known->second;
 }
 
 std::string LogTransform::TemplateText(uint32_t id) const {

@@ -62,6 +62,8 @@ class LogTransform {
 
   // The templates that a feature is about, in order: one or two, none of the unseen ones.
   std::vector<uint32_t> TemplatesOf(size_t feature) const;
+  // The feature of that name; none where there is none.
+  std::optional<size_t> FeatureNamed(std::string_view name) const;
 
   size_t templates() const { return static_cast<size_t>(state_.templates_size()); }
   std::string TemplateText(uint32_t id) const;  // readable UTF-8
@@ -84,6 +86,7 @@ class LogTransform {
   LogRules rules_;
   TemplateMiner miner_;
   std::vector<Feature> features_;
+  absl::flat_hash_map<std::string, size_t> features_by_name_;
   std::vector<uint32_t> template_columns_;              // [templates()], kNoColumn without
   absl::flat_hash_map<uint64_t, uint32_t> pair_kinds_;  // of known pairs
   uint32_t unseen_ = 0, unseen_pairs_ = 0;              // columns

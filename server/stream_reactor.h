@@ -1,6 +1,9 @@
-// One ScoreStream call: replies in the order in which StreamScorer has them. Whatever was read while a job was being
-// scored is scored together by the next one; reading pauses while too much is unanswered, rows that wait for late ones
-// not counted. A timer sends those on. Owns itself.
+// One call of ScoreStream or ScoreLogStream: replies in the order in which the Scorer has them. Whatever was read while
+// a job was being scored is scored together by the next one; reading pauses while too much is unanswered, what waits in
+// the scorer not counted. A timer sends that on. Owns itself.
+//
+// A Scorer (StreamScorer, LogScorer) has Request, Response, Arrived {request, time} and Reply {response, arrival};
+// Begin, CheckRequest, Score, replies and next_release as StreamScorer says, and the size of a request, in values.
 #pragma once
 
 #include <cstddef>
@@ -15,21 +18,21 @@
 #include "grpcpp/support/server_callback.h"
 #include "server/call.h"
 #include "server/detection_service.h"
-#include "server/stream_scorer.h"
 
 namespace astray {
 
-class ScoreStreamReactor final : public grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse> {
+template <typename Scorer>
+class StreamReactor final : public grpc::ServerBidiReactor<typename Scorer::Request, typename Scorer::Response>,
+                            public OpenStream {
  public:
   static constexpr size_t kMaxUnanswered = 64;                     // requests
   static constexpr size_t kMaxUnansweredValues = size_t{1} << 20;  // of them together, or one request
 
-  explicit ScoreStreamReactor(DetectionService* service);
-  ~ScoreStreamReactor() override;
+  explicit StreamReactor(DetectionService* service);
+  ~StreamReactor() override;
 
   void Start() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Answers what was read, then ends the stream with Unavailable.
-  void End() ABSL_LOCKS_EXCLUDED(mutex_);
+  void End() override ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   void OnReadDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -37,7 +40,6 @@ class ScoreStreamReactor final : public grpc::ServerBidiReactor<v1::ScoreStreamR
   void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnDone() override;
   void OnScored(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
-
   void OnTimer() ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::Status Accept() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // the message just read
@@ -49,10 +51,10 @@ class ScoreStreamReactor final : public grpc::ServerBidiReactor<v1::ScoreStreamR
   DetectionService* service_;
   Call call_;
   bool counted_ = false;
-  v1::ScoreStreamRequest incoming_;
+  typename Scorer::Request incoming_;
 
   absl::Mutex mutex_;
-  StreamScorer scorer_ ABSL_GUARDED_BY(mutex_);
+  Scorer scorer_ ABSL_GUARDED_BY(mutex_);
   bool begun_ ABSL_GUARDED_BY(mutex_) = false;
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool scoring_ ABSL_GUARDED_BY(mutex_) = false;
@@ -62,10 +64,10 @@ class ScoreStreamReactor final : public grpc::ServerBidiReactor<v1::ScoreStreamR
   bool released_ ABSL_GUARDED_BY(mutex_) = false;  // and nothing waits for late rows any more
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  std::vector<StreamScorer::Arrived> waiting_ ABSL_GUARDED_BY(mutex_);
-  std::deque<EntityStreams::Reply> replies_ ABSL_GUARDED_BY(mutex_);  // the first is being written
-  size_t unanswered_ ABSL_GUARDED_BY(mutex_) = 0;                     // requests that wait or are scored, and replies
-  size_t unanswered_values_ ABSL_GUARDED_BY(mutex_) = 0;              // of those requests
+  std::vector<typename Scorer::Arrived> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::deque<typename Scorer::Reply> replies_ ABSL_GUARDED_BY(mutex_);  // the first is being written
+  size_t unanswered_ ABSL_GUARDED_BY(mutex_) = 0;                       // requests that wait or are scored, and replies
+  size_t unanswered_values_ ABSL_GUARDED_BY(mutex_) = 0;                // of those requests
   grpc::Alarm timer_;
 };
 
