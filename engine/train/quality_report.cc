@@ -237,7 +237,8 @@ void AddWarnings(const v1::Recipe& recipe, const Pipeline& pipeline, v1::Trainin
   }
   for (int i = 0; i < profiles.size(); ++i) {
     const std::string& name = pipeline.feature_names()[static_cast<size_t>(i)];
-    if (profiles.Get(i).constant()) {
+    // A count that was always the same, of unseen lines among them, is what a log's model watches.
+    if (profiles.Get(i).constant() && pipeline.log() == nullptr) {
       Warn(v1::Warning::CONSTANT_FEATURE,
            absl::StrFormat("column '%s' is constant (%g) in training: any other value will look anomalous", name,
                            profiles.Get(i).mean()),

@@ -64,6 +64,18 @@ void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
   }
 }
 
+void FillCorruption(v1::Recipe* recipe) {
+  const v1::FeaturesRecipe& features = recipe->features();
+  if (features.has_log()) {
+    // Logarithms of counts: noise of a third, and counts of other sessions, which are normal by themselves.
+    recipe->add_corruption()->mutable_gaussian()->set_max_sigma(0.3f);
+    recipe->add_corruption()->mutable_feature_swap()->set_probability(0.1f);
+    return;
+  }
+  // In units of a standard deviation; a [0, 1] range is about four of them wide.
+  recipe->add_corruption()->mutable_gaussian()->set_max_sigma(features.scaling() == v1::MIN_MAX ? 0.25f : 1.0f);
+}
+
 void FillTraining(size_t rows, v1::TrainingRecipe* training) {
   if (!training->has_batch_size())
     training->set_batch_size(static_cast<uint32_t>(std::clamp<size_t>(rows / 2, 1, 128)));
@@ -216,11 +228,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
                                shape.channels));
   }
   RETURN_IF_ERROR(FillNetwork(shape, &recipe));
-  if (recipe.corruption().empty()) {
-    // In units of a standard deviation; a [0, 1] range is about four of them wide.
-    recipe.add_corruption()->mutable_gaussian()->set_max_sigma(recipe.features().scaling() == v1::MIN_MAX ? 0.25f
-                                                                                                          : 1.0f);
-  }
+  if (recipe.corruption().empty()) FillCorruption(&recipe);
   FillTraining(dataset.rows(), recipe.mutable_training());
   if (recipe.score().kind() == v1::SCORE_KIND_UNSPECIFIED) recipe.mutable_score()->set_kind(v1::WINDOW_NORMALISED);
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);

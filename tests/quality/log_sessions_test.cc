@@ -148,7 +148,8 @@ class LogQuality : public testing::Test {
   }
 
   // From raw lines; the recipe is the default but for the pattern of keys.
-  v1::Evaluation EvaluateLines(const std::string& entity, const std::vector<Session>& test) const {
+  v1::Evaluation EvaluateLines(const std::string& entity, const std::vector<Session>& test,
+                               const std::string& rate) const {
     const auto templates = ReadTemplates(entity + "_templates.csv");
     WriteLog(ReadSessions(entity + "_train_sequences.csv.gz"), templates, folder_ + "/train.log");
     WriteLog(test, templates, folder_ + "/test.log");
@@ -156,15 +157,15 @@ class LogQuality : public testing::Test {
     labels << "session,label\n";
     for (const Session& session : test) labels << session.key << (session.anomalous ? ",1\n" : ",0\n");
     labels.close();
-    return Evaluate({"--data=" + folder_ + "/train.log", "--session-pattern=blk_-?[0-9]+"},
+    return Evaluate({"--data=" + folder_ + "/train.log", "--session-pattern=blk_-?[0-9]+", rate},
                     {"--data=" + folder_ + "/test.log", "--labels=" + folder_ + "/labels.csv"});
   }
 
   // From the published counts of the same sessions, for comparison.
-  v1::Evaluation EvaluateCounts(const std::string& entity) const {
+  v1::Evaluation EvaluateCounts(const std::string& entity, const std::string& rate) const {
     const std::string recipe = folder_ + "/counts.textproto";
     std::ofstream(recipe) << "features { scaling: LOG1P window: 1 }";
-    return Evaluate({"--data=" + DataPath(entity + "_train.csv.gz"), "--recipe=" + recipe},
+    return Evaluate({"--data=" + DataPath(entity + "_train.csv.gz"), "--recipe=" + recipe, rate},
                     {"--data=" + DataPath(entity + "_test.csv.gz")});
   }
 
@@ -179,11 +180,15 @@ void Print(const std::string& name, const v1::Evaluation& e) {
       e.best_f1(), e.auroc());
 }
 
+// Half of the sessions are anomalous: an F1 of .998 with all of them found leaves 6 false alarms in 1,423 normal ones,
+// and a rate of .01 allows 14. This is the finest rate that the 285 held-out sessions of hdfs_blocks_a resolve.
+constexpr char kRate[] = "--false-positive-rate=0.004";
+
 TEST_F(LogQuality, AnomalousBlocksAreFlaggedFromRawLines) {
   const std::vector<Session> test = ReadSessions("hdfs_blocks_a_test_sequences.csv.gz");
   if (test.empty()) GTEST_SKIP() << "no data in " << DataPath("") << "; set ASTRAY_DATA_DIR";
-  const v1::Evaluation lines = EvaluateLines("hdfs_blocks_a", test);
-  const v1::Evaluation counts = EvaluateCounts("hdfs_blocks_a");
+  const v1::Evaluation lines = EvaluateLines("hdfs_blocks_a", test, kRate);
+  const v1::Evaluation counts = EvaluateCounts("hdfs_blocks_a", kRate);
   Print("hdfs_blocks_a, raw lines", lines);
   Print("hdfs_blocks_a, counts", counts);
   std::printf("%-30s best F1 %.4f\n", "hdfs_blocks_a, oracle", OracleF1(test));
@@ -198,9 +203,9 @@ TEST_F(LogQuality, AnomalousBlocksAreFlaggedFromRawLines) {
 TEST_F(LogQuality, TheFirstLinesOfHdfsComeNearTheOracle) {
   const std::vector<Session> test = ReadSessions("hdfs100k_test_sequences.csv.gz");
   if (test.empty()) GTEST_SKIP() << "no data in " << DataPath("") << "; set ASTRAY_DATA_DIR";
-  const v1::Evaluation lines = EvaluateLines("hdfs100k", test);
+  const v1::Evaluation lines = EvaluateLines("hdfs100k", test, kRate);
   Print("hdfs100k, raw lines", lines);
-  Print("hdfs100k, counts", EvaluateCounts("hdfs100k"));
+  Print("hdfs100k, counts", EvaluateCounts("hdfs100k", kRate));
   std::printf("%-30s best F1 %.4f\n", "hdfs100k, oracle", OracleF1(test));
   EXPECT_EQ(lines.rows(), test.size());
   EXPECT_GE(lines.best_f1(), 0.68);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "engine/base/random.h"
@@ -164,6 +165,49 @@ TEST(Pipeline, RefusesABadState) {
     EXPECT_EQ(pipeline.status().code(), absl::StatusCode::kInvalidArgument) << message;
     EXPECT_THAT(std::string(pipeline.status().message()), HasSubstr(message));
   }
+}
+
+// Sessions of two templates, as counts without pairs.
+Pipeline OfALog() {
+  v1::LogState state;
+  state.mutable_recipe()->set_pairs(false);
+  for (const char* text : {"alpha", "beta <*>"}) {
+    state.add_templates()->set_text(text);
+    state.mutable_templates(state.templates_size() - 1)->set_sessions(2);
+  }
+  auto log = std::make_shared<const LogTransform>(*LogTransform::FromState(state));
+  return *Pipeline::Fit(FeaturesRecipe(v1::LOG1P, 1), log->FeatureNames(), std::vector<float>{1, 2, 0, 1, 3, 0}, log);
+}
+
+TEST(Pipeline, KeepsWhatTrainingLearnedOfALog) {
+  EXPECT_EQ(TwoFeatures(2).log(), nullptr);
+  const Pipeline pipeline = OfALog();
+  const auto again = Pipeline::FromState(pipeline.ToState());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->ToState().SerializeAsString(), pipeline.ToState().SerializeAsString());
+  ASSERT_NE(again->log(), nullptr);
+  EXPECT_EQ(again->log()->Event("beta 17"), 1u);
+  EXPECT_THAT(again->feature_names(), ElementsAre("t0", "t1", "unseen"));
+}
+
+TEST(Pipeline, RefusesALogThatIsNotItsRows) {
+  const v1::PipelineState good = OfALog().ToState();
+  const auto message = [&](const std::function<void(v1::PipelineState&)>& damage) {
+    v1::PipelineState state = good;
+    damage(state);
+    const auto pipeline = Pipeline::FromState(state);
+    EXPECT_EQ(pipeline.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(pipeline.status().message());
+  };
+  EXPECT_THAT(message([](v1::PipelineState& s) { s.set_feature_names(0, "t7"); }), HasSubstr("log: expected its 3"));
+  EXPECT_THAT(message([](v1::PipelineState& s) { s.mutable_transforms(2)->mutable_window()->set_rows(2); }),
+              HasSubstr("window: expected 1 for sessions of a log, got 2"));
+  EXPECT_THAT(message([](v1::PipelineState& s) { s.mutable_transforms(0)->mutable_log()->clear_templates(); }),
+              HasSubstr("log: templates: expected 1 to 100000, got 0"));
+  EXPECT_THAT(message([](v1::PipelineState& s) { s.mutable_transforms()->SwapElements(0, 1); }),
+              HasSubstr("or a log before both"));
+  EXPECT_THAT(message([](v1::PipelineState& s) { s.mutable_transforms()->RemoveLast(); }),
+              HasSubstr("or a log before both"));
 }
 
 }  // namespace

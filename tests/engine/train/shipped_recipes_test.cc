@@ -84,9 +84,8 @@ TEST(ShippedRecipes, EachTrainsOnDataOfItsKind) {
     const auto kind = kinds.find(entry.path().stem().string());
     LogTrainingData log;
     if (recipe->features().has_log()) log = Blocks(recipe->features().log());
-    const auto trained = log.log != nullptr
-                             ? Train(*recipe, log.rows, {}, "", log.log)
-                             : Train(*recipe, kind == kinds.end() ? Sensors() : kind->second(), {});
+    const auto trained = log.log != nullptr ? Train(*recipe, log.rows, {}, "", log.log)
+                                            : Train(*recipe, kind == kinds.end() ? Sensors() : kind->second(), {});
     ASSERT_TRUE(trained.ok()) << entry.path() << ": " << trained.status();
     EXPECT_EQ(trained->report.steps(), 20u);
     EXPECT_LT(trained->report.losses(1).validation(), 1e3) << entry.path();
