@@ -85,6 +85,7 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
       [&](int stop_fd) {
         return RowSource::Open(flags.data, features,
                                {.format = flags.input_format,
+                                .follow = flags.follow,
                                 .stop_fd = stop_fd,
                                 .entity_column = flags.entity_column,
                                 .sequence = model.recipe().features().sequence()});

@@ -41,13 +41,15 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
                                                            const std::vector<std::string>& feature_names,
                                                            const Options& options) {
   if (options.format == RowFormat::kJsonLines || (options.format == RowFormat::kByName && IsNamedJsonLines(path))) {
-    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column));
+    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column,
+                                                        options.follow));
     return MakeFileRows(std::move(reader));
   }
   if (options.format == RowFormat::kFasta || (options.format == RowFormat::kByName && IsNamedFasta(path))) {
     if (!options.entity_column.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": --entity-column is for CSV and JSON lines"));
     }
+    if (options.follow) return absl::InvalidArgumentError(absl::StrCat(path, ": --follow is for CSV and JSON lines"));
     ASSIGN_OR_RETURN(auto reader, FastaRows::Open(path, options.sequence, options.stop_fd));
     return MakeFileRows(std::move(reader));
   }
@@ -55,6 +57,7 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
   csv.feature_names = feature_names;
   csv.find_labels = options.find_labels;
   csv.stop_fd = options.stop_fd;
+  csv.follow = options.follow;
   csv.entity_column = options.entity_column;
   ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, csv));
   return MakeFileRows(std::move(reader));

@@ -21,6 +21,7 @@ class RowSource {
     // CSV otherwise.
     RowFormat format = RowFormat::kByName;
     bool find_labels = false;     // CsvOptions'
+    bool follow = false;          // a file that grows and rotates; CSV and JSON lines
     int stop_fd = -1;             // once something can be read from it, Next is Cancelled, even while it waits
     std::string entity_column;    // or member, that says whose row it is; empty: none
     v1::SequenceRecipe sequence;  // of the model's recipe: how FASTA becomes its features

@@ -36,11 +36,13 @@ void AddStreamCommand(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = AddCommand(app, context, "stream", "Score rows as they come, one verdict a line",
                                  "  tail -f -n +1 live.csv | astray stream --server=localhost:8001 --model=pump\n"
+                                 "  astray stream --model=pump --source=live.csv --follow\n"
                                  "  astray stream --model=pump --source=live.jsonl --format=jsonl --anomalies-only",
                                  [flags, &context] { return RunStream(*flags, context); });
   flags->file.server.AddServer(command);
   flags->file.server.AddModel(command);
   command->add_option("--source", flags->source, "stdin, or a file (a named pipe too)")->capture_default_str();
+  command->add_flag("--follow", flags->file.follow, "Wait for more at the file's end, go on when it is rotated");
   AddInputFormat(command, &flags->file.input_format);
   flags->file.AddEntityColumn(command);
   flags->verdicts.Add(command);
