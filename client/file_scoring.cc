@@ -88,6 +88,7 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
                                 .follow = flags.follow,
                                 .stop_fd = stop_fd,
                                 .entity_column = flags.entity_column,
+                                .notes = flags.notes,
                                 .sequence = model.recipe().features().sequence()});
       },
       consume);

@@ -24,6 +24,7 @@ struct FileScoringFlags {
   std::string entity_column;  // whose row it is: each entity has a window of its own
   uint64_t epoch = 0;
   bool follow = false;      // RowSource::Options', through a server only
+  Notes* notes = nullptr;   // RowSource::Options'
   size_t message_rows = 0;  // rows in a message to the server; 0 takes as many as are good for throughput
 
   // All but message_rows.

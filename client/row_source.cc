@@ -7,6 +7,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "client/fasta_rows.h"
+#include "client/mqtt_address.h"
+#include "client/mqtt_rows.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
 #include "engine/data/json_lines_reader.h"
@@ -40,6 +42,10 @@ std::unique_ptr<RowSource> MakeFileRows(std::unique_ptr<Reader> reader) {
 absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& path,
                                                            const std::vector<std::string>& feature_names,
                                                            const Options& options) {
+  if (IsMqttUrl(path)) {
+    ASSIGN_OR_RETURN(const MqttAddress address, ParseMqttSource(path));
+    return MqttRows::Open(address, feature_names, options.entity_column, options.stop_fd, options.notes);
+  }
   if (options.format == RowFormat::kJsonLines || (options.format == RowFormat::kByName && IsNamedJsonLines(path))) {
     ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column,
                                                         options.follow));
