@@ -89,6 +89,7 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
                                 .stop_fd = stop_fd,
                                 .entity_column = flags.entity_column,
                                 .notes = flags.notes,
+                                .prometheus = flags.prometheus,
                                 .sequence = model.recipe().features().sequence()});
       },
       consume);

@@ -23,9 +23,10 @@ struct FileScoringFlags {
   bool offline = false;       // server.model is then an artifact's path
   std::string entity_column;  // whose row it is: each entity has a window of its own
   uint64_t epoch = 0;
-  bool follow = false;      // RowSource::Options', through a server only
-  Notes* notes = nullptr;   // RowSource::Options'
-  size_t message_rows = 0;  // rows in a message to the server; 0 takes as many as are good for throughput
+  bool follow = false;         // RowSource::Options', through a server only
+  Notes* notes = nullptr;      // RowSource::Options'
+  PrometheusFlags prometheus;  // the same
+  size_t message_rows = 0;     // rows in a message to the server; 0 takes as many as are good for throughput
 
   // All but message_rows.
   void Add(CLI::App* command);

@@ -9,6 +9,7 @@
 #include "client/fasta_rows.h"
 #include "client/mqtt_address.h"
 #include "client/mqtt_rows.h"
+#include "client/prometheus_rows.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
 #include "engine/data/json_lines_reader.h"
@@ -45,6 +46,10 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
   if (IsMqttUrl(path)) {
     ASSIGN_OR_RETURN(const MqttAddress address, ParseMqttSource(path));
     return MqttRows::Open(address, feature_names, options.entity_column, options.stop_fd, options.notes);
+  }
+  if (IsPrometheusSource(path)) {
+    ASSIGN_OR_RETURN(PrometheusClient client, PrometheusClient::Make(path, options.prometheus, options.stop_fd));
+    return std::make_unique<PrometheusRows>(std::move(client), feature_names, options.stop_fd, options.notes);
   }
   if (options.format == RowFormat::kJsonLines || (options.format == RowFormat::kByName && IsNamedJsonLines(path))) {
     ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column,

@@ -8,6 +8,8 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
 #include "client/command.h"
+#include "client/prometheus_client.h"
+#include "client/prometheus_range.h"
 #include "engine/data/csv_reader.h"
 #include "engine/data/dataset.h"
 
@@ -16,6 +18,8 @@ namespace astray {
 struct TrainingFlags {
   std::string data, name, recipe;
   CsvOptions csv;
+  PrometheusFlags prometheus;
+  PrometheusRangeFlags range;
   std::optional<uint64_t> seed;
 
   void Add(CLI::App* command);

@@ -24,6 +24,12 @@ struct Flags {
 // Whether the source says whose its rows are. A usage error where its URL is wrong, before anything is connected.
 absl::StatusOr<bool> HasEntities(const Flags& flags) {
   const bool named = !flags.file.entity_column.empty();
+  if (IsPrometheusSource(flags.source)) {
+    RETURN_IF_ERROR(PrometheusClient::Make(flags.source, flags.file.prometheus, -1).status());
+    if (named) return UsageError("--entity-column: expected none with prometheus:");
+  } else if (!flags.file.prometheus.queries.empty()) {
+    return UsageError("--query: expected --source=prometheus:http://host:9090 with it");
+  }
   if (!IsMqttUrl(flags.source)) return named;
   ASSIGN_OR_RETURN(const MqttAddress address, ParseMqttSource(flags.source));
   if (named && address.entity_from_topic) return UsageError("--entity-column: expected none beside entity=topic");
@@ -70,18 +76,21 @@ void AddStreamCommand(CLI::App& app, CommandContext& context) {
       "  astray stream --model=pump --source=live.csv --follow\n"
       "  astray stream --model=pump --source=live.jsonl --format=jsonl --anomalies-only\n"
       "  astray stream --model=pump --source='mqtt://broker/plant/pumps/+?client-id=astray-1&entity=topic' \\\n"
-      "    --sink=mqtt://broker/plant/verdicts",
+      "    --sink=mqtt://broker/plant/verdicts\n"
+      "  astray stream --model=nodes --source=prometheus:http://localhost:9090 \\\n"
+      "    --query='rate(node_cpu_seconds_total[1m])'",
       [flags, &context] { return RunStream(*flags, context); });
   flags->file.server.AddServer(command);
   flags->file.server.AddModel(command);
   command
       ->add_option("--source", flags->source,
                    "stdin, a file (a named pipe too), or mqtt://[user:password@]host[:port]/topic[?client-id=...&"
-                   "group=...&entity=topic]")
+                   "group=...&entity=topic], or prometheus:http://host:9090 with --query")
       ->capture_default_str();
   command->add_flag("--follow", flags->file.follow, "Wait for more at the file's end, go on when it is rotated");
   AddInputFormat(command, &flags->file.input_format);
   flags->file.AddEntityColumn(command);
+  flags->file.prometheus.Add(command);
   command->add_option("--sink", flags->sink, "stdout, or mqtt://[user:password@]host[:port]/topic: a JSON object each")
       ->capture_default_str();
   flags->verdicts.Add(command);
