@@ -1,7 +1,6 @@
 #include "client/prometheus_client.h"
 
 #include <cmath>
-#include <limits>
 #include <set>
 
 #include "absl/strings/match.h"

@@ -67,6 +67,7 @@ absl::Status PrometheusRows::Poll(int64_t last) {
 }
 
 absl::StatusOr<bool> PrometheusRows::Next(Row* row) {
+  RETURN_IF_ERROR(WaitFor(0));  // long past: only whether it was stopped
   while (rows_.empty()) {
     RETURN_IF_ERROR(WaitFor(next_));
     const int64_t last = client_.StepAt(absl::Now());

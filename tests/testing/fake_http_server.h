@@ -1,4 +1,5 @@
-// An HTTP server on a port of the loopback, a free one by itself, that answers as a test says, one connection after the other.
+// An HTTP server on a port of the loopback, a free one by itself, that answers as a test says, one connection after the
+// other.
 #pragma once
 
 #include <cstdint>
