@@ -85,8 +85,11 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
       [&](int stop_fd) {
         return RowSource::Open(flags.data, features,
                                {.format = flags.input_format,
+                                .follow = flags.follow,
                                 .stop_fd = stop_fd,
                                 .entity_column = flags.entity_column,
+                                .notes = flags.notes,
+                                .prometheus = flags.prometheus,
                                 .sequence = model.recipe().features().sequence()});
       },
       consume);

@@ -24,9 +24,12 @@ struct FileScoringFlags {
   std::string entity_column;  // whose row it is: each entity has a window of its own
   bool event_time = false;    // rows are sent with their times, whatever the recipe says
   uint64_t epoch = 0;
-  size_t message_rows = 0;  // rows in a message to the server; 0 takes as many as are good for throughput
+  bool follow = false;         // RowSource::Options', through a server only
+  Notes* notes = nullptr;      // RowSource::Options'
+  PrometheusFlags prometheus;  // the same
+  size_t message_rows = 0;     // rows in a message to the server; 0 takes as many as are good for throughput
 
-  double give_up_seconds = 10;  // without an answer of a server that went away
+  double give_up_seconds = 10;                         // without an answer of a server that went away
   std::function<void(const absl::Status&)> on_broken;  // ResumingStream's
 
   // All but message_rows and on_broken.

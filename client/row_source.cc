@@ -7,6 +7,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "client/fasta_rows.h"
+#include "client/mqtt_address.h"
+#include "client/mqtt_rows.h"
+#include "client/prometheus_rows.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
 #include "engine/data/json_lines_reader.h"
@@ -40,14 +43,24 @@ std::unique_ptr<RowSource> MakeFileRows(std::unique_ptr<Reader> reader) {
 absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& path,
                                                            const std::vector<std::string>& feature_names,
                                                            const Options& options) {
+  if (IsMqttUrl(path)) {
+    ASSIGN_OR_RETURN(const MqttAddress address, ParseMqttSource(path));
+    return MqttRows::Open(address, feature_names, options.entity_column, options.stop_fd, options.notes);
+  }
+  if (IsPrometheusSource(path)) {
+    ASSIGN_OR_RETURN(PrometheusClient client, PrometheusClient::Make(path, options.prometheus, options.stop_fd));
+    return std::make_unique<PrometheusRows>(std::move(client), feature_names, options.stop_fd, options.notes);
+  }
   if (options.format == RowFormat::kJsonLines || (options.format == RowFormat::kByName && IsNamedJsonLines(path))) {
-    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column));
+    ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column,
+                                                        options.follow));
     return MakeFileRows(std::move(reader));
   }
   if (options.format == RowFormat::kFasta || (options.format == RowFormat::kByName && IsNamedFasta(path))) {
     if (!options.entity_column.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": --entity-column is for CSV and JSON lines"));
     }
+    if (options.follow) return absl::InvalidArgumentError(absl::StrCat(path, ": --follow is for CSV and JSON lines"));
     ASSIGN_OR_RETURN(auto reader, FastaRows::Open(path, options.sequence, options.stop_fd));
     return MakeFileRows(std::move(reader));
   }
@@ -55,6 +68,7 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
   csv.feature_names = feature_names;
   csv.find_labels = options.find_labels;
   csv.stop_fd = options.stop_fd;
+  csv.follow = options.follow;
   csv.entity_column = options.entity_column;
   ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, csv));
   return MakeFileRows(std::move(reader));

@@ -8,6 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
+#include "client/notes.h"
+#include "client/prometheus_client.h"
 #include "engine/data/row.h"
 
 namespace astray {
@@ -21,11 +23,15 @@ class RowSource {
     // CSV otherwise.
     RowFormat format = RowFormat::kByName;
     bool find_labels = false;     // CsvOptions'
+    bool follow = false;          // a file that grows and rotates; CSV and JSON lines
     int stop_fd = -1;             // once something can be read from it, Next is Cancelled, even while it waits
     std::string entity_column;    // or member, that says whose row it is; empty: none
+    Notes* notes = nullptr;       // hears of outages and of what is passed over; may be null, outlives the source
+    PrometheusFlags prometheus;   // what a Prometheus is asked for
     v1::SequenceRecipe sequence;  // of the model's recipe: how FASTA becomes its features
   };
-  // path: "-" is standard input; gzip too. Errors are the readers'.
+  // path: "-" is standard input; gzip too. Or a live source, by its scheme: mqtt:// or prometheus:. Errors are the
+  // readers'.
   static absl::StatusOr<std::unique_ptr<RowSource>> Open(const std::string& path,
                                                          const std::vector<std::string>& feature_names,
                                                          const Options& options);

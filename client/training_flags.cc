@@ -19,14 +19,16 @@ void TrainingFlags::Add(CLI::App* command) {
   command
       ->add_option(
           "--data", data,
-          "CSV of normal rows, FASTA (.fasta, .fa, .fna) or log lines (.log, train only); gzip too; - is standard "
-          "input, CSV")
+          "CSV of normal rows, FASTA (.fasta, .fa, .fna) or log lines (.log, train only), gzip too; - is standard "
+          "input, CSV; or prometheus:http://host:9090 with --query and --range")
       ->required();
   command->add_option("--name", name, "Name of the model (default: the recipe's)");
   command->add_option("--recipe", recipe, "Recipe, a textproto; what it leaves out is chosen from the data");
   command->add_option("--timestamp-column", csv.timestamp_column, "Default: timestamp, time, date, ...");
   command->add_option("--label-column", csv.label_column, "Rows labelled 1 are left out (default: label)");
   command->add_option("--ignore-columns", csv.ignore_columns, "Columns that are no features")->delimiter(',');
+  prometheus.Add(command);
+  range.Add(command);
   command->add_option("--seed", seed, "The same seed, data and recipe give the same artifact");
 }
 
@@ -77,6 +79,10 @@ absl::StatusOr<TrainingData> TrainingFlags::ReadData(const v1::Recipe& made, Com
     ASSIGN_OR_RETURN(dataset, ReadFasta(data, made.features().sequence()));
     const size_t dropped = dataset.DropAnomalies();
     if (dropped > 0) context.err << "note: " << dropped << " sequences with label=1 are left out\n";
+    return TrainingData{.rows = std::move(dataset)};
+  }
+  if (IsPrometheusSource(data)) {
+    ASSIGN_OR_RETURN(dataset, ReadPrometheusRange(data, prometheus, range));
     return TrainingData{.rows = std::move(dataset)};
   }
   CsvOptions options = csv;

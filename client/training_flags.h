@@ -9,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
 #include "client/command.h"
+#include "client/prometheus_client.h"
+#include "client/prometheus_range.h"
 #include "engine/data/csv_reader.h"
 #include "engine/data/dataset.h"
 #include "engine/features/log_transform.h"
@@ -25,6 +27,8 @@ struct TrainingFlags {
   std::string input_format = "auto", labels, session_pattern;  // the last two, and window_seconds, are for logs
   std::optional<double> window_seconds;
   CsvOptions csv;
+  PrometheusFlags prometheus;
+  PrometheusRangeFlags range;
   std::optional<uint64_t> seed;
 
   void Add(CLI::App* command);

@@ -15,15 +15,22 @@ std::string StateName(v1::Verdict::State state) { return absl::AsciiStrToLower(v
 
 }  // namespace
 
-void VerdictWriter::Write(const Row& row, const v1::Verdict& verdict) {
-  if (anomalies_only_ && !verdict.anomalous()) return;
+std::string VerdictJson(const Row& row, const v1::Verdict& verdict, bool entity) {
+  // The verdict's own JSON, with row and timestamp before its fields.
+  return absl::StrCat("{\"row\":", row.number, ",\"timestamp\":", JsonText(row.timestamp), ",",
+                      entity ? absl::StrCat("\"entity\":", JsonText(row.entity), ",") : "", ToJson(verdict).substr(1));
+}
+
+absl::Status VerdictWriter::Write(const Row& row, const v1::Verdict& verdict) {
+  if (anomalies_only_ && !verdict.anomalous()) return absl::OkStatus();
   line_.clear();
   if (format_ == VerdictFormat::kCsv) {
     WriteCsv(row, verdict);
   } else {
-    WriteJson(row, verdict);
+    absl::StrAppend(&line_, VerdictJson(row, verdict, entities_), "\n");
   }
   *out_ << line_;
+  return absl::OkStatus();
 }
 
 void VerdictWriter::WriteCsv(const Row& row, const v1::Verdict& verdict) {
@@ -54,14 +61,6 @@ void VerdictWriter::WriteCsv(const Row& row, const v1::Verdict& verdict) {
   line_ += ',';
   if (verdict.has_alarm()) line_ += absl::AsciiStrToLower(v1::Alarm::State_Name(verdict.alarm().state()));
   line_ += '\n';
-}
-
-void VerdictWriter::WriteJson(const Row& row, const v1::Verdict& verdict) {
-  // The verdict's own JSON, with row and timestamp before its fields.
-  const std::string fields = ToJson(verdict);
-  absl::StrAppend(&line_, "{\"row\":", row.number, ",\"timestamp\":", JsonText(row.timestamp), ",");
-  if (entities_) absl::StrAppend(&line_, "\"entity\":", JsonText(row.entity), ",");
-  absl::StrAppend(&line_, fields.substr(1), "\n");
 }
 
 }  // namespace astray

@@ -1,30 +1,35 @@
-// Writes verdicts, one line each: CSV with a header, or JSON lines.
+// Writes verdicts to a stream, one line each: CSV with a header, or JSON lines.
 #pragma once
 
 #include <cstdint>
 #include <ostream>
 #include <string>
 
+#include "absl/status/status.h"
 #include "astray/v1/service.pb.h"
+#include "client/verdict_sink.h"
 #include "engine/data/row.h"
 
 namespace astray {
 
 enum class VerdictFormat { kCsv, kJsonLines };
 
-class VerdictWriter {
+// {"row": 7, "timestamp": "...", then the verdict's own fields}; no newline. With `entity`, that comes third.
+std::string VerdictJson(const Row& row, const v1::Verdict& verdict, bool entity);
+
+class VerdictWriter : public VerdictSink {
  public:
   VerdictWriter(std::ostream* out, VerdictFormat format, bool anomalies_only)
       : out_(out), format_(format), anomalies_only_(anomalies_only) {}
 
-  // Of the row, number (from 1) and timestamp (as the data has it, may be empty); its entity where entities are shown.
-  void Write(const Row& row, const v1::Verdict& verdict);
+  // Always OK: whether the stream took it, the stream knows.
+  absl::Status Write(const Row& row, const v1::Verdict& verdict) override;
+  absl::Status Finish() override { return absl::OkStatus(); }
 
   void ShowEntities() { entities_ = true; }
 
  private:
   void WriteCsv(const Row& row, const v1::Verdict& verdict);
-  void WriteJson(const Row& row, const v1::Verdict& verdict);
 
   std::ostream* out_;
   VerdictFormat format_;

@@ -42,7 +42,7 @@ absl::Status RunScore(const Flags& flags, CommandContext& context) {
   absl::Status status = ScoreFile(
       flags.file, flags.verdicts.ToRequest(), [](const std::vector<std::string>& /*features*/, size_t /*units*/) {},
       [&](const Row& row, const v1::Verdict& verdict) {
-        writer.Write(row, verdict);
+        static_cast<void>(writer.Write(row, verdict));
         tally.Count(verdict);
       });
   if (status.ok()) tally.Finish();

@@ -82,6 +82,10 @@ absl::Status RunTrain(const Flags& flags, CommandContext& context) {
     PrintSummary(trained->report, trained->detector->model().recipe, context);
     context.out << absl::StrFormat("%-22s %s\n", "artifact", path.string());
   }
+  if (IsPrometheusSource(flags.data)) {
+    context.err << "note: astray stream --model=" << recipe.name() << " "
+                << PrometheusStreamArguments(flags.data, flags.prometheus) << " scores the same series live\n";
+  }
   return absl::OkStatus();
 }
 
@@ -90,10 +94,12 @@ absl::Status RunTrain(const Flags& flags, CommandContext& context) {
 void AddTrainCommand(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command =
-      AddCommand(app, context, "train", "Learn what is normal from a CSV of normal rows, FASTA or a log",
+      AddCommand(app, context, "train", "Learn what is normal from a CSV of normal rows, FASTA, a log or a Prometheus",
                  "  astray train --data=normal.csv --name=pump\n"
+                 "  astray train --data=normal.csv.gz --recipe=pump.textproto --model-base-path=models\n"
                  "  astray train --data=service.log --name=service --session-pattern='req-[0-9a-f]+'\n"
-                 "  astray train --data=normal.csv.gz --recipe=pump.textproto --model-base-path=models",
+                 "  astray train --data=prometheus:http://localhost:9090 --range=2h --name=nodes \\\n"
+                 "    --query='rate(node_cpu_seconds_total[1m])'",
                  [flags, &context] { return RunTrain(*flags, context); });
   flags->Add(command);
   flags->AddLog(command);

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/data/follow_source.h"
 
 namespace astray {
 namespace {
@@ -160,6 +161,12 @@ absl::StatusOr<std::unique_ptr<ByteSource>> ByteSource::Open(const std::string& 
     }
   }
   return std::make_unique<InflatingSource>(std::make_unique<FileSource>(fd, stop_fd, name), name);
+}
+
+absl::StatusOr<std::unique_ptr<ByteSource>> ByteSource::Open(const std::string& path, int stop_fd, bool follow) {
+  if (!follow) return Open(path, stop_fd);
+  if (path == "-") return absl::InvalidArgumentError("standard input: expected a file to follow");
+  return std::make_unique<FollowSource>(path, stop_fd);
 }
 
 std::unique_ptr<ByteSource> ByteSource::FromStream(std::istream* input, std::string name) {

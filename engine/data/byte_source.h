@@ -19,6 +19,8 @@ class ByteSource {
   // "-" is standard input. NotFound, PermissionDenied, or InvalidArgument for a folder; errors name the path.
   // Once something can be read from stop_fd, every Read, one that waits too, is Cancelled.
   static absl::StatusOr<std::unique_ptr<ByteSource>> Open(const std::string& path, int stop_fd = -1);
+  // The same, or with `follow` a FollowSource: a file that grows and rotates, without an end.
+  static absl::StatusOr<std::unique_ptr<ByteSource>> Open(const std::string& path, int stop_fd, bool follow);
   static std::unique_ptr<ByteSource> FromStream(std::istream* input, std::string name);
 };
 

@@ -81,6 +81,8 @@ class CsvReaderImpl final : public CsvReader {
   absl::Status AssignRoles(const CsvOptions& options);
   absl::Status SelectFeatures(const std::vector<std::string>& names);
   absl::Status ReadCell(Column& column, absl::string_view cell, Row* row);
+  // Of a followed file: whether the cells are the header's; an error where they are another header's.
+  absl::StatusOr<bool> IsHeader() const;
   bool has_role(Role role) const {
     return std::any_of(columns_.begin(), columns_.end(), [role](const Column& c) { return c.role == role; });
   }
@@ -102,10 +104,12 @@ class CsvReaderImpl final : public CsvReader {
   std::vector<std::string> feature_names_;
   std::vector<absl::string_view> cells_;
   uint64_t row_ = 0;
+  bool follow_ = false;
   bool failed_ = false;
 };
 
 absl::Status CsvReaderImpl::ReadHeader(const CsvOptions& options) {
+  follow_ = options.follow;
   const absl::StatusOr<bool> found = splitter_.Next(&cells_);
   if (!found.ok()) return Located(found.status());
   if (!*found) return Error("expected a header line, got an empty file");
@@ -220,12 +224,36 @@ absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, Row
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> CsvReaderImpl::IsHeader() const {
+  const auto is_name = [](absl::string_view cell, const Column& column) {
+    return absl::StripAsciiWhitespace(absl::StripPrefix(cell, "\xef\xbb\xbf")) == column.name;
+  };
+  if (std::equal(cells_.begin(), cells_.end(), columns_.begin(), columns_.end(), is_name)) return true;
+  // Text where numbers are expected, and a name of ours among it, is no row.
+  bool has_name = false;
+  for (absl::string_view cell : cells_) {
+    cell = absl::StripAsciiWhitespace(absl::StripPrefix(cell, "\xef\xbb\xbf"));
+    float number = 0;
+    if (IsMissing(cell) || ParseFloat(cell, &number)) return false;
+    has_name |= std::any_of(columns_.begin(), columns_.end(), [&](const Column& c) { return c.name == cell; });
+  }
+  if (!has_name) return false;
+  return Error(absl::StrCat("row ", row_ + 1, ": expected the header that the file began with, ", ColumnList(),
+                            ", got another: ", NameList(cells_)));
+}
+
 absl::StatusOr<bool> CsvReaderImpl::Next(Row* row) {
   if (failed_) return false;
   failed_ = true;  // until this row has been read
-  const absl::StatusOr<bool> found = splitter_.Next(&cells_);
-  if (!found.ok()) return Located(found.status());
-  if (!*found) return false;
+  for (bool header = true; header;) {
+    const absl::StatusOr<bool> found = splitter_.Next(&cells_);
+    if (!found.ok()) return Located(found.status());
+    if (!*found) return false;
+    header = false;
+    if (follow_) {
+      ASSIGN_OR_RETURN(header, IsHeader());
+    }
+  }
   row->number = ++row_;
   if (cells_.size() != columns_.size()) {
     return Error(absl::StrCat("row ", row_, ": expected ", columns_.size(), " columns, got ", cells_.size()));
@@ -246,7 +274,7 @@ absl::StatusOr<std::unique_ptr<CsvReader>> Start(std::unique_ptr<ByteSource> sou
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CsvReader>> CsvReader::Open(const std::string& path, const CsvOptions& options) {
-  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, options.stop_fd));
+  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, options.stop_fd, options.follow));
   return Start(std::move(source), path == "-" ? "standard input" : path, options);
 }
 

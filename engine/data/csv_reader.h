@@ -38,7 +38,8 @@ struct CsvOptions {
   size_t max_columns = 1 << 16;
   // rows x features, four bytes of text kept counting as one more; 1 GiB. For ReadCsv: a CsvReader keeps one row.
   size_t max_values = size_t{1} << 28;
-  int stop_fd = -1;  // ByteSource's
+  int stop_fd = -1;     // ByteSource's
+  bool follow = false;  // the same. A line equal to the header, a new file's first, is passed over
 };
 
 class CsvReader {

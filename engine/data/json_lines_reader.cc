@@ -1,110 +1,23 @@
 #include "engine/data/json_lines_reader.h"
 
-#include <google/protobuf/struct.pb.h>
-#include <google/protobuf/util/json_util.h>
-
-#include <limits>
-#include <utility>
-
-#include "absl/strings/str_cat.h"
-#include "engine/base/shown_text.h"
+#include "absl/strings/string_view.h"
 #include "engine/base/status_macros.h"
-#include "engine/data/cell.h"
 
 namespace astray {
-namespace {
-
-using google::protobuf::Struct;
-using google::protobuf::Value;
-
-std::string Shown(const Value& value) {
-  switch (value.kind_case()) {
-    case Value::kStringValue:
-      return absl::StrCat("\"", ShownText(value.string_value()), "\"");
-    case Value::kNumberValue:
-      return absl::StrCat(value.number_value());
-    case Value::kBoolValue:
-      return value.bool_value() ? "true" : "false";
-    case Value::kStructValue:
-      return "an object";
-    case Value::kListValue:
-      return "a list";
-    default:
-      return "null";
-  }
-}
-
-// protobuf's message quotes the text around the mistake on further lines.
-std::string FirstLine(absl::string_view text) { return ShownText(text.substr(0, text.find('\n'))); }
-
-}  // namespace
-
-JsonLinesReader::JsonLinesReader(std::unique_ptr<ByteSource> source, std::string name,
-                                 const std::vector<std::string>& feature_names)
-    : lines_(std::move(source), std::move(name)), feature_names_(feature_names) {
-  for (size_t i = 0; i < feature_names_.size(); ++i) positions_.emplace(feature_names_[i], i);
-}
 
 absl::StatusOr<std::unique_ptr<JsonLinesReader>> JsonLinesReader::Open(const std::string& path,
                                                                        const std::vector<std::string>& feature_names,
-                                                                       int stop_fd, const std::string& entity_member) {
-  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, stop_fd));
-  std::unique_ptr<JsonLinesReader> reader(
-      new JsonLinesReader(std::move(source), path == "-" ? "standard input" : path, feature_names));
-  reader->entity_member_ = entity_member;
-  return reader;
+                                                                       int stop_fd, const std::string& entity_member,
+                                                                       bool follow) {
+  ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, stop_fd, follow));
+  return std::unique_ptr<JsonLinesReader>(new JsonLinesReader(std::move(source), path == "-" ? "standard input" : path,
+                                                              JsonObjectParser(feature_names, entity_member)));
 }
 
 std::unique_ptr<JsonLinesReader> JsonLinesReader::FromStream(std::istream* input, const std::string& name,
                                                              const std::vector<std::string>& feature_names) {
   return std::unique_ptr<JsonLinesReader>(
-      new JsonLinesReader(ByteSource::FromStream(input, name), name, feature_names));
-}
-
-absl::Status JsonLinesReader::Parse(absl::string_view line, Row* row) const {
-  Struct object;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(std::string(line.data(), line.size()), &object);
-  if (!parsed.ok()) {
-    return lines_.Error(absl::StrCat("expected a JSON object, got ", FirstLine(line), " (",
-                                     FirstLine({parsed.message().data(), parsed.message().size()}), ")"));
-  }
-  row->values.assign(feature_names_.size(), std::numeric_limits<float>::quiet_NaN());
-  row->timestamp.clear();
-  row->entity.clear();
-  size_t found = 0;
-  bool has_entity = entity_member_.empty();
-  for (const auto& [key, value] : object.fields()) {
-    if (!entity_member_.empty() && key == entity_member_) {
-      if (value.kind_case() != Value::kStringValue && value.kind_case() != Value::kNumberValue) {
-        return lines_.Error(absl::StrCat("'", ShownText(key), "': expected a string or a number, got ", Shown(value)));
-      }
-      row->entity = value.kind_case() == Value::kStringValue ? value.string_value() : Shown(value);
-      has_entity = true;
-      continue;
-    }
-    const auto position = positions_.find(key);
-    if (position == positions_.end()) {
-      if (row->timestamp.empty() && IsTimestampName(key)) {
-        row->timestamp = value.kind_case() == Value::kStringValue ? value.string_value() : Shown(value);
-      }
-      continue;
-    }
-    ++found;
-    if (value.kind_case() == Value::kNullValue) continue;
-    if (value.kind_case() != Value::kNumberValue || !ToFloat(value.number_value(), &row->values[position->second])) {
-      return lines_.Error(absl::StrCat("'", ShownText(key), "': expected a number or null, got ", Shown(value)));
-    }
-  }
-  if (!has_entity) {
-    return lines_.Error(absl::StrCat("'", ShownText(entity_member_), "': expected an entity, got no such member"));
-  }
-  if (found == feature_names_.size()) return absl::OkStatus();
-  for (const std::string& name : feature_names_) {
-    if (!object.fields().contains(name)) {
-      return lines_.Error(absl::StrCat("'", ShownText(name), "': expected a number or null, got no such member"));
-    }
-  }
-  return absl::OkStatus();
+      new JsonLinesReader(ByteSource::FromStream(input, name), name, JsonObjectParser(feature_names)));
 }
 
 absl::StatusOr<bool> JsonLinesReader::Next(Row* row) {
@@ -113,9 +26,9 @@ absl::StatusOr<bool> JsonLinesReader::Next(Row* row) {
     ASSIGN_OR_RETURN(const bool found, lines_.Next(&line));
     if (!found) return false;
   } while (line.empty());
-  if (const absl::Status status = Parse(line, row); !status.ok()) {
+  if (const absl::Status status = parser_.Parse(line, row); !status.ok()) {
     lines_.Close();
-    return status;
+    return lines_.Error(status.message());
   }
   row->number = ++row_;
   return true;

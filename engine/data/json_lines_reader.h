@@ -11,15 +11,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <istream>
-#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "engine/data/byte_source.h"
+#include "engine/data/json_object_parser.h"
 #include "engine/data/line_reader.h"
 #include "engine/data/row.h"
 
@@ -27,11 +26,12 @@ namespace astray {
 
 class JsonLinesReader {
  public:
-  // "-" is standard input; stop_fd is ByteSource's. `feature_names`: what a row has, in this order. `entity_member`:
-  // the member that says whose row it is, a string or a number; empty for none.
+  // "-" is standard input; stop_fd and follow are ByteSource's. `feature_names`: what a row has, in this order.
+  // `entity_member`: the member that says whose row it is, a string or a number; empty for none.
   static absl::StatusOr<std::unique_ptr<JsonLinesReader>> Open(const std::string& path,
                                                                const std::vector<std::string>& feature_names,
-                                                               int stop_fd = -1, const std::string& entity_member = "");
+                                                               int stop_fd = -1, const std::string& entity_member = "",
+                                                               bool follow = false);
   // Reads from `input`, which must outlive the reader; `name` is used in errors.
   static std::unique_ptr<JsonLinesReader> FromStream(std::istream* input, const std::string& name,
                                                      const std::vector<std::string>& feature_names);
@@ -40,13 +40,11 @@ class JsonLinesReader {
   absl::StatusOr<bool> Next(Row* row);
 
  private:
-  JsonLinesReader(std::unique_ptr<ByteSource> source, std::string name, const std::vector<std::string>& feature_names);
-  absl::Status Parse(absl::string_view line, Row* row) const;
+  JsonLinesReader(std::unique_ptr<ByteSource> source, std::string name, JsonObjectParser parser)
+      : lines_(std::move(source), std::move(name)), parser_(std::move(parser)) {}
 
   LineReader lines_;
-  std::string entity_member_;
-  std::vector<std::string> feature_names_;
-  std::map<std::string, size_t, std::less<>> positions_;  // of features
+  JsonObjectParser parser_;
   uint64_t row_ = 0;
 };
 

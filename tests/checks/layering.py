@@ -31,6 +31,7 @@ OUTSIDE = [
     (re.compile(r"^Eigen/"), {"engine/train"}),
     (re.compile(r"^zlib\.h$"), {"engine/data"}),
     (re.compile(r"^(openssl)/"), {"engine/base"}),
+    (re.compile(r"^mosquitto\.h$|^curl/"), {"client"}),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

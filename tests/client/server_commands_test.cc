@@ -200,6 +200,36 @@ TEST_F(ServerCommands, StreamEndsWhenTheServerDoesWhileItsSourceWaits) {
   unlink(pipe.c_str());
 }
 
+TEST_F(ServerCommands, StreamFollowsAFileAcrossItsRotation) {
+  const std::string path = (running_.models().parent_path() / absl::StrCat(getpid(), "followed.csv")).string();
+  const std::string verdicts = path + ".verdicts";
+  ASSERT_EQ(mkfifo(verdicts.c_str(), 0600), 0);
+  int code = 0;
+  std::thread command([&] {
+    std::ofstream out(verdicts);
+    std::ostringstream err;
+    const std::string server = absl::StrCat("--server=127.0.0.1:", running_.server().grpc_port());
+    const std::string source = "--source=" + path;
+    const std::array<const char*, 6> argv = {"astray",       "stream",       "--model=pump",
+                                             server.c_str(), source.c_str(), "--follow"};
+    code = RunAstray(argv.size(), argv.data(), out, err, false);
+  });
+  std::ifstream in(verdicts);
+  std::string line;
+  for (int row = 1; row <= 3; ++row) {
+    std::ofstream(path) << "flow,pressure,temperature\n10,20,30\n";
+    if (row == 1) std::getline(in, line);  // the header
+    ASSERT_TRUE(std::getline(in, line));
+    EXPECT_THAT(line, StartsWith(absl::StrCat(row, ",,scored,")));
+    ASSERT_EQ(rename(path.c_str(), (path + ".1").c_str()), 0);
+  }
+  running_.server().Drain();
+  command.join();
+  EXPECT_EQ(code, 69);
+  unlink(verdicts.c_str());
+  unlink((path + ".1").c_str());
+}
+
 TEST_F(ServerCommands, ABadRowEndsAStreamAfterTheVerdictsBeforeIt) {
   const std::string path = WriteRows(5, 3);
   std::ofstream(path, std::ios::app) << "t5,1,oops,3\n";
