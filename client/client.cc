@@ -37,24 +37,45 @@ absl::Status ToStatus(const grpc::Status& status, const std::string& target) {
 
 }  // namespace
 
-ScoreStreamCall::ScoreStreamCall(v1::DetectionService::Stub* stub, std::string target)
-    : target_(std::move(target)), stream_(stub->ScoreStream(&context_)) {}
+template <typename Request, typename Response>
+StreamCall<Request, Response>::StreamCall(v1::DetectionService::Stub* stub, Method method, std::string target)
+    : target_(std::move(target)), stream_((stub->*method)(&context_)) {}
 
-ScoreStreamCall::~ScoreStreamCall() {
+template <typename Request, typename Response>
+StreamCall<Request, Response>::~StreamCall() {
   if (finished_) return;
   context_.TryCancel();
   stream_->Finish();
 }
 
-bool ScoreStreamCall::Write(const v1::ScoreStreamRequest& request) { return stream_->Write(request); }
-void ScoreStreamCall::WritesDone() { stream_->WritesDone(); }
-bool ScoreStreamCall::Read(v1::ScoreResponse* response) { return stream_->Read(response); }
-void ScoreStreamCall::Cancel() { context_.TryCancel(); }
+template <typename Request, typename Response>
+bool StreamCall<Request, Response>::Write(const Request& request) {
+  return stream_->Write(request);
+}
 
-absl::Status ScoreStreamCall::Finish() {
+template <typename Request, typename Response>
+void StreamCall<Request, Response>::WritesDone() {
+  stream_->WritesDone();
+}
+
+template <typename Request, typename Response>
+bool StreamCall<Request, Response>::Read(Response* response) {
+  return stream_->Read(response);
+}
+
+template <typename Request, typename Response>
+void StreamCall<Request, Response>::Cancel() {
+  context_.TryCancel();
+}
+
+template <typename Request, typename Response>
+absl::Status StreamCall<Request, Response>::Finish() {
   finished_ = true;
   return ToStatus(stream_->Finish(), target_);
 }
+
+template class StreamCall<v1::ScoreStreamRequest, v1::ScoreResponse>;
+template class StreamCall<v1::ScoreLogsRequest, v1::ScoreLogsResponse>;
 
 std::unique_ptr<Client> Client::Connect(const std::string& target, const Options& options) {
   return std::unique_ptr<Client>(new Client(target, options));
@@ -95,7 +116,15 @@ absl::StatusOr<v1::ScoreResponse> Client::Score(const v1::ScoreRequest& request)
 }
 
 std::unique_ptr<ScoreStreamCall> Client::ScoreStream() {
-  return std::make_unique<ScoreStreamCall>(detection_.get(), target_);
+  return std::make_unique<ScoreStreamCall>(detection_.get(), &v1::DetectionService::Stub::ScoreStream, target_);
+}
+
+absl::StatusOr<v1::ScoreLogsResponse> Client::ScoreLogs(const v1::ScoreLogsRequest& request) {
+  return Call(detection_.get(), &v1::DetectionService::Stub::ScoreLogs, request);
+}
+
+std::unique_ptr<ScoreLogStreamCall> Client::ScoreLogStream() {
+  return std::make_unique<ScoreLogStreamCall>(detection_.get(), &v1::DetectionService::Stub::ScoreLogStream, target_);
 }
 
 absl::StatusOr<v1::CalibrateResponse> Client::Calibrate(

@@ -19,24 +19,29 @@ namespace astray {
 
 inline constexpr char kRpcPayload[] = "astray.v1/rpc";  // payload that tells a server's error from a local one
 
-// One ScoreStream call. Write and Read may be called from two threads, each by one.
-class ScoreStreamCall {
+// One call that streams both ways. Write and Read may be called from two threads, each by one.
+template <typename Request, typename Response>
+class StreamCall {
  public:
-  ScoreStreamCall(v1::DetectionService::Stub* stub, std::string target);
-  ~ScoreStreamCall();  // cancels what is not finished
+  using Method = std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> (v1::DetectionService::Stub::*)(
+      grpc::ClientContext*);
+  StreamCall(v1::DetectionService::Stub* stub, Method method, std::string target);
+  ~StreamCall();  // cancels what is not finished
 
-  bool Write(const v1::ScoreStreamRequest& request);  // false: the stream broke, Finish says why
+  bool Write(const Request& request);  // false: the stream broke, Finish says why
   void WritesDone();
-  bool Read(v1::ScoreResponse* response);  // false at the end
+  bool Read(Response* response);  // false at the end
   void Cancel();
   absl::Status Finish();  // after Read returned false
 
  private:
   std::string target_;
   grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<v1::ScoreStreamRequest, v1::ScoreResponse>> stream_;
+  std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream_;
   bool finished_ = false;
 };
+using ScoreStreamCall = StreamCall<v1::ScoreStreamRequest, v1::ScoreResponse>;
+using ScoreLogStreamCall = StreamCall<v1::ScoreLogsRequest, v1::ScoreLogsResponse>;
 
 class Client {
  public:
@@ -53,6 +58,8 @@ class Client {
   // Fills `response`, which may be used again from call to call.
   absl::Status Score(const v1::ScoreRequest& request, v1::ScoreResponse* response);
   std::unique_ptr<ScoreStreamCall> ScoreStream();
+  absl::StatusOr<v1::ScoreLogsResponse> ScoreLogs(const v1::ScoreLogsRequest& request);
+  std::unique_ptr<ScoreLogStreamCall> ScoreLogStream();
 
   // `next` fills a chunk of rows and returns false when there are no more; its error ends the call.
   absl::StatusOr<v1::CalibrateResponse> Calibrate(const v1::CalibrateHeader& header,

@@ -43,6 +43,9 @@ std::unique_ptr<RowSource> MakeFileRows(std::unique_ptr<Reader> reader) {
 absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& path,
                                                            const std::vector<std::string>& feature_names,
                                                            const Options& options) {
+  if (options.format == RowFormat::kLog) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": expected rows of the model's features, not log lines"));
+  }
   if (IsMqttUrl(path)) {
     ASSIGN_OR_RETURN(const MqttAddress address, ParseMqttSource(path));
     return MqttRows::Open(address, feature_names, options.entity_column, options.stop_fd, options.notes);

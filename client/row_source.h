@@ -14,7 +14,7 @@
 
 namespace astray {
 
-enum class RowFormat { kByName, kCsv, kJsonLines, kFasta };
+enum class RowFormat { kByName, kCsv, kJsonLines, kFasta, kLog };
 
 class RowSource {
  public:

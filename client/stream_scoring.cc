@@ -1,30 +1,14 @@
 #include "client/stream_scoring.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "client/stop_event.h"
 #include "engine/base/status_macros.h"
 
 namespace astray {
 namespace {
-
-// A flag that a poll can wait for.
-class StopEvent {
- public:
-  StopEvent() : fd_(eventfd(0, EFD_CLOEXEC)) {}
-  ~StopEvent() { close(fd_); }
-  StopEvent(const StopEvent&) = delete;
-  StopEvent& operator=(const StopEvent&) = delete;
-  void Set() const { static_cast<void>(eventfd_write(fd_, 1)); }
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 // Until the source ends, fails or is cancelled, or the stream is at its end.
 absl::Status SendRows(RowMessages messages, ResumingStream* stream, UnansweredRows* unanswered) {

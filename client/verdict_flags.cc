@@ -6,9 +6,11 @@
 namespace astray {
 
 void AddInputFormat(CLI::App* command, RowFormat* format) {
-  static const std::map<std::string, RowFormat> kFormats = {
-      {"csv", RowFormat::kCsv}, {"jsonl", RowFormat::kJsonLines}, {"fasta", RowFormat::kFasta}};
-  command->add_option("--input-format", *format, "csv, jsonl or fasta (default: by the file's name, else csv)")
+  static const std::map<std::string, RowFormat> kFormats = {{"csv", RowFormat::kCsv},
+                                                            {"jsonl", RowFormat::kJsonLines},
+                                                            {"fasta", RowFormat::kFasta},
+                                                            {"log", RowFormat::kLog}};
+  command->add_option("--input-format", *format, "csv, jsonl, fasta or log (default: by the file's name, else csv)")
       ->transform(CLI::Transformer(kFormats))
       ->type_name("TEXT");
 }

@@ -3,8 +3,11 @@
 #include <memory>
 
 #include "client/file_scoring.h"
+#include "client/log_scoring.h"
+#include "client/session_writer.h"
 #include "client/verdict_flags.h"
 #include "client/verdict_writer.h"
+#include "engine/base/status_macros.h"
 
 namespace astray {
 namespace {
@@ -17,28 +20,41 @@ struct Flags {
 // Shows how far it is, where a terminal watches, and what came out in the end.
 class Tally {
  public:
-  explicit Tally(CommandContext* context) : context_(context) {}
+  Tally(CommandContext* context, const char* what) : context_(context), what_(what) {}
 
   void Count(const v1::Verdict& verdict) {
     anomalies_ += verdict.anomalous() ? 1 : 0;
     if (++rows_ % 10'000 == 0 && context_->terminal) {
-      context_->err << "\r\x1b[K" << rows_ << " rows, " << anomalies_ << " anomalous" << std::flush;
+      context_->err << "\r\x1b[K" << rows_ << " " << what_ << ", " << anomalies_ << " anomalous" << std::flush;
     }
   }
   void Finish() {
     if (context_->terminal) context_->err << "\r\x1b[K";
-    context_->err << rows_ << " rows, " << anomalies_ << " anomalous\n";
+    context_->err << rows_ << " " << what_ << ", " << anomalies_ << " anomalous\n";
   }
 
  private:
   CommandContext* context_;
+  const char* what_;
   uint64_t rows_ = 0, anomalies_ = 0;
 };
 
+absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
+  SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
+  Tally tally(&context, "sessions");
+  RETURN_IF_ERROR(ScoreLog(flags.file, flags.verdicts.ToRequest(), [&](const v1::SessionVerdict& session) {
+    writer.Write(session);
+    tally.Count(session.verdict());
+  }));
+  tally.Finish();
+  return absl::OkStatus();
+}
+
 absl::Status RunScore(const Flags& flags, CommandContext& context) {
+  if (IsLogData(flags.file)) return RunScoreLog(flags, context);
   VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
   if (!flags.file.entity_column.empty()) writer.ShowEntities();
-  Tally tally(&context);
+  Tally tally(&context, "rows");
   absl::Status status = ScoreFile(
       flags.file, flags.verdicts.ToRequest(), [](const std::vector<std::string>& /*features*/, size_t /*units*/) {},
       [&](const Row& row, const v1::Verdict& verdict) {
@@ -53,9 +69,10 @@ absl::Status RunScore(const Flags& flags, CommandContext& context) {
 
 void AddScoreCommand(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = AddCommand(app, context, "score", "Score the rows of a file, one verdict a line",
+  CLI::App* command = AddCommand(app, context, "score", "Score the rows or log lines of a file, one verdict a line",
                                  "  astray score --server=localhost:8001 --model=pump --data=today.csv\n"
                                  "  astray score --model=pump --data=today.csv --format=jsonl --anomalies-only\n"
+                                 "  astray score --model=hdfs --data=hdfs.log --anomalies-only\n"
                                  "  astray score --offline --model=models/pump/1 --data=today.csv",
                                  [flags, &context] { return RunScore(*flags, context); });
   flags->file.Add(command);

@@ -6,9 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/file_scoring.h"
+#include "client/log_scoring.h"
 #include "client/mqtt_address.h"
 #include "client/mqtt_sink.h"
 #include "client/notes.h"
+#include "client/session_writer.h"
 #include "client/verdict_flags.h"
 #include "client/verdict_writer.h"
 #include "engine/base/status_macros.h"
@@ -49,12 +51,22 @@ absl::StatusOr<std::unique_ptr<VerdictSink>> MakeVerdictSink(const Flags& flags,
   return writer;
 }
 
+absl::Status StreamLog(const Flags& flags, const FileScoringFlags& file, CommandContext& context) {
+  if (flags.sink != "stdout") return UsageError("--sink: expected stdout with log lines");
+  SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
+  return ScoreLog(file, flags.verdicts.ToRequest(), [&](const v1::SessionVerdict& session) {
+    writer.Write(session);
+    context.out.flush();  // somebody waits for this line
+  });
+}
+
 absl::Status RunStream(const Flags& flags, CommandContext& context) {
+  FileScoringFlags file = flags.file;
+  file.data = flags.source == "stdin" ? "-" : flags.source;
+  if (IsLogData(file)) return StreamLog(flags, file, context);
   Notes notes(&context.err);
   ASSIGN_OR_RETURN(const bool entities, HasEntities(flags));
   ASSIGN_OR_RETURN(const std::unique_ptr<VerdictSink> sink, MakeVerdictSink(flags, entities, context, &notes));
-  FileScoringFlags file = flags.file;
-  file.data = flags.source == "stdin" ? "-" : flags.source;
   file.notes = &notes;
   file.on_broken = [&notes](const absl::Status& status) {
     notes.Say(absl::StrCat(status.message(), "; trying again"));
@@ -78,6 +90,7 @@ void AddStreamCommand(CLI::App& app, CommandContext& context) {
       app, context, "stream", "Score rows as they come, one verdict a line",
       "  tail -f -n +1 live.csv | astray stream --server=localhost:8001 --model=pump\n"
       "  astray stream --model=pump --source=live.csv --follow\n"
+      "  astray stream --model=service --source=/var/log/service.log --follow --anomalies-only\n"
       "  astray stream --model=pump --source=live.jsonl --format=jsonl --anomalies-only\n"
       "  astray stream --model=pump --source='mqtt://broker/plant/pumps/+?client-id=astray-1&entity=topic' \\\n"
       "    --sink=mqtt://broker/plant/verdicts\n"

@@ -1,20 +1,25 @@
-// train, evaluate and inspect on raw log lines.
+// train, evaluate, inspect, score and stream on raw log lines.
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "astray/v1/evaluation.pb.h"
 #include "engine/base/file.h"
 #include "engine/base/random.h"
 #include "engine/detect/artifact.h"
 #include "tests/client/command_runner.h"
 #include "tests/engine/data/gzip.h"
+#include "tests/testing/running_server.h"
 
 namespace astray {
 namespace {
@@ -50,6 +55,15 @@ class LogCommands : public testing::Test {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return RunCommand(arguments);
   }
+  // A server over the models trained so far, and the flags that find it.
+  RunningServer& Serve() {
+    server_ = std::make_unique<RunningServer>(RunningServer::DefaultConfig(Path("models")));
+    return *server_;
+  }
+  CommandOutput Run(std::vector<std::string> arguments) const {
+    arguments.push_back(absl::StrCat("--server=127.0.0.1:", server_->server().grpc_port()));
+    return RunCommand(arguments);
+  }
   // Requests that are accepted, looked up once to three times and answered, four at a time; those in `odd` fail.
   static std::string Requests(int count, const std::set<int>& odd = {}) {
     std::string log;
@@ -79,7 +93,17 @@ class LogCommands : public testing::Test {
 
  private:
   std::filesystem::path folder_;
+  std::unique_ptr<RunningServer> server_;
 };
+
+v1::ScoreLogsRequest LinesOf(const std::string& log) {
+  v1::ScoreLogsRequest request;
+  request.mutable_model()->set_name("m");
+  for (const absl::string_view line : absl::StrSplit(absl::StripSuffix(log, "\n"), '\n')) {
+    request.add_lines(line.data(), line.size());
+  }
+  return request;
+}
 
 TEST_F(LogCommands, SessionsWithWhatWasNeverSeenAreFlagged) {
   const auto trained = Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()});
@@ -153,6 +177,167 @@ TEST_F(LogCommands, BadLinesNeverFailATraining) {
   const auto trained = Train(Write("train.log", log), {"--recipe=" + Recipe()});
   ASSERT_EQ(trained.code, 0) << trained.err;
   EXPECT_EQ(RunCommand({"inspect", Path("models/m/1"), "--json"}).code, 0);
+}
+
+// Many messages, one, a line at a time, and no server: the same sessions with the same verdicts.
+TEST_F(LogCommands, ScoreAndStreamGiveTheSameVerdictsAsNoServer) {
+  ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
+  RunningServer& server = Serve();
+  const std::string data = Write("test.log", Requests(2000, {3, 400, 1999}));
+  const std::string offline = RunCommand({"score", "--offline", "--model=" + Path("models/m/1"), "--data=" + data}).out;
+  EXPECT_EQ(std::count(offline.begin(), offline.end(), '\n'), 2001);
+  const CommandOutput scored = Run({"score", "--model=m", "--data=" + data});
+  EXPECT_EQ(scored.code, 0) << scored.err;
+  EXPECT_EQ(scored.out, offline);
+  EXPECT_THAT(scored.err, HasSubstr("2000 sessions, "));
+  EXPECT_EQ(Run({"stream", "--model=m", "--source=" + data}).out, offline);
+
+  v1::ScoreLogsResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(server.detection().ScoreLogs(&context, LinesOf(Requests(2000, {3, 400, 1999})), &response).ok());
+  EXPECT_EQ(response.sessions_size(), 2000);
+  EXPECT_EQ(response.provenance().model(), "m");
+  EXPECT_EQ(server.Metric("astray_log_sessions"), 0) << "streams that ended hold none";
+  EXPECT_EQ(server.Metric("astray_log_unseen_lines_total{model=\"m\",version=\"1\"}"), 9);
+}
+
+TEST_F(LogCommands, AVerdictNamesTheTemplatesAndAnExampleOfWhatWasNeverSeen) {
+  ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
+  RunningServer& server = Serve();
+  v1::ScoreLogsRequest request = LinesOf(Requests(8, {5}));
+  request.set_id("one");
+  v1::ScoreLogsResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(server.detection().ScoreLogs(&context, request, &response).ok());
+  EXPECT_EQ(response.id(), "one");
+  const auto odd = std::ranges::find_if(response.sessions(), [](const auto& s) { return s.session() == "req-5"; });
+  ASSERT_NE(odd, response.sessions().end());
+  EXPECT_TRUE(odd->verdict().anomalous());
+  EXPECT_EQ(odd->unseen_lines(), 1u);
+  EXPECT_GT(odd->first_line(), 1u);
+  EXPECT_EQ(odd->first_unix_seconds(), 1714557601);  // 2024-05-01 10:00:01, as `date` has it
+  float share = 0;
+  bool unseen = false, known = false;
+  for (const v1::TemplateShare& part : odd->templates()) {
+    share += part.share();
+    if (part.template_id() == -1) {
+      unseen = true;
+      EXPECT_THAT(part.example(), HasSubstr("req-5 lost connection to the store"));
+    } else {
+      known = true;
+      EXPECT_THAT(part.text(),
+                  testing::AnyOf(HasSubstr("accepted from"), HasSubstr("looked up key"), HasSubstr("answered in")));
+      EXPECT_THAT(part.example(), HasSubstr("INFO req-"));
+    }
+  }
+  EXPECT_TRUE(unseen);
+  EXPECT_TRUE(known) << "that the answer is missing";
+  float shares = 0;
+  for (const v1::Contribution& contribution : odd->verdict().contributions()) shares += contribution.share();
+  EXPECT_NEAR(share, shares, 1e-6) << "nothing is lost on the way from counts to templates";
+}
+
+TEST_F(LogCommands, AStreamAnswersEachRequestWithTheSessionsThatItCompletes) {
+  ASSERT_EQ(
+      Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe("session_pattern: 'req-[0-9]+' idle_seconds: 60")})
+          .code,
+      0);
+  RunningServer& server = Serve();
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreLogStream(&context);
+  v1::ScoreLogsRequest request;
+  request.mutable_model()->set_name("m");
+  request.set_id("first");
+  request.add_lines("2024-05-01 10:00:00 INFO req-1 accepted from 10.0.0.1");
+  v1::ScoreLogsResponse response;
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.id(), "first");
+  EXPECT_EQ(response.sessions_size(), 0);
+  EXPECT_EQ(server.Metric("astray_log_sessions"), 1);
+  request.set_id("later");
+  request.set_lines(0, "2024-05-01 10:02:00 INFO req-2 accepted from 10.0.0.1");
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.id(), "later");
+  ASSERT_EQ(response.sessions_size(), 1) << "req-1 was idle for two minutes";
+  EXPECT_EQ(response.sessions(0).session(), "req-1");
+  stream->WritesDone();
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.id(), "");
+  ASSERT_EQ(response.sessions_size(), 1) << "what is open at the end";
+  EXPECT_EQ(response.sessions(0).first_line(), 2u);
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(LogCommands, AStreamThatIsSilentCompletesItsSessions) {
+  ASSERT_EQ(Train(Write("train.log", Requests(400)),
+                  {"--recipe=" + Recipe("session_pattern: 'req-[0-9]+' idle_seconds: 0.05")})
+                .code,
+            0);
+  RunningServer& server = Serve();
+  grpc::ClientContext context;
+  const auto stream = server.detection().ScoreLogStream(&context);
+  v1::ScoreLogsRequest request;
+  request.mutable_model()->set_name("m");
+  request.set_id("only");
+  request.add_lines("INFO req-1 accepted from 10.0.0.1");
+  ASSERT_TRUE(stream->Write(request));
+  v1::ScoreLogsResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.id(), "only");
+  ASSERT_TRUE(stream->Read(&response)) << "without another line";
+  ASSERT_EQ(response.sessions_size(), 1);
+  EXPECT_EQ(response.sessions(0).session(), "req-1");
+  stream->WritesDone();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(LogCommands, AnyBytesAreLinesToAServer) {
+  ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
+  RunningServer& server = Serve();
+  v1::ScoreLogsRequest request;
+  request.mutable_model()->set_name("m");
+  request.add_lines(std::string("req-1 \0\xff\xfe\x1b[2J", 13));
+  request.add_lines("req-2 " + std::string(10'000'000, 'x'));
+  request.add_lines("req-3 " + std::string(2'000'000, ' ') + "x");
+  request.add_lines("");
+  request.add_lines("req-\xc3\x28 [[[[((((");
+  for (int i = 0; i < 50'000; ++i) request.add_lines("req-4 ]");
+  v1::ScoreLogsResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(server.detection().ScoreLogs(&context, request, &response).ok());
+  EXPECT_EQ(response.sessions_size(), 4);
+  for (const v1::SessionVerdict& session : response.sessions()) {
+    EXPECT_EQ(session.unseen_lines(), session.lines());
+    EXPECT_LE(session.ByteSizeLong(), 5000u) << "examples are cut";
+  }
+  // An endless line, as a command reads it: cut where it is too long.
+  const CommandOutput streamed =
+      Run({"stream", "--model=m", "--source=" + Write("endless.log", "req-9 " + std::string(30'000'000, 'y'))});
+  EXPECT_EQ(streamed.code, 0) << streamed.err;
+  EXPECT_THAT(streamed.out, HasSubstr("\nreq-9,1,1,,scored,1,"));
+}
+
+TEST_F(LogCommands, RowsAndLogsAreNotMistakenForEachOther) {
+  ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
+  WriteTinyArtifact(Path("models"));
+  RunningServer& server = Serve();
+  v1::ScoreLogsRequest request = LinesOf(Requests(4));
+  request.mutable_model()->set_name("pump");
+  v1::ScoreLogsResponse response;
+  grpc::ClientContext context;
+  const grpc::Status status = server.detection().ScoreLogs(&context, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION);
+  EXPECT_EQ(status.error_message(), "model 'pump' version 1 was not trained on a log: it scores rows, by Score");
+  const std::string log = Write("x.log", Requests(4));
+  EXPECT_EQ(Run({"stream", "--model=pump", "--source=" + log}).code, 1);
+  EXPECT_EQ(Run({"score", "--model=m", "--data=" + log, "--entity-column=host"}).code, 64);
+  EXPECT_EQ(Run({"stream", "--model=m", "--source=" + log, "--sink=mqtt://localhost/x"}).code, 64);
+  const CommandOutput offline = RunCommand({"score", "--offline", "--model=" + Path("models/pump/1"), "--data=" + log});
+  EXPECT_THAT(offline.err, HasSubstr("was not trained on a log"));
 }
 
 TEST_F(LogCommands, RefusalsSayWhatWasExpected) {

@@ -1,0 +1,21 @@
+// Scores the lines of a log, through a server or without one, for the commands that print a line for each session.
+#pragma once
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "astray/v1/service.pb.h"
+#include "client/file_scoring.h"
+
+namespace astray {
+
+// Whether the flags' data is log lines: --input-format=log, or a name that ends in .log or .log.gz.
+bool IsLogData(const FileScoringFlags& flags);
+
+// `consume` is called for each session as it is complete, by one thread at a time; the sessions that are open at the
+// end of the data are complete there. The same verdicts either way. FailedPrecondition for a model that was not trained
+// on a log. Any bytes are lines; of each the first LineReader::kMaxLineBytes count.
+absl::Status ScoreLog(const FileScoringFlags& flags, const v1::ScoreOptions& options,
+                      const std::function<void(const v1::SessionVerdict&)>& consume);
+
+}  // namespace astray
