@@ -26,6 +26,7 @@ void TrainingFlags::Add(CLI::App* command) {
   command->add_option("--recipe", recipe, "Recipe, a textproto; what it leaves out is chosen from the data");
   command->add_option("--timestamp-column", csv.timestamp_column, "Default: timestamp, time, date, ...");
   command->add_option("--label-column", csv.label_column, "Rows labelled 1 are left out (default: label)");
+  command->add_option("--entity-column", csv.entity_column, "Column that says whose row it is: no window spans two");
   command->add_option("--ignore-columns", csv.ignore_columns, "Columns that are no features")->delimiter(',');
   prometheus.Add(command);
   range.Add(command);
@@ -93,6 +94,7 @@ absl::StatusOr<TrainingData> TrainingFlags::ReadData(const v1::Recipe& made, Com
   }
   const size_t dropped = dataset.DropAnomalies();
   if (dropped > 0) context.err << "note: " << dropped << " rows labelled as anomalies are left out\n";
+  dataset.GroupByEntity();
   return TrainingData{.rows = std::move(dataset)};
 }
 

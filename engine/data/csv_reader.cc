@@ -295,6 +295,7 @@ absl::StatusOr<Dataset> ReadCsv(const std::string& path, const CsvOptions& optio
     if (!more) break;
     size += row.values.size();
     if (reader->has_timestamps()) size += text_size(row.timestamp);
+    if (!options.entity_column.empty()) size += text_size(row.entity);
     if (!options.culprit_column.empty()) size += text_size(row.culprits);
     if (size > options.max_values) {
       return absl::InvalidArgumentError(
@@ -302,6 +303,7 @@ absl::StatusOr<Dataset> ReadCsv(const std::string& path, const CsvOptions& optio
     }
     dataset.values.insert(dataset.values.end(), row.values.begin(), row.values.end());
     if (reader->has_timestamps()) dataset.timestamps.push_back(row.timestamp);
+    if (!options.entity_column.empty()) dataset.entities.push_back(row.entity);
     if (reader->has_labels()) dataset.labels.push_back(row.label);
     if (!options.culprit_column.empty()) dataset.culprits.push_back(row.culprits);
   }

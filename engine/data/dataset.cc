@@ -1,6 +1,7 @@
 #include "engine/data/dataset.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace astray {
@@ -13,14 +14,33 @@ size_t Dataset::DropAnomalies() {
     if (labels[i] != 0) continue;
     std::copy_n(values.data() + i * width, width, values.data() + kept * width);
     if (!timestamps.empty()) timestamps[kept] = std::move(timestamps[i]);
+    if (!entities.empty()) entities[kept] = std::move(entities[i]);
     if (!culprits.empty()) culprits[kept] = std::move(culprits[i]);
     ++kept;
   }
   values.resize(kept * width);
   if (!timestamps.empty()) timestamps.resize(kept);
+  if (!entities.empty()) entities.resize(kept);
   if (!culprits.empty()) culprits.resize(kept);
   labels.clear();
   return all - kept;
+}
+
+void Dataset::GroupByEntity() {
+  if (entities.empty()) return;
+  std::map<std::string, size_t> places;
+  std::vector<std::pair<size_t, size_t>> order;  // the entity's place, and the row
+  order.reserve(rows());
+  for (size_t i = 0; i < rows(); ++i) order.emplace_back(places.emplace(entities[i], places.size()).first->second, i);
+  std::ranges::sort(order);
+  Dataset grouped{.feature_names = feature_names};
+  grouped.values.reserve(values.size());
+  for (const auto& [place, i] : order) {
+    grouped.values.insert(grouped.values.end(), row(i).begin(), row(i).end());
+    grouped.entities.push_back(std::move(entities[i]));
+    if (!timestamps.empty()) grouped.timestamps.push_back(std::move(timestamps[i]));
+  }
+  *this = std::move(grouped);
 }
 
 }  // namespace astray

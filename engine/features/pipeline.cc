@@ -34,6 +34,22 @@ bool AnyInfinite(std::span<const float> values) {
 
 }  // namespace
 
+void CarryReadings(std::span<const float> observed, size_t features, std::span<float> values) {
+  for (size_t f = 0; f < features; ++f) {
+    size_t last = values.size();  // none yet
+    for (size_t i = f; i < values.size(); i += features) {
+      if (observed[i] == 0) {
+        if (last < i) values[i] = values[last];
+        continue;
+      }
+      if (last == values.size()) {
+        for (size_t before = f; before < i; before += features) values[before] = values[i];
+      }
+      last = i;
+    }
+  }
+}
+
 absl::StatusOr<Pipeline> Pipeline::Fit(const v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
                                        std::span<const float> rows, std::shared_ptr<const LogTransform> log) {
   RETURN_IF_ERROR(CheckFeatureNames(feature_names));
@@ -42,6 +58,7 @@ absl::StatusOr<Pipeline> Pipeline::Fit(const v1::FeaturesRecipe& recipe, std::ve
   ASSIGN_OR_RETURN(pipeline.scaler_, Scaler::Fit(recipe.scaling(), feature_names, rows));
   pipeline.feature_names_ = std::move(feature_names);
   pipeline.window_ = recipe.window();
+  pipeline.carry_readings_ = pipeline.window_ > 1;
   pipeline.log_ = std::move(log);
   RETURN_IF_ERROR(pipeline.CheckLog());
   pipeline.KeepTrainingRange();
@@ -63,6 +80,7 @@ absl::StatusOr<Pipeline> Pipeline::FromState(const v1::PipelineState& state) {
                                                    " columns, one a feature, got ", pipeline.scaler_.columns()));
   }
   pipeline.window_ = state.transforms(first + 1).window().rows();
+  pipeline.carry_readings_ = state.transforms(first + 1).window().carry_readings();
   RETURN_IF_ERROR(CheckWindow(pipeline.window_, pipeline.features()));
   if (first == 1) {
     ASSIGN_OR_RETURN(LogTransform log, LogTransform::FromState(state.transforms(0).log()));
@@ -78,7 +96,9 @@ v1::PipelineState Pipeline::ToState() const {
   state.mutable_feature_names()->Assign(feature_names_.begin(), feature_names_.end());
   if (log_ != nullptr) *state.add_transforms()->mutable_log() = log_->state();
   *state.add_transforms()->mutable_scaler() = scaler_.state();
-  state.add_transforms()->mutable_window()->set_rows(static_cast<uint32_t>(window_));
+  v1::WindowState* window = state.add_transforms()->mutable_window();
+  window->set_rows(static_cast<uint32_t>(window_));
+  window->set_carry_readings(carry_readings_);
   return state;
 }
 
@@ -118,9 +138,12 @@ absl::Status Pipeline::Apply(std::span<const float> rows, Batch* out) const {
   out->row_values.resize(rows.size());
   out->row_observed.resize(rows.size());
   scaler_.Apply(rows, out->row_values, out->row_observed);
+  const bool carry = carry_readings_ && std::ranges::find(out->row_observed, 0.0f) != out->row_observed.end();
   for (size_t i = 0; i < vectors; ++i) {
-    std::copy_n(out->row_values.data() + i * features(), width(), out->values.data() + i * width());
+    const std::span<float> values = std::span(out->values).subspan(i * width(), width());
+    std::copy_n(out->row_values.data() + i * features(), width(), values.begin());
     std::copy_n(out->row_observed.data() + i * features(), width(), out->observed.data() + i * width());
+    if (carry) CarryReadings(std::span(out->observed).subspan(i * width(), width()), features(), values);
   }
   return absl::OkStatus();
 }

@@ -18,6 +18,10 @@
 
 namespace astray {
 
+// values, observed: [rows x features], rows in time order. A missing value becomes the reading of its feature before
+// it, or, where there is none, the first one after it; a feature without any reading keeps what it has.
+void CarryReadings(std::span<const float> observed, size_t features, std::span<float> values);
+
 class Pipeline {
  public:
   static constexpr size_t kMaxWindow = 4096;
@@ -46,7 +50,8 @@ class Pipeline {
   absl::Status CheckRows(std::span<const float> rows) const;
 
   // Turns n time-ordered rows into max(0, n - window + 1) vectors; vector i covers rows [i, i + window), oldest first.
-  // Errors are CheckRows'. Reuses what `out` has allocated.
+  // A missing value is the scaler's fill; in a window, unless the artifact is an old one, CarryReadings' of that
+  // window. Errors are CheckRows'. Reuses what `out` has allocated.
   absl::Status Apply(std::span<const float> rows, Batch* out) const;
 
   // The smallest and the largest value of each feature in training, in scaled units; [features()] each.
@@ -64,6 +69,7 @@ class Pipeline {
   std::shared_ptr<const LogTransform> log_;
   Scaler scaler_;
   size_t window_ = 1;
+  bool carry_readings_ = false;
   std::vector<float> training_low_, training_high_;
 };
 

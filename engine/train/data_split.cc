@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/random.h"
+#include "engine/base/status_macros.h"
 #include "engine/train/random_streams.h"
 
 namespace astray {
@@ -22,9 +24,33 @@ size_t PartRows(double fraction, size_t rows, size_t window) {
   return std::max(wanted, window + kMinVectors - 1);
 }
 
+// Cuts the segments where runs begin. InvalidArgument where too few windows are left.
+absl::Status CutAtRuns(std::span<const uint32_t> run_begins, size_t window, std::vector<Segment>* segments) {
+  std::vector<Segment> cut;
+  size_t windows = 0;
+  for (const Segment& segment : *segments) {
+    const size_t end = segment.begin + segment.rows;
+    for (size_t begin = segment.begin; begin < end;) {
+      const auto next = std::ranges::upper_bound(run_begins, begin);
+      const size_t run_end = next == run_begins.end() ? end : std::min<size_t>(end, *next);
+      cut.push_back({begin, run_end - begin});
+      if (run_end - begin >= window) windows += run_end - begin - window + 1;
+      begin = run_end;
+    }
+  }
+  if (windows < kMinVectors) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "data: expected runs of rows, of one entity and between two pauses, that windows of ", window,
+        " rows fit in, got ", windows, " windows where ", kMinVectors, " are needed: a smaller features.window"));
+  }
+  *segments = std::move(cut);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered) {
+absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered,
+                                    std::span<const uint32_t> run_begins) {
   const size_t window = recipe.features().window();
   const size_t smallest = 4 * (window + kMinVectors - 1);
   if (rows < smallest) {
@@ -54,6 +80,11 @@ absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool 
     split.training.push_back({begin, training});
     split.validation.push_back({begin + training, validation});
     split.calibration.push_back({begin + training + validation, calibration});
+  }
+  if (!run_begins.empty() && (time_ordered || window > 1)) {
+    for (std::vector<Segment>* part : {&split.training, &split.validation, &split.calibration}) {
+      RETURN_IF_ERROR(CutAtRuns(run_begins, window, part));
+    }
   }
   return split;
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -26,6 +27,8 @@ struct DataSplit {
 // Time-ordered rows are cut into contiguous blocks (training, validation, calibration; over again in long data, so
 // that each part sees every period); a window never spans two blocks. Others are shuffled.
 // `recipe` is complete. InvalidArgument where there are too few rows: "data: expected at least 67 rows ..., got 12".
-absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered);
+// run_begins: rows (RunBegins) at which segments are cut, so that no window spans two runs; for time-ordered rows.
+absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered,
+                                    std::span<const uint32_t> run_begins = {});
 
 }  // namespace astray

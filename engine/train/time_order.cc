@@ -1,6 +1,9 @@
 #include "engine/train/time_order.h"
 
 #include <cmath>
+#include <optional>
+
+#include "engine/data/event_time.h"
 
 namespace astray {
 
@@ -35,6 +38,20 @@ bool IsTimeOrdered(const Dataset& dataset) {
 
 bool IsTimeOrdered(const v1::FeaturesRecipe& features, const Dataset& dataset) {
   return !features.has_sequence() && !features.has_log() && IsTimeOrdered(dataset);
+}
+
+std::vector<uint32_t> RunBegins(const Dataset& dataset, double max_gap_seconds) {
+  std::vector<uint32_t> begins;
+  std::optional<double> before;
+  for (size_t i = 0; i < dataset.rows(); ++i) {
+    std::optional<double> time;
+    if (max_gap_seconds > 0 && !dataset.timestamps.empty()) time = ParseEventTime(dataset.timestamps[i]);
+    const bool other = i > 0 && !dataset.entities.empty() && dataset.entities[i] != dataset.entities[i - 1];
+    const bool gap = time && before && (*time - *before > max_gap_seconds || *time < *before);
+    if (other || gap) begins.push_back(static_cast<uint32_t>(i));
+    before = time;
+  }
+  return begins;
 }
 
 }  // namespace astray

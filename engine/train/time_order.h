@@ -1,6 +1,9 @@
 // Whether the rows of a data set follow each other in time, so that a window over them means something.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "astray/v1/recipe.pb.h"
 #include "engine/data/dataset.h"
 
@@ -14,6 +17,10 @@ inline constexpr double kTimeOrderedAutocorrelation = 0.95;
 bool IsTimeOrdered(const Dataset& dataset);
 // The same for what a recipe makes rows of: there is no time among sequences, and sessions of a log overlap.
 bool IsTimeOrdered(const astray::v1::FeaturesRecipe& features, const Dataset& dataset);
+
+// Rows with which another run begins, ascending: those of another entity than the row before; and, where
+// max_gap_seconds > 0, those that are so much later than it, or earlier. Timestamps that cannot be read begin none.
+std::vector<uint32_t> RunBegins(const Dataset& dataset, double max_gap_seconds);
 
 // r1 = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2, over pairs where both are there (Box & Jenkins 1970, ch. 2); 0
 // for a constant column.

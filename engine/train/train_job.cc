@@ -39,6 +39,16 @@ std::span<const float> RowsOf(std::span<const float> rows, size_t features, cons
   return rows.subspan(segment.begin * features, segment.rows * features);
 }
 
+// What Pipeline::Apply does in a window, over whole segments: a reading from before the window may stand in it here.
+void CarryReadings(const DataSplit& split, size_t features, std::span<const float> observed, std::span<float> scaled) {
+  for (const std::vector<Segment>* part : {&split.training, &split.validation, &split.calibration}) {
+    for (const Segment& segment : *part) {
+      const size_t begin = segment.begin * features, size = segment.rows * features;
+      astray::CarryReadings(observed.subspan(begin, size), features, scaled.subspan(begin, size));
+    }
+  }
+}
+
 // The pipeline sees the training part only.
 absl::StatusOr<Pipeline> FitPipeline(const v1::Recipe& recipe, const Dataset& dataset, std::span<const float> rows,
                                      const DataSplit& split, std::shared_ptr<const LogTransform> log) {
@@ -96,13 +106,15 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
     return absl::InvalidArgumentError("features.log: is for log lines, and needed for them");
   }
   ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
-  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), IsTimeOrdered(recipe.features(), dataset)));
+  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), IsTimeOrdered(recipe.features(), dataset),
+                                                    RunBegins(dataset, recipe.stream().max_gap_seconds())));
   const std::vector<float> rows = Reordered(dataset, split.order);
   const size_t features = dataset.features(), window = recipe.features().window();
   ASSIGN_OR_RETURN(Pipeline pipeline, FitPipeline(recipe, dataset, rows, split, std::move(log)));
 
   std::vector<float> scaled(rows.size()), observed(rows.size());
   pipeline.scaler().Apply(rows, scaled, observed);
+  if (window > 1) CarryReadings(split, features, observed, scaled);
   const auto vectors = [&](const std::vector<Segment>& segments, size_t limit) {
     return VectorSet(scaled, observed, features, window, segments, limit);
   };
@@ -172,7 +184,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   model->recipe = std::move(recipe);
   trained.detector =
       std::make_shared<const Detector>(model, std::make_shared<const Calibration>(std::move(calibration)));
-  const Segment& held_out = split.calibration.front();
+  const Segment& held_out = *std::ranges::max_element(split.calibration, {}, &Segment::rows);
   const auto golden = RowsOf(rows, features, {held_out.begin, std::min(held_out.rows, window + kGoldenVectors - 1)});
   trained.golden_rows.assign(golden.begin(), golden.end());
   return trained;

@@ -148,7 +148,8 @@ TEST_F(Mqtt, RowsComeInAndVerdictsGoOut) {
   Peer peer(broker_.url("verdicts"), broker_);
   CommandOutput output;
   std::thread command([&] {
-    output = RunCommand({"stream", "--model=pump", "--source=" + source, "--sink=" + broker_.url("verdicts"),
+    output = RunCommand({"stream", "--model=pump", "--give-up-after=0", "--source=" + source,
+                         "--sink=" + broker_.url("verdicts"),
                          absl::StrCat("--server=127.0.0.1:", running.server().grpc_port())});
   });
   for (size_t i = 0; i < 200; ++i) peer.Publish(absl::StrCat("plant/p", i % 2, "/rows"), Event(i));
@@ -173,7 +174,8 @@ TEST_F(Mqtt, EveryEventHasItsVerdictThoughTheBrokerGoesAwayAndComesBack) {
   Peer peer(broker_.url("verdicts?client-id=judge"), broker_);
   CommandOutput output;
   std::thread command([&] {
-    output = RunCommand({"stream", "--model=pump", "--source=" + source, "--sink=" + broker_.url("verdicts"),
+    output = RunCommand({"stream", "--model=pump", "--give-up-after=0", "--source=" + source,
+                         "--sink=" + broker_.url("verdicts"),
                          absl::StrCat("--server=127.0.0.1:", running.server().grpc_port())});
   });
   for (size_t i = 0; i < kEvents / 3; ++i) peer.Publish("rows", Event(i));

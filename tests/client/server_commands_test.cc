@@ -210,8 +210,8 @@ TEST_F(ServerCommands, StreamFollowsAFileAcrossItsRotation) {
     std::ostringstream err;
     const std::string server = absl::StrCat("--server=127.0.0.1:", running_.server().grpc_port());
     const std::string source = "--source=" + path;
-    const std::array<const char*, 6> argv = {"astray",       "stream",       "--model=pump",
-                                             server.c_str(), source.c_str(), "--follow"};
+    const std::array<const char*, 7> argv = {"astray",       "stream",   "--model=pump",     server.c_str(),
+                                             source.c_str(), "--follow", "--give-up-after=0"};
     code = RunAstray(argv.size(), argv.data(), out, err, false);
   });
   std::ifstream in(verdicts);

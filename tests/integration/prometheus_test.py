@@ -61,7 +61,7 @@ scrape_configs: [{{job_name: node, static_configs: [{{targets: ["127.0.0.1:{expo
             self.assertIn('{cpu="0",mode="idle"}', described)
             stream = subprocess.Popen(
                 [ASTRAY, "stream", f"--server={server.address}", "--model=node", f"--source={source}", *queries,
-                 "--step=200ms", "--by=cpu,mode", "--format=jsonl"],
+                 "--step=200ms", "--by=cpu,mode", "--format=jsonl", "--give-up-after=0"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             try:
                 verdicts = [json.loads(stream.stdout.readline()) for _ in range(5)]

@@ -29,5 +29,16 @@ TEST(Dataset, WithoutLabelsNothingIsDropped) {
   EXPECT_THAT(data.values, ElementsAre(1, 2));
 }
 
+TEST(Dataset, GroupsEachEntitysRowsInTheirOrder) {
+  Dataset data{.feature_names = {"a"},
+               .values = {1, 2, 3, 4, 5},
+               .timestamps = {"1", "2", "3", "4", "5"},
+               .entities = {"z", "b", "z", "", "b"}};
+  data.GroupByEntity();
+  EXPECT_THAT(data.values, ElementsAre(1, 3, 2, 5, 4));
+  EXPECT_THAT(data.timestamps, ElementsAre("1", "3", "2", "5", "4"));
+  EXPECT_THAT(data.entities, ElementsAre("z", "z", "b", "b", ""));
+}
+
 }  // namespace
 }  // namespace astray

@@ -104,9 +104,10 @@ TEST(Detector, MatchesDoublePrecision) {
     for (size_t vector = 0; vector < 49; ++vector) {
       std::vector<double> input(6);
       for (size_t j = 0; j < 6; ++j) {
-        const float value = rows[vector * 3 + j];
+        float value = rows[vector * 3 + j];
         const auto column = static_cast<int>(j % 3);
-        input[j] = std::isnan(value) ? scaler.fill(column) : (value - scaler.offset(column)) / scaler.scale(column);
+        if (std::isnan(value)) value = rows[vector * 3 + (j + 3) % 6];  // the window's other row
+        input[j] = (value - scaler.offset(column)) / scaler.scale(column);
       }
       const std::vector<double> output = Reconstruct(model.executors.network(), input);
       std::vector<double> residual(6, kNaN);

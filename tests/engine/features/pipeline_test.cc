@@ -51,8 +51,27 @@ TEST(Pipeline, SlidesTheWindowOldestRowFirst) {
   ASSERT_TRUE(pipeline.Apply(std::vector<float>{1, 10, 2, 20, 3, kNaN}, &batch).ok());
   EXPECT_EQ(batch.vectors, 2u);
   EXPECT_THAT(batch.vector(0), ElementsAre(0.1f, 0.1f, 0.2f, 0.2f));
-  EXPECT_THAT(batch.vector(1), ElementsAre(0.2f, 0.2f, 0.3f, 0.5f));
+  EXPECT_THAT(batch.vector(1), ElementsAre(0.2f, 0.2f, 0.3f, 0.2f)) << "the reading before";
   EXPECT_THAT(batch.observed, ElementsAre(1, 1, 1, 1, 1, 1, 1, 0));
+}
+
+TEST(Pipeline, AMissingValueIsTheReadingBeforeItInItsWindowOrTheOneAfterIt) {
+  const Pipeline pipeline = TwoFeatures(3);
+  Batch batch;
+  const std::vector<float> rows = {1, 10, kNaN, kNaN, kNaN, 30, 4, kNaN};
+  ASSERT_TRUE(pipeline.Apply(rows, &batch).ok());
+  EXPECT_THAT(batch.vector(0), ElementsAre(0.1f, 0.1f, 0.1f, 0.1f, 0.1f, 0.3f));
+  EXPECT_THAT(batch.vector(1), ElementsAre(0.4f, 0.3f, 0.4f, 0.3f, 0.4f, 0.3f)) << "nothing from before the window";
+  ASSERT_TRUE(pipeline.Apply(std::vector<float>{kNaN, 10, kNaN, 20, kNaN, 30}, &batch).ok());
+  EXPECT_THAT(batch.vector(0), ElementsAre(0.5f, 0.1f, 0.5f, 0.2f, 0.5f, 0.3f)) << "no reading: the fill";
+
+  // An artifact from before keeps what its threshold was made with.
+  v1::PipelineState state = pipeline.ToState();
+  state.mutable_transforms(1)->mutable_window()->clear_carry_readings();
+  const auto old = Pipeline::FromState(state);
+  ASSERT_TRUE(old.ok());
+  ASSERT_TRUE(old->Apply(rows, &batch).ok());
+  EXPECT_THAT(batch.vector(0), ElementsAre(0.1f, 0.1f, 0.5f, 0.5f, 0.5f, 0.3f));
 }
 
 TEST(Pipeline, FewerRowsThanTheWindowGiveNoVector) {

@@ -103,5 +103,24 @@ TEST(DataSplit, RefusesSharesThatLeaveNothingToLearnFrom) {
               HasSubstr("leave too few of the 100 rows to train on"));
 }
 
+TEST(DataSplit, NoSegmentSpansTwoRuns) {
+  std::vector<uint32_t> begins;
+  for (uint32_t i = 37; i < 2000; i += 37) begins.push_back(i);
+  const auto split = SplitData(MakeRecipe(5), 2000, true, begins);
+  ASSERT_TRUE(split.ok()) << split.status();
+  ExpectPartition(*split, 2000);
+  for (const auto* part : {&split->training, &split->validation, &split->calibration}) {
+    for (const Segment& segment : *part) {
+      ASSERT_GT(segment.rows, 0u);
+      EXPECT_EQ(segment.begin / 37, (segment.begin + segment.rows - 1) / 37);
+    }
+  }
+  const auto refused = SplitData(MakeRecipe(40), 2000, true, begins);
+  EXPECT_THAT(
+      refused.status().message(),
+      HasSubstr("that windows of 40 rows fit in, got 0 windows where 10 are needed: a smaller features.window"));
+  EXPECT_TRUE(SplitData(MakeRecipe(1), 2000, false, begins).ok()) << "rows judged alone are shuffled as ever";
+}
+
 }  // namespace
 }  // namespace astray

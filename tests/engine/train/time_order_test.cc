@@ -1,5 +1,6 @@
 #include "engine/train/time_order.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -48,6 +49,20 @@ TEST(TimeOrder, TimestampsOrASlowFeatureSaySo) {
   EXPECT_FALSE(IsTimeOrdered(data));
   data.timestamps.assign(5000, "t");
   EXPECT_TRUE(IsTimeOrdered(data));
+}
+
+TEST(TimeOrder, RunsBeginWithAnotherEntityAndAfterAPause) {
+  Dataset data{.feature_names = {"a"},
+               .values = {1, 2, 3, 4, 5, 6},
+               .timestamps = {"0", "10", "75", "76", "20", "?"},
+               .entities = {"x", "x", "x", "y", "y", "y"}};
+  EXPECT_THAT(RunBegins(data, 0), testing::ElementsAre(3));
+  EXPECT_THAT(RunBegins(data, 60), testing::ElementsAre(2, 3, 4));
+  EXPECT_THAT(RunBegins(data, 65), testing::ElementsAre(3, 4)) << "no longer than that";
+  data.entities.clear();
+  EXPECT_THAT(RunBegins(data, 60), testing::ElementsAre(2, 4));
+  data.timestamps.clear();
+  EXPECT_THAT(RunBegins(data, 60), testing::IsEmpty());
 }
 
 }  // namespace

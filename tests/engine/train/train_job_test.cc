@@ -118,6 +118,24 @@ TEST(Train, ValidatesAndCalibratesOnRowsThatDidNotTeach) {
   EXPECT_GT(calibration.threshold(), 10 * usual.threshold());
 }
 
+// Two machines at levels far apart: a window over both would be like nothing else.
+TEST(Train, NoWindowSpansTwoEntities) {
+  Dataset data = MakeData(600);
+  data.timestamps.assign(600, "t");
+  for (size_t i = 0; i < 600; ++i) data.entities.push_back(i / 15 % 2 == 0 ? "a" : "b");
+  v1::Recipe recipe = MakeRecipe();
+  recipe.mutable_features()->set_window(10);
+  const auto trained = Train(recipe, data, {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  // Of 15 rows that follow each other 6 windows begin with one; blocks cut a few runs in two.
+  EXPECT_LE(trained->report.training_vectors(), 6 * 420 / 15);
+  EXPECT_GT(trained->report.training_vectors(), 100u);
+  data.entities.clear();
+  const auto without = Train(recipe, data, {});
+  ASSERT_TRUE(without.ok());
+  EXPECT_GT(without->report.training_vectors(), 2 * trained->report.training_vectors());
+}
+
 TEST(Train, GoldenRowsAreHeldOutRowsAsTheyCame) {
   const Dataset data = MakeTimedData();
   const auto trained = Train(MakeRecipe(), data, {});
