@@ -8,9 +8,9 @@
 
 namespace astray {
 
-absl::StatusOr<std::unique_ptr<MqttSink>> MqttSink::Open(const MqttAddress& address, bool anomalies_only,
+absl::StatusOr<std::unique_ptr<MqttSink>> MqttSink::Open(const MqttAddress& address, VerdictFilter filter,
                                                          bool show_entities, Notes* notes) {
-  std::unique_ptr<MqttSink> sink(new MqttSink(address, anomalies_only, show_entities));
+  std::unique_ptr<MqttSink> sink(new MqttSink(address, filter, show_entities));
   MqttConnection::Options options;
   options.address = address;
   options.notes = notes;
@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<MqttSink>> MqttSink::Open(const MqttAddress& addr
 }
 
 absl::Status MqttSink::Write(const Row& row, const v1::Verdict& verdict) {
-  if (anomalies_only_ && !verdict.anomalous()) return absl::OkStatus();
+  if (!Passes(filter_, verdict)) return absl::OkStatus();
   const std::string payload = VerdictJson(row, verdict, show_entities_);
   {
     absl::MutexLock lock(&mutex_);

@@ -18,6 +18,7 @@
 #include "client/mqtt_connection.h"
 #include "client/notes.h"
 #include "client/verdict_sink.h"
+#include "client/verdict_writer.h"
 
 namespace astray {
 
@@ -27,18 +28,19 @@ class MqttSink : public VerdictSink {
   static constexpr absl::Duration kPatience = absl::Minutes(5);
 
   // MqttConnection's errors.
-  static absl::StatusOr<std::unique_ptr<MqttSink>> Open(const MqttAddress& address, bool anomalies_only,
+  static absl::StatusOr<std::unique_ptr<MqttSink>> Open(const MqttAddress& address, VerdictFilter filter,
                                                         bool show_entities, Notes* notes);
 
   absl::Status Write(const Row& row, const v1::Verdict& verdict) override;
   absl::Status Finish() override;
 
  private:
-  MqttSink(const MqttAddress& address, bool anomalies_only, bool show_entities)
-      : address_(address), anomalies_only_(anomalies_only), show_entities_(show_entities) {}
+  MqttSink(const MqttAddress& address, VerdictFilter filter, bool show_entities)
+      : address_(address), filter_(filter), show_entities_(show_entities) {}
 
   const MqttAddress address_;
-  const bool anomalies_only_, show_entities_;
+  const VerdictFilter filter_;
+  const bool show_entities_;
   absl::Mutex mutex_;
   size_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<MqttConnection> connection_;  // its thread counts acknowledgements

@@ -22,7 +22,7 @@ std::string TimeText(double unix_seconds) {
 
 void SessionWriter::Write(const v1::SessionVerdict& session) {
   const v1::Verdict& verdict = session.verdict();
-  if (anomalies_only_ && !verdict.anomalous()) return;
+  if (!Passes(filter_, verdict)) return;
   if (format_ == VerdictFormat::kJsonLines) {
     *out_ << ToJson(session) << "\n";
     return;

@@ -10,15 +10,15 @@ namespace astray {
 
 class SessionWriter {
  public:
-  SessionWriter(std::ostream* out, VerdictFormat format, bool anomalies_only)
-      : out_(out), format_(format), anomalies_only_(anomalies_only) {}
+  SessionWriter(std::ostream* out, VerdictFormat format, VerdictFilter filter)
+      : out_(out), format_(format), filter_(filter) {}
 
   void Write(const v1::SessionVerdict& session);
 
  private:
   std::ostream* out_;
   VerdictFormat format_;
-  bool anomalies_only_;
+  VerdictFilter filter_;
   bool header_written_ = false;
 };
 

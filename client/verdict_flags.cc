@@ -21,11 +21,19 @@ void VerdictFlags::Add(CLI::App* command) {
   command->add_option("--format", format, "Of the verdicts: csv or jsonl (default: csv)")
       ->transform(CLI::Transformer(kFormats))
       ->type_name("TEXT");
-  command->add_flag("--anomalies-only", anomalies_only, "Print anomalous rows only");
+  command->add_flag_callback(
+      "--anomalies-only", [this] { filter = VerdictFilter::kAnomalies; }, "Print anomalous rows only");
   command->add_option("--top", top_contributors, "Features named for a verdict")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
   command->add_flag("--explain-all", explain_all, "Name features for normal rows, too");
+}
+
+void VerdictFlags::AddAlarmsOnly(CLI::App* command) {
+  command
+      ->add_flag_callback(
+          "--alarms-only", [this] { filter = VerdictFilter::kAlarms; }, "Print rows that raise or end an alarm only")
+      ->excludes("--anomalies-only");
 }
 
 v1::ScoreOptions VerdictFlags::ToRequest() const {

@@ -11,11 +11,12 @@ namespace astray {
 
 struct VerdictFlags {
   VerdictFormat format = VerdictFormat::kCsv;
-  bool anomalies_only = false;
+  VerdictFilter filter = VerdictFilter::kAll;
   bool explain_all = false;
   uint32_t top_contributors = 3;
 
   void Add(CLI::App* command);
+  void AddAlarmsOnly(CLI::App* command);  // of rows, not of sessions
   v1::ScoreOptions ToRequest() const;
 };
 

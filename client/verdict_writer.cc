@@ -21,8 +21,20 @@ std::string VerdictJson(const Row& row, const v1::Verdict& verdict, bool entity)
                       entity ? absl::StrCat("\"entity\":", JsonText(row.entity), ",") : "", ToJson(verdict).substr(1));
 }
 
+bool Passes(VerdictFilter filter, const v1::Verdict& verdict) {
+  switch (filter) {
+    case VerdictFilter::kAll:
+      return true;
+    case VerdictFilter::kAnomalies:
+      return verdict.anomalous();
+    case VerdictFilter::kAlarms:
+      return verdict.alarm().state() == v1::Alarm::RAISED || verdict.alarm().state() == v1::Alarm::ENDED;
+  }
+  return true;
+}
+
 absl::Status VerdictWriter::Write(const Row& row, const v1::Verdict& verdict) {
-  if (anomalies_only_ && !verdict.anomalous()) return absl::OkStatus();
+  if (!Passes(filter_, verdict)) return absl::OkStatus();
   line_.clear();
   if (format_ == VerdictFormat::kCsv) {
     WriteCsv(row, verdict);

@@ -14,13 +14,17 @@ namespace astray {
 
 enum class VerdictFormat { kCsv, kJsonLines };
 
+// Which verdicts are written: kAlarms those that raise or end one.
+enum class VerdictFilter { kAll, kAnomalies, kAlarms };
+bool Passes(VerdictFilter filter, const v1::Verdict& verdict);
+
 // {"row": 7, "timestamp": "...", then the verdict's own fields}; no newline. With `entity`, that comes third.
 std::string VerdictJson(const Row& row, const v1::Verdict& verdict, bool entity);
 
 class VerdictWriter : public VerdictSink {
  public:
-  VerdictWriter(std::ostream* out, VerdictFormat format, bool anomalies_only)
-      : out_(out), format_(format), anomalies_only_(anomalies_only) {}
+  VerdictWriter(std::ostream* out, VerdictFormat format, VerdictFilter filter)
+      : out_(out), format_(format), filter_(filter) {}
 
   // Always OK: whether the stream took it, the stream knows.
   absl::Status Write(const Row& row, const v1::Verdict& verdict) override;
@@ -33,7 +37,7 @@ class VerdictWriter : public VerdictSink {
 
   std::ostream* out_;
   VerdictFormat format_;
-  bool anomalies_only_;
+  VerdictFilter filter_;
   bool entities_ = false;
   bool header_written_ = false;
   std::string line_;

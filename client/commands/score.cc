@@ -40,7 +40,8 @@ class Tally {
 };
 
 absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
-  SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
+  if (flags.verdicts.filter == VerdictFilter::kAlarms) return UsageError("--alarms-only: is for rows, not log lines");
+  SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
   Tally tally(&context, "sessions");
   RETURN_IF_ERROR(ScoreLog(flags.file, flags.verdicts.ToRequest(), [&](const v1::SessionVerdict& session) {
     writer.Write(session);
@@ -52,7 +53,7 @@ absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
 
 absl::Status RunScore(const Flags& flags, CommandContext& context) {
   if (IsLogData(flags.file)) return RunScoreLog(flags, context);
-  VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
+  VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
   if (!flags.file.entity_column.empty()) writer.ShowEntities();
   Tally tally(&context, "rows");
   absl::Status status = ScoreFile(
@@ -77,6 +78,7 @@ void AddScoreCommand(CLI::App& app, CommandContext& context) {
                                  [flags, &context] { return RunScore(*flags, context); });
   flags->file.Add(command);
   flags->verdicts.Add(command);
+  flags->verdicts.AddAlarmsOnly(command);
 }
 
 }  // namespace astray

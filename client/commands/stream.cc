@@ -43,17 +43,18 @@ absl::StatusOr<std::unique_ptr<VerdictSink>> MakeVerdictSink(const Flags& flags,
                                                              Notes* notes) {
   if (IsMqttUrl(flags.sink)) {
     ASSIGN_OR_RETURN(const MqttAddress address, ParseMqttSink(flags.sink));
-    return MqttSink::Open(address, flags.verdicts.anomalies_only, entities, notes);
+    return MqttSink::Open(address, flags.verdicts.filter, entities, notes);
   }
   if (flags.sink != "stdout") return UsageError("--sink: expected stdout or mqtt://host/topic");
-  auto writer = std::make_unique<VerdictWriter>(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
+  auto writer = std::make_unique<VerdictWriter>(&context.out, flags.verdicts.format, flags.verdicts.filter);
   if (entities) writer->ShowEntities();
   return writer;
 }
 
 absl::Status StreamLog(const Flags& flags, const FileScoringFlags& file, CommandContext& context) {
   if (flags.sink != "stdout") return UsageError("--sink: expected stdout with log lines");
-  SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.anomalies_only);
+  if (flags.verdicts.filter == VerdictFilter::kAlarms) return UsageError("--alarms-only: is for rows, not log lines");
+  SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
   return ScoreLog(file, flags.verdicts.ToRequest(), [&](const v1::SessionVerdict& session) {
     writer.Write(session);
     context.out.flush();  // somebody waits for this line
@@ -111,6 +112,7 @@ void AddStreamCommand(CLI::App& app, CommandContext& context) {
   command->add_option("--sink", flags->sink, "stdout, or mqtt://[user:password@]host[:port]/topic: a JSON object each")
       ->capture_default_str();
   flags->verdicts.Add(command);
+  flags->verdicts.AddAlarmsOnly(command);
 }
 
 }  // namespace astray

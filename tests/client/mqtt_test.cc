@@ -308,7 +308,7 @@ TEST_F(Mqtt, ABrokerThatIsNotThereIsUnavailable) {
 
 TEST_F(Mqtt, ASinkWaitsAnOutageOutAndForTheLastAcknowledgement) {
   Peer judge(broker_.url("verdicts?client-id=judge"), broker_);
-  const auto sink = *MqttSink::Open(*ParseMqttSink(broker_.url("verdicts")), true, true, &notes_);
+  const auto sink = *MqttSink::Open(*ParseMqttSink(broker_.url("verdicts")), VerdictFilter::kAnomalies, true, &notes_);
   v1::Verdict verdict;
   const auto write = [&](uint64_t number) {
     verdict.set_anomalous(number % 2 == 0);

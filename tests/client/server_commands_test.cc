@@ -185,6 +185,33 @@ TEST_F(ServerCommands, StreamAnswersEachRowBeforeTheNextOneComes) {
   unlink(verdicts.c_str());
 }
 
+TEST_F(ServerCommands, AlarmsOnlyArePrintedWhereOneBeginsAndWhereItEnds) {
+  const std::string path = WriteRows(1, 3);
+  std::ofstream file(path);
+  file << "time,flow,pressure,temperature\n";
+  for (int i = 0; i < 40; ++i) file << "2026-01-01T00:00:" << 10 + i << "Z,10," << (i / 10 == 2 ? 99 : 20) << ",30\n";
+  file.close();
+  for (const std::string command : {"score --data=", "stream --source="}) {
+    std::vector<std::string> arguments = absl::StrSplit(command + path, ' ');
+    arguments.insert(arguments.end(), {"--model=pump", "--alarms-only", "--event-time", "--format=jsonl"});
+    const std::vector<std::string> lines = absl::StrSplit(Ok(arguments), '\n', absl::SkipEmpty());
+    ASSERT_EQ(lines.size(), 2u);
+    EXPECT_THAT(lines[0], AllOf(HasSubstr("\"row\":21,"), HasSubstr("\"state\":\"RAISED\""),
+                                HasSubstr("\"start_unix_seconds\":1767225630,")));
+    EXPECT_THAT(lines[1], AllOf(HasSubstr("\"row\":31,"), HasSubstr("\"state\":\"ENDED\""),
+                                HasSubstr("\"rows\":\"11\""), HasSubstr("\"causes\":[{\"feature\":\"pressure\"")));
+    arguments.push_back("--anomalies-only");
+    EXPECT_EQ(Run(arguments).code, 64);
+  }
+}
+
+TEST_F(ServerCommands, ARowWhoseTimeIsNoneEndsATimedStreamAfterTheVerdictsBeforeIt) {
+  const std::string path = WriteRows(3, 3);  // their timestamps are t0, t1, t2
+  const CommandOutput output = Run({"stream", "--model=pump", "--source=" + path, "--event-time"});
+  EXPECT_EQ(output.code, 65);
+  EXPECT_THAT(output.err, HasSubstr("row 1: timestamp: expected a date and time or seconds since 1970, got \"t0\""));
+}
+
 TEST_F(ServerCommands, StreamEndsWhenTheServerDoesWhileItsSourceWaits) {
   const std::string pipe = (running_.models().parent_path() / absl::StrCat(getpid(), "silent")).string();
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);

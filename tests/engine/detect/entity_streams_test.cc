@@ -241,6 +241,22 @@ TEST(EntityStreams, MemoryIsBoundedByTheWindowsSize) {
   EXPECT_EQ(EntityStreams(1024, 16, {}).capacity(), 1024u);
 }
 
+TEST(EntityStreams, MoreEntitiesThanAStreamKnowsStayWithinTheBound) {
+  EntityStreams streams(3, 20, {});
+  for (size_t i = 0; i < 120'000; ++i) {
+    v1::ScoreStreamRequest request;
+    request.set_entity(absl::StrCat("pump-", i));
+    request.mutable_values()->Resize(3, 1.0f);
+    streams.Add(std::move(request), absl::UnixEpoch());
+    if (i % 64 == 63) {
+      streams.Pieces();
+      ASSERT_EQ(streams.Finish().size(), 64u);
+    }
+  }
+  EXPECT_EQ(streams.size(), EntityStreams::kMaxEntities);
+  EXPECT_EQ(streams.counts().dropped_entities, 20'000u);
+}
+
 TEST(EntityStreams, RefusesBadRequestsWithTheField) {
   const EntityStreams streams(2, 3, {});
   v1::ScoreStreamRequest request;
