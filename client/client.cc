@@ -128,7 +128,7 @@ std::unique_ptr<ScoreLogStreamCall> Client::ScoreLogStream() {
 }
 
 absl::StatusOr<v1::CalibrateResponse> Client::Calibrate(
-    const v1::CalibrateHeader& header, const std::function<absl::StatusOr<bool>(v1::CalibrateRows*)>& next) {
+    const v1::CalibrateHeader& header, const std::function<absl::StatusOr<bool>(v1::CalibrateRequest*)>& next) {
   grpc::ClientContext context;
   v1::CalibrateResponse response;
   const auto writer = detection_->Calibrate(&context, &response);
@@ -136,8 +136,8 @@ absl::StatusOr<v1::CalibrateResponse> Client::Calibrate(
   *request.mutable_header() = header;
   bool open = writer->Write(request);
   while (open) {
-    request.mutable_rows()->clear_values();
-    const absl::StatusOr<bool> more = next(request.mutable_rows());
+    request.Clear();
+    const absl::StatusOr<bool> more = next(&request);
     if (!more.ok()) {
       context.TryCancel();
       writer->Finish();

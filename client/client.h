@@ -61,9 +61,9 @@ class Client {
   absl::StatusOr<v1::ScoreLogsResponse> ScoreLogs(const v1::ScoreLogsRequest& request);
   std::unique_ptr<ScoreLogStreamCall> ScoreLogStream();
 
-  // `next` fills a chunk of rows and returns false when there are no more; its error ends the call.
-  absl::StatusOr<v1::CalibrateResponse> Calibrate(const v1::CalibrateHeader& header,
-                                                  const std::function<absl::StatusOr<bool>(v1::CalibrateRows*)>& next);
+  // `next` fills an empty message with rows or lines and returns false when there are no more; its error ends the call.
+  absl::StatusOr<v1::CalibrateResponse> Calibrate(
+      const v1::CalibrateHeader& header, const std::function<absl::StatusOr<bool>(v1::CalibrateRequest*)>& next);
 
   absl::StatusOr<v1::ListModelsResponse> ListModels();
   absl::StatusOr<v1::ModelDescription> DescribeModel(const v1::ModelRef& model);

@@ -110,8 +110,8 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
 
 }  // namespace
 
-bool IsLogData(const FileScoringFlags& flags) {
-  return flags.input_format == RowFormat::kLog || (flags.input_format == RowFormat::kByName && IsNamedLog(flags.data));
+bool IsLogData(const std::string& path, RowFormat format) {
+  return format == RowFormat::kLog || (format == RowFormat::kByName && IsNamedLog(path));
 }
 
 absl::Status ScoreLog(const FileScoringFlags& flags, const v1::ScoreOptions& options,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "astray/v1/service.pb.h"
@@ -9,8 +10,8 @@
 
 namespace astray {
 
-// Whether the flags' data is log lines: --input-format=log, or a name that ends in .log or .log.gz.
-bool IsLogData(const FileScoringFlags& flags);
+// Whether data is log lines: --input-format=log, or a name that ends in .log or .log.gz.
+bool IsLogData(const std::string& path, RowFormat format);
 
 // `consume` is called for each session as it is complete, by one thread at a time; the sessions that are open at the
 // end of the data are complete there. The same verdicts either way. FailedPrecondition for a model that was not trained

@@ -4,10 +4,13 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/entity_streams.h"
+#include "engine/detect/session_verdict.h"
 
 namespace astray {
 namespace {
@@ -20,24 +23,32 @@ std::span<const float> Values(const v1::CalibrateRows& rows) {
 
 void CalibrationRun::Add(const v1::CalibrateRequest& request, std::shared_ptr<const std::atomic<bool>> cancelled,
                          const std::function<void(absl::Status)>& done) {
+  absl::StatusOr<std::span<const float>> rows = std::span<const float>();
   switch (request.part_case()) {
     case v1::CalibrateRequest::kHeader:
       done(Begin(request.header()));
       return;
     case v1::CalibrateRequest::kRows:
+      rows = WithHistory(request.rows());
+      break;
+    case v1::CalibrateRequest::kLines:
+      if (const absl::Status status = AddLines(request.lines()); !status.ok()) {
+        rows = status;
+      } else {
+        rows = session_rows_;
+      }
       break;
     case v1::CalibrateRequest::PART_NOT_SET:
-      done(absl::InvalidArgumentError("part: expected a header or rows, got neither"));
-      return;
+      rows = absl::InvalidArgumentError("part: expected a header, rows or lines, got none of them");
+      break;
   }
-  if (const absl::Status status = CheckRows(request.rows()); !status.ok()) {
-    done(status);
+  if (!rows.ok()) {
+    done(rows.status());
     return;
   }
-  const std::span<const float> values = Values(request.rows());
-  chunk_.assign(values.size() / scorer_.detector().features(), std::numeric_limits<float>::quiet_NaN());
+  chunk_.assign(rows->size() / scorer_.detector().features(), std::numeric_limits<float>::quiet_NaN());
   const absl::Status status = scorer_.ScoreErrors(
-      values, std::move(cancelled),
+      *rows, std::move(cancelled),
       [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
         Keep(job_first, result, first, count);
       },
@@ -49,8 +60,56 @@ void CalibrationRun::Add(const v1::CalibrateRequest& request, std::shared_ptr<co
   if (!status.ok()) done(status);
 }
 
+absl::StatusOr<std::span<const float>> CalibrationRun::WithHistory(const v1::CalibrateRows& rows) {
+  RETURN_IF_ERROR(CheckRows(rows));
+  const Detector& detector = scorer_.detector();
+  const auto history = histories_.try_emplace(rows.entity(), detector.features(), detector.window()).first;
+  if (histories_.size() > EntityStreams::kMaxEntities) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows.entity: expected at most ", EntityStreams::kMaxEntities, " in one calibration, got more"));
+  }
+  return history->second.Extend(Values(rows));
+}
+
+absl::Status CalibrationRun::CountRows(size_t rows) {
+  rows_ += rows;
+  if (rows_ <= max_rows_) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("rows: expected at most ", max_rows_, " in one calibration (max_calibration_rows), got more"));
+}
+
+absl::Status CalibrationRun::AddLines(const v1::CalibrateLines& lines) {
+  if (!begun_) return absl::InvalidArgumentError("part: expected the header first, got lines");
+  const DetectorModel& model = scorer_.detector().model();
+  const LogTransform* log = model.pipeline.log();
+  if (log == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("model '", model.name, "' version ", model.version, " was not trained on a log: it takes rows"));
+  }
+  if (!sessions_) sessions_.emplace(log);
+  for (const std::string& line : lines.lines()) {
+    sessions_->Add(std::string_view(line).substr(0, LogSessions::kMaxLineBytes), &closed_);
+  }
+  FillSessionRows(*log, closed_, &session_rows_);
+  RETURN_IF_ERROR(CountRows(closed_.size()));
+  closed_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status CalibrationRun::CalibrateOpenSessions() {
+  if (!sessions_) return absl::OkStatus();
+  sessions_->Flush(&closed_);
+  RETURN_IF_ERROR(CountRows(closed_.size()));
+  const Detector& detector = scorer_.detector();
+  FillSessionRows(*detector.model().pipeline.log(), closed_, &session_rows_);
+  closed_.clear();
+  ASSIGN_OR_RETURN(const std::vector<float> errors, detector.Errors(session_rows_));
+  errors_.insert(errors_.end(), errors.begin(), errors.end());
+  return absl::OkStatus();
+}
+
 absl::Status CalibrationRun::Begin(const v1::CalibrateHeader& header) {
-  if (begun_) return absl::InvalidArgumentError("part: expected rows after the header, got another header");
+  if (begun_) return absl::InvalidArgumentError("part: expected rows or lines after the header, got another header");
   if (header.has_false_positive_rate() && !(header.false_positive_rate() > 0 && header.false_positive_rate() < 1)) {
     return absl::InvalidArgumentError(
         absl::StrCat("header.false_positive_rate: expected a number in (0, 1), got ", header.false_positive_rate()));
@@ -67,12 +126,7 @@ absl::Status CalibrationRun::CheckRows(const v1::CalibrateRows& rows) {
     return absl::InvalidArgumentError(
         absl::StrCat("rows.", status.message(), rows_ == 0 ? "" : absl::StrCat(" (after ", rows_, " good rows)")));
   }
-  rows_ += Values(rows).size() / scorer_.detector().features();
-  if (rows_ > max_rows_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("rows: expected at most ", max_rows_, " in one calibration (max_calibration_rows), got more"));
-  }
-  return absl::OkStatus();
+  return CountRows(Values(rows).size() / scorer_.detector().features());
 }
 
 void CalibrationRun::Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count) {
@@ -84,6 +138,7 @@ void CalibrationRun::Keep(size_t job_first, const ScoreResult& result, size_t fi
 
 absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   if (!begun_) return absl::InvalidArgumentError("part: expected a header, got an empty stream");
+  RETURN_IF_ERROR(CalibrateOpenSessions());
   const Detector& detector = scorer_.detector();
   const Calibration& before = detector.calibration();
   const double rate = header_.has_false_positive_rate() ? header_.false_positive_rate() : before.false_positive_rate();

@@ -6,11 +6,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "astray/v1/service.pb.h"
+#include "engine/detect/row_history.h"
+#include "engine/features/log_sessions.h"
 #include "server/detector_registry.h"
 #include "server/scoring_queue.h"
 #include "server/stream_scorer.h"
@@ -34,6 +41,11 @@ class CalibrationRun {
  private:
   absl::Status Begin(const v1::CalibrateHeader& header);
   absl::Status CheckRows(const v1::CalibrateRows& rows);
+  absl::Status AddLines(const v1::CalibrateLines& lines);  // the sessions that they complete become session_rows_
+  // The rows with those of their entity before them. InvalidArgument for too many entities.
+  absl::StatusOr<std::span<const float>> WithHistory(const v1::CalibrateRows& rows);
+  absl::Status CountRows(size_t rows);
+  absl::Status CalibrateOpenSessions();
   void Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count);
 
   DetectorRegistry* registry_;
@@ -42,6 +54,10 @@ class CalibrationRun {
   bool begun_ = false;
   v1::CalibrateHeader header_;
   uint64_t rows_ = 0;
+  std::map<std::string, RowHistory, std::less<>> histories_;  // by entity
+  std::optional<LogSessions> sessions_;
+  std::vector<LogSession> closed_;
+  std::vector<float> session_rows_;
   std::vector<float> chunk_;   // errors of the rows being added, NaN where there is none
   std::vector<float> errors_;  // of those before
 };

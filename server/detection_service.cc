@@ -10,17 +10,24 @@
 
 namespace astray {
 
-grpc::ServerUnaryReactor* DetectionService::Score(Context* context, const v1::ScoreRequest* request,
-                                                  v1::ScoreResponse* response) {
-  auto* call = new UnaryCall(parts_.gate, parts_.metrics, Method::kScore);
+// start(limits, done) is called unless a drain has begun.
+template <typename Start>
+grpc::ServerUnaryReactor* DetectionService::StartUnary(Method method, Context* context, Start start) {
+  auto* call = new UnaryCall(parts_.gate, parts_.metrics, method);
   if (const absl::Status admitted = call->Admitted(); !admitted.ok()) {
     call->Complete(admitted);
     return call;
   }
-  const CallLimits limits{absl::FromChrono(context->deadline()), call->cancelled()};
-  astray::Score(*parts_.registry, parts_.queue, *request, response, limits,
-                [call](const absl::Status& status) { call->Complete(status); });
+  start(CallLimits{absl::FromChrono(context->deadline()), call->cancelled()},
+        [call](const absl::Status& status) { call->Complete(status); });
   return call;
+}
+
+grpc::ServerUnaryReactor* DetectionService::Score(Context* context, const v1::ScoreRequest* request,
+                                                  v1::ScoreResponse* response) {
+  return StartUnary(Method::kScore, context, [&](const CallLimits& limits, const auto& done) {
+    astray::Score(*parts_.registry, parts_.queue, *request, response, limits, done);
+  });
 }
 
 grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* DetectionService::ScoreStream(
@@ -32,15 +39,9 @@ grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* DetectionSer
 
 grpc::ServerUnaryReactor* DetectionService::ScoreLogs(Context* context, const v1::ScoreLogsRequest* request,
                                                       v1::ScoreLogsResponse* response) {
-  auto* call = new UnaryCall(parts_.gate, parts_.metrics, Method::kScoreLogs);
-  if (const absl::Status admitted = call->Admitted(); !admitted.ok()) {
-    call->Complete(admitted);
-    return call;
-  }
-  const CallLimits limits{absl::FromChrono(context->deadline()), call->cancelled()};
-  astray::ScoreLogs(parts_.registry, parts_.queue, parts_.metrics, *request, response, limits,
-                    [call](const absl::Status& status) { call->Complete(status); });
-  return call;
+  return StartUnary(Method::kScoreLogs, context, [&](const CallLimits& limits, const auto& done) {
+    astray::ScoreLogs(parts_.registry, parts_.queue, parts_.metrics, *request, response, limits, done);
+  });
 }
 
 grpc::ServerBidiReactor<v1::ScoreLogsRequest, v1::ScoreLogsResponse>* DetectionService::ScoreLogStream(

@@ -61,6 +61,9 @@ class DetectionService final : public v1::DetectionService::CallbackService {
   void RemoveCalibration() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  template <typename Start>
+  grpc::ServerUnaryReactor* StartUnary(Method method, Context* context, Start start);
+
   const Parts parts_;
   absl::Mutex mutex_;
   std::set<OpenStream*> streams_ ABSL_GUARDED_BY(mutex_);

@@ -24,7 +24,6 @@ namespace astray {
 class LogScorer {
  public:
   static constexpr Method kMethod = Method::kScoreLogStream;
-  static constexpr size_t kMaxLineBytes = 1 << 20;
   using Request = v1::ScoreLogsRequest;
   using Response = v1::ScoreLogsResponse;
   struct Arrived {

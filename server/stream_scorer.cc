@@ -42,7 +42,6 @@ absl::Status StreamScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptio
   const Detector& detector = *served_.detector;
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(detector.model().recipe));
   streams_.emplace(detector.features(), detector.window(), policy);
-  history_.emplace(detector.features(), detector.window());
   return absl::OkStatus();
 }
 
@@ -118,7 +117,7 @@ absl::Status StreamScorer::ScoreErrors(std::span<const float> rows, std::shared_
                                        decltype(ScoringJob::consume) consume, Done done) {
   ScoringJob job;
   job.detector = served_.detector;
-  job.rows = history_->Extend(rows);
+  job.rows = rows;
   job.options.top_contributors = 0;
   job.cancelled = std::move(cancelled);
   job.consume = std::move(consume);

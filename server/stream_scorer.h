@@ -14,7 +14,6 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/service.pb.h"
 #include "engine/detect/entity_streams.h"
-#include "engine/detect/row_history.h"
 #include "server/detector_registry.h"
 #include "server/scoring.h"
 #include "server/scoring_queue.h"
@@ -60,7 +59,7 @@ class StreamScorer {
   bool waits() const { return streams_ && streams_->next_release() != absl::InfiniteFuture(); }
   absl::Time next_release() const { return streams_ ? streams_->next_release() : absl::InfiniteFuture(); }
 
-  // The same for bare rows, of which only errors are wanted: `consume` is ScoringJob's.
+  // Scores rows by themselves, whole windows, of which only errors are wanted: `consume` is ScoringJob's.
   absl::Status ScoreErrors(std::span<const float> rows, std::shared_ptr<const std::atomic<bool>> cancelled,
                            decltype(ScoringJob::consume) consume, Done done);
 
@@ -79,7 +78,6 @@ class StreamScorer {
   EntityStreams::Counts counted_;  // in metrics, and how many entities
   size_t counted_entities_ = 0;
   std::vector<Reply> replies_;
-  std::optional<RowHistory> history_;  // ScoreErrors'
 };
 
 }  // namespace astray

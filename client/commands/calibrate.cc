@@ -1,15 +1,19 @@
 #include "client/commands/calibrate.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"
 #include "client/client.h"
+#include "client/log_scoring.h"
 #include "client/row_source.h"
 #include "client/verdict_flags.h"
 #include "engine/base/status_macros.h"
+#include "engine/data/line_reader.h"
 
 namespace astray {
 namespace {
@@ -18,7 +22,7 @@ constexpr size_t kChunkValues = 1 << 16;
 
 struct Flags {
   ServerFlags server;
-  std::string data;
+  std::string data, entity_column;
   RowFormat input_format = RowFormat::kByName;
   std::optional<double> false_positive_rate;
   bool promote = false, json = false;
@@ -41,35 +45,68 @@ void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream&
   }
 }
 
+using NextMessage = std::function<absl::StatusOr<bool>(v1::CalibrateRequest*)>;
+
+// Runs of rows of one entity. Counts the rows labelled as anomalies, which say nothing about what is normal, and leaves
+// them out.
+absl::StatusOr<NextMessage> RowMessages(const Flags& flags, const v1::ModelDescription& model, uint64_t* anomalies,
+                                        CommandContext& context) {
+  ASSIGN_OR_RETURN(auto opened, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
+                                                {.format = flags.input_format,
+                                                 .find_labels = true,
+                                                 .entity_column = flags.entity_column,
+                                                 .sequence = model.recipe().features().sequence()}));
+  const std::shared_ptr<RowSource> source = std::move(opened);
+  const auto row = std::make_shared<Row>();
+  const auto waiting = std::make_shared<bool>(false);  // `row` is the first of the next message
+  const size_t chunk = std::max<size_t>(kChunkValues, static_cast<size_t>(model.features_size()));
+  return [=, &context](v1::CalibrateRequest* request) -> absl::StatusOr<bool> {
+    v1::CalibrateRows* rows = request->mutable_rows();
+    while (static_cast<size_t>(rows->values_size()) + row->values.size() <= chunk) {
+      if (!std::exchange(*waiting, false)) {
+        ASSIGN_OR_RETURN(const bool more, source->Next(row.get()));
+        if (!more) break;
+        if (row->label != 0) {
+          ++*anomalies;
+          continue;
+        }
+        *waiting = rows->values_size() > 0 && row->entity != rows->entity();
+        if (*waiting) break;
+      }
+      rows->set_entity(row->entity);
+      rows->mutable_values()->Add(row->values.begin(), row->values.end());
+    }
+    if (context.terminal) context.err << "\r\x1b[Kread " << row->number << " rows" << std::flush;
+    return rows->values_size() > 0;
+  };
+}
+
+absl::StatusOr<NextMessage> LineMessages(const Flags& flags) {
+  ASSIGN_OR_RETURN(auto source, ByteSource::Open(flags.data));
+  const auto reader = std::make_shared<LineReader>(std::move(source), flags.data, LineReader::LongLines::kCut);
+  return [reader](v1::CalibrateRequest* request) -> absl::StatusOr<bool> {
+    absl::string_view line;
+    for (size_t bytes = 0; bytes < kChunkValues * sizeof(float); bytes += line.size() + 1) {
+      ASSIGN_OR_RETURN(const bool more, reader->Next(&line));
+      if (!more) break;
+      request->mutable_lines()->add_lines(line.data(), line.size());
+    }
+    return request->lines().lines_size() > 0;
+  };
+}
+
 absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   const auto client = Client::Connect(flags.server.server, {});
   ASSIGN_OR_RETURN(const v1::ModelDescription model, client->DescribeModel(flags.server.ref()));
-  ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
-                                                      {.format = flags.input_format,
-                                                       .find_labels = true,
-                                                       .sequence = model.recipe().features().sequence()}));
+  uint64_t anomalies = 0;
+  ASSIGN_OR_RETURN(const NextMessage next, IsLogData(flags.data, flags.input_format)
+                                               ? LineMessages(flags)
+                                               : RowMessages(flags, model, &anomalies, context));
   v1::CalibrateHeader header;
   *header.mutable_model() = PinnedModel(model);
   if (flags.false_positive_rate) header.set_false_positive_rate(*flags.false_positive_rate);
   header.set_promote(flags.promote);
-  const size_t chunk = std::max<size_t>(kChunkValues, static_cast<size_t>(model.features_size()));
-  Row row;
-  uint64_t anomalies = 0;
-  ASSIGN_OR_RETURN(const v1::CalibrateResponse reply,
-                   client->Calibrate(header, [&](v1::CalibrateRows* rows) -> absl::StatusOr<bool> {
-                     while (static_cast<size_t>(rows->values_size()) + row.values.size() <= chunk) {
-                       ASSIGN_OR_RETURN(const bool more, source->Next(&row));
-                       if (!more) break;
-                       // What is labelled as an anomaly says nothing about what is normal.
-                       if (row.label != 0) {
-                         ++anomalies;
-                         continue;
-                       }
-                       rows->mutable_values()->Add(row.values.begin(), row.values.end());
-                     }
-                     if (context.terminal) context.err << "\r\x1b[Kread " << row.number << " rows" << std::flush;
-                     return rows->values_size() > 0;
-                   }));
+  ASSIGN_OR_RETURN(const v1::CalibrateResponse reply, client->Calibrate(header, next));
   if (context.terminal) context.err << "\r\x1b[K" << std::flush;
   if (anomalies > 0) context.err << "note: " << anomalies << " rows labelled as anomalies are left out\n";
   if (flags.json) {
@@ -91,9 +128,12 @@ void AddCalibrateCommand(CLI::App& app, CommandContext& context) {
                  [flags, &context] { return RunCalibrate(*flags, context); });
   flags->server.AddServer(command);
   flags->server.AddModel(command);
-  command->add_option("--data", flags->data, "CSV or JSON lines of normal rows, gzip too; - is standard input")
+  command
+      ->add_option("--data", flags->data,
+                   "CSV or JSON lines of normal rows, or log lines; gzip too; - is standard input")
       ->required();
   AddInputFormat(command, &flags->input_format);
+  command->add_option("--entity-column", flags->entity_column, "Column that says whose row it is: no window spans two");
   command->add_option("--false-positive-rate", flags->false_positive_rate,
                       "Share of normal rows that may be flagged (default: as now)");
   command->add_flag("--promote", flags->promote, "Make it live at once");

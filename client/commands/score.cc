@@ -52,7 +52,7 @@ absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
 }
 
 absl::Status RunScore(const Flags& flags, CommandContext& context) {
-  if (IsLogData(flags.file)) return RunScoreLog(flags, context);
+  if (IsLogData(flags.file.data, flags.file.input_format)) return RunScoreLog(flags, context);
   VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
   if (!flags.file.entity_column.empty()) writer.ShowEntities();
   Tally tally(&context, "rows");

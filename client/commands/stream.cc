@@ -64,7 +64,7 @@ absl::Status StreamLog(const Flags& flags, const FileScoringFlags& file, Command
 absl::Status RunStream(const Flags& flags, CommandContext& context) {
   FileScoringFlags file = flags.file;
   file.data = flags.source == "stdin" ? "-" : flags.source;
-  if (IsLogData(file)) return StreamLog(flags, file, context);
+  if (IsLogData(file.data, file.input_format)) return StreamLog(flags, file, context);
   Notes notes(&context.err);
   ASSIGN_OR_RETURN(const bool entities, HasEntities(flags));
   ASSIGN_OR_RETURN(const std::unique_ptr<VerdictSink> sink, MakeVerdictSink(flags, entities, context, &notes));

@@ -201,6 +201,33 @@ TEST_F(LogCommands, ScoreAndStreamGiveTheSameVerdictsAsNoServer) {
   EXPECT_EQ(server.Metric("astray_log_unseen_lines_total{model=\"m\",version=\"1\"}"), 9);
 }
 
+TEST_F(LogCommands, CalibrateTakesALogAndHasTheErrorsOfItsSessions) {
+  ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
+  Serve();
+  const std::string fresh = Write("fresh.log", Requests(1000));
+  const CommandOutput calibrated =
+      Run({"calibrate", "--model=m", "--data=" + fresh, "--false-positive-rate=0.01", "--promote", "--json"});
+  ASSERT_EQ(calibrated.code, 0) << calibrated.err;
+  v1::CalibrateResponse reply;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(calibrated.out, &reply).ok());
+  EXPECT_EQ(reply.calibration().samples(), 1000u);
+  // The threshold of 1,000 errors for a rate of .01 is the 991st smallest: as many sessions are at most as large.
+  const CommandOutput scored = Run({"score", "--model=m", "--data=" + fresh});
+  ASSERT_EQ(scored.code, 0) << scored.err;
+  size_t at_most = 0;
+  const std::vector<std::string> lines = absl::StrSplit(scored.out, '\n', absl::SkipEmpty());
+  for (size_t i = 1; i < lines.size(); ++i) {
+    const std::vector<std::string> cells = absl::StrSplit(lines[i], ',');
+    at_most += std::stod(cells[7]) <= reply.calibration().threshold() * (1 + 1e-6) ? 1 : 0;
+  }
+  EXPECT_GE(at_most, 991u);
+  WriteTinyArtifact(Path("models"));
+  ASSERT_EQ(Run({"models", "load", "--model=pump"}).code, 0);
+  const CommandOutput refused = Run({"calibrate", "--model=pump", "--data=" + fresh});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("model 'pump' version 1 was not trained on a log: it takes rows"));
+}
+
 TEST_F(LogCommands, AVerdictNamesTheTemplatesAndAnExampleOfWhatWasNeverSeen) {
   ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
   RunningServer& server = Serve();

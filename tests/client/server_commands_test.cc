@@ -185,6 +185,33 @@ TEST_F(ServerCommands, StreamAnswersEachRowBeforeTheNextOneComes) {
   unlink(verdicts.c_str());
 }
 
+// Windows of machines whose rows come in turns are those of each machine alone.
+TEST_F(WindowedServerCommands, CalibratesManyEntitiesEachByItself) {
+  const std::vector<float> a = TinyRows(300, 3, 1), b = TinyRows(300, 3, 2);
+  const auto write = [&](const std::string& name, const std::function<int(int)>& of) {
+    const std::string path = WriteRows(1, 1, name);
+    std::ofstream file(path);
+    file << "machine,flow,pressure,temperature\n";
+    std::array<size_t, 2> next = {0, 0};
+    for (int i = 0; i < 600; ++i) {
+      const auto who = static_cast<size_t>(of(i));
+      const float* row = (who == 0 ? a : b).data() + 3 * next[who]++;
+      file << (who == 0 ? "a," : "b,") << row[0] << "," << row[1] << "," << row[2] << "\n";
+    }
+    return path;
+  };
+  const auto calibrate = [&](const std::string& path) {
+    v1::CalibrateResponse reply;
+    const std::string json = Ok({"calibrate", "--model=pump", "--data=" + path, "--entity-column=machine", "--json"});
+    EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(json, &reply).ok());
+    return reply.calibration();
+  };
+  const auto in_turns = calibrate(write("turns.csv", [](int i) { return i / 6 % 2; }));
+  EXPECT_EQ(in_turns.samples(), 2 * 297u);
+  const auto one_by_one = calibrate(write("one.csv", [](int i) { return i / 300; }));
+  EXPECT_EQ(in_turns.threshold(), one_by_one.threshold());
+}
+
 TEST_F(ServerCommands, AlarmsOnlyArePrintedWhereOneBeginsAndWhereItEnds) {
   const std::string path = WriteRows(1, 3);
   std::ofstream file(path);
