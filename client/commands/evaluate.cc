@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -20,7 +21,7 @@ namespace astray {
 namespace {
 
 struct Flags {
-  std::string model, data, labels, label_column = "label", culprit_column = "culprits";
+  std::string model, data, labels, entity_column, label_column = "label", culprit_column = "culprits";
   uint64_t epoch = 0;
   bool json = false;
 };
@@ -56,38 +57,63 @@ absl::StatusOr<Dataset> ReadLabelled(const Flags& flags, const Detector& detecto
   if (std::find(names.begin(), names.end(), flags.culprit_column) != names.end()) {
     options.culprit_column = flags.culprit_column;
   }
+  options.entity_column = flags.entity_column;
   options.feature_names = detector.model().pipeline.feature_names();
-  return ReadCsv(flags.data, options);
+  ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
+  data.GroupByEntity();
+  return data;
 }
 
-// How often one of the first `most` contributors of a flagged anomalous row is a true culprit.
-double CulpritRate(const Detector& detector, const Dataset& data, const ScoreResult& result, size_t most) {
-  uint64_t hits = 0, rows = 0;
-  for (size_t i = 0; i < result.verdicts.size(); ++i) {
-    const size_t row = i + detector.window() - 1;
-    if (!result.verdicts[i].anomalous || data.labels[row] == 0 || data.culprits[row].empty()) continue;
-    ++rows;
-    const std::vector<std::string> culprits = absl::StrSplit(data.culprits[row], ';');
-    for (size_t k = 0; k < std::min<size_t>(most, result.verdicts[i].contributions); ++k) {
-      const Contribution& contribution = result.contributions[i * result.contributions_stride + k];
-      const std::string& name = data.feature_names[contribution.feature];
-      if (std::find(culprits.begin(), culprits.end(), name) != culprits.end()) {
-        ++hits;
-        break;
-      }
-    }
-  }
-  return rows == 0 ? 0 : static_cast<double>(hits) / static_cast<double>(rows);
-}
-
-v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const ScoreResult& result, double seconds) {
+// The first two are beside each other: a scored row's score and label.
+struct Scores {
   std::vector<float> scores;
   std::vector<uint8_t> labels;
-  for (size_t i = 0; i < result.verdicts.size(); ++i) {
-    if (result.verdicts[i].state != Verdict::State::kScored) continue;
-    scores.push_back(result.verdicts[i].score);
-    labels.push_back(data.labels[i + detector.window() - 1]);
+  // Of flagged anomalous rows with culprits: how many there are, and of how many a true culprit is the first
+  // contributor, or among the first three.
+  uint64_t blamed = 0, top1 = 0, top3 = 0;
+};
+
+bool NamesACulprit(const Dataset& data, size_t row, std::span<const Contribution> contributions) {
+  const std::vector<std::string> culprits = absl::StrSplit(data.culprits[row], ';');
+  return std::ranges::any_of(contributions, [&](const Contribution& contribution) {
+    return std::ranges::find(culprits, data.feature_names[contribution.feature]) != culprits.end();
+  });
+}
+
+void Count(const Dataset& data, size_t row, const ScoreResult& result, size_t i, Scores* scores) {
+  const Verdict& verdict = result.verdicts[i];
+  if (verdict.state != Verdict::State::kScored) return;
+  scores->scores.push_back(verdict.score);
+  scores->labels.push_back(data.labels[row]);
+  if (data.culprits.empty() || !verdict.anomalous || data.labels[row] == 0 || data.culprits[row].empty()) return;
+  const std::span<const Contribution> named(result.contributions.data() + i * result.contributions_stride,
+                                            verdict.contributions);
+  ++scores->blamed;
+  scores->top1 += NamesACulprit(data, row, named.first(std::min<size_t>(1, named.size()))) ? 1 : 0;
+  scores->top3 += NamesACulprit(data, row, named.first(std::min<size_t>(3, named.size()))) ? 1 : 0;
+}
+
+// Each entity's rows by themselves.
+absl::StatusOr<Scores> ScoreAll(const Detector& detector, const Dataset& data) {
+  Scores scores;
+  ScoreResult result;
+  for (size_t begin = 0, end = 0; begin < data.rows(); begin = end) {
+    end = data.rows();
+    if (!data.entities.empty()) {
+      for (end = begin + 1; end < data.rows() && data.entities[end] == data.entities[begin]; ++end) continue;
+    }
+    const auto rows = std::span(data.values).subspan(begin * data.features(), (end - begin) * data.features());
+    RETURN_IF_ERROR(detector.Score(rows, {}, &result));
+    for (size_t i = 0; i < result.verdicts.size(); ++i) {
+      Count(data, begin + i + detector.window() - 1, result, i, &scores);
+    }
   }
+  return scores;
+}
+
+v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const Scores& all, double seconds) {
+  const std::vector<float>& scores = all.scores;
+  const std::vector<uint8_t>& labels = all.labels;
   const Confusion confusion = CountAbove(scores, labels, 1.0f);
   v1::Evaluation evaluation;
   evaluation.set_model(detector.model().name);
@@ -106,8 +132,9 @@ v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const Sco
   evaluation.set_threshold(detector.calibration().threshold());
   evaluation.set_rows_per_second(seconds > 0 ? static_cast<double>(data.rows()) / seconds : 0);
   if (!data.culprits.empty()) {
-    evaluation.set_culprit_top1_rate(CulpritRate(detector, data, result, 1));
-    evaluation.set_culprit_top3_rate(CulpritRate(detector, data, result, 3));
+    const double blamed = std::max<double>(1, static_cast<double>(all.blamed));
+    evaluation.set_culprit_top1_rate(static_cast<double>(all.top1) / blamed);
+    evaluation.set_culprit_top3_rate(static_cast<double>(all.top3) / blamed);
   }
   return evaluation;
 }
@@ -131,11 +158,10 @@ void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
 absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.model, flags.epoch));
   ASSIGN_OR_RETURN(const Dataset data, ReadLabelled(flags, *detector, context));
-  ScoreResult result;
   const auto start = std::chrono::steady_clock::now();
-  RETURN_IF_ERROR(detector->Score(data.values, {}, &result));
+  ASSIGN_OR_RETURN(const Scores scores, ScoreAll(*detector, data));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const v1::Evaluation evaluation = Evaluate(*detector, data, result, seconds.count());
+  const v1::Evaluation evaluation = Evaluate(*detector, data, scores, seconds.count());
   if (flags.json) {
     context.out << ToJson(evaluation) << "\n";
   } else {
@@ -159,6 +185,7 @@ void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
                    "CSV with a label column, FASTA with label=1 in headers, or log lines; gzip too")
       ->required();
   command->add_option("--label-column", flags->label_column, "1 or anomaly marks anomalies")->capture_default_str();
+  command->add_option("--entity-column", flags->entity_column, "Column that says whose row it is: no window spans two");
   command->add_option("--labels", flags->labels,
                       "Models of logs: CSV of session key and label (0, 1, normal, anomaly)");
   command->add_option("--culprit-column", flags->culprit_column, "Names the truly faulty features, where it is there")

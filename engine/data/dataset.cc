@@ -12,11 +12,12 @@ size_t Dataset::DropAnomalies() {
   size_t kept = 0;
   for (size_t i = 0; i < all; ++i) {
     if (labels[i] != 0) continue;
-    std::copy_n(values.data() + i * width, width, values.data() + kept * width);
-    if (!timestamps.empty()) timestamps[kept] = std::move(timestamps[i]);
-    if (!entities.empty()) entities[kept] = std::move(entities[i]);
-    if (!culprits.empty()) culprits[kept] = std::move(culprits[i]);
-    ++kept;
+    const size_t to = kept++;
+    if (to == i) continue;  // a string that is moved to itself may be lost
+    std::copy_n(values.data() + i * width, width, values.data() + to * width);
+    if (!timestamps.empty()) timestamps[to] = std::move(timestamps[i]);
+    if (!entities.empty()) entities[to] = std::move(entities[i]);
+    if (!culprits.empty()) culprits[to] = std::move(culprits[i]);
   }
   values.resize(kept * width);
   if (!timestamps.empty()) timestamps.resize(kept);
@@ -39,6 +40,8 @@ void Dataset::GroupByEntity() {
     grouped.values.insert(grouped.values.end(), row(i).begin(), row(i).end());
     grouped.entities.push_back(std::move(entities[i]));
     if (!timestamps.empty()) grouped.timestamps.push_back(std::move(timestamps[i]));
+    if (!labels.empty()) grouped.labels.push_back(labels[i]);
+    if (!culprits.empty()) grouped.culprits.push_back(std::move(culprits[i]));
   }
   *this = std::move(grouped);
 }

@@ -21,8 +21,7 @@ struct Dataset {
   size_t rows() const { return features() == 0 ? 0 : values.size() / features(); }
   // Drops the rows labelled as anomalies, which teach nothing about what is normal, and the labels. Returns how many.
   size_t DropAnomalies();
-  // Brings each entity's rows together, in their order, the entities in the order of their first rows. For data without
-  // labels; culprits are dropped.
+  // Brings each entity's rows together, in their order, the entities in the order of their first rows.
   void GroupByEntity();
   std::span<const float> row(size_t i) const { return {values.data() + i * features(), features()}; }
 };

@@ -219,6 +219,40 @@ TEST_F(OfflineCommands, SequencesAreTrainedOnScoredAndEvaluatedAsTheyCome) {
   EXPECT_THAT(other.err, HasSubstr("got sequences: it was not trained on any"));
 }
 
+// Two machines at levels far apart, their rows in turns: trained and judged each by itself, both are normal.
+TEST_F(OfflineCommands, ManyMachinesInOneFileAreTrainedAndEvaluatedEachByItself) {
+  const auto write = [&](const std::string& name, uint64_t seed, bool fault) {
+    const std::vector<float> a = TinyRows(600, 3, seed), b = TinyRows(600, 3, seed + 1);
+    std::ofstream file(Path(name));
+    file << "time,machine,x,y,z,label\n";
+    for (size_t i = 0; i < 600; ++i) {
+      const bool odd = fault && i >= 500 && i < 520;
+      for (const auto& [machine, rows, level] : {std::tuple("a", &a, 0.0f), std::tuple("b", &b, 500.0f)}) {
+        const float* row = rows->data() + 3 * i;
+        file << i << "," << machine << "," << row[0] + level << "," << row[1] + level + (odd ? 40.0f : 0.0f) << ","
+             << row[2] + level << "," << (odd ? 1 : 0) << "\n";
+      }
+    }
+    return Path(name);
+  };
+  std::ofstream(Path("fleet.textproto")) << "features { window: 5 } network { encoder: 16 encoder: 4 }\n"
+                                            "training { max_steps: 300 }\n";
+  const CommandOutput trained =
+      RunCommand({"train", "--data=" + write("train.csv", 10, false), "--name=fleet", "--entity-column=machine",
+                  "--recipe=" + Path("fleet.textproto"), "--model-base-path=" + Path("models")});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const CommandOutput evaluated =
+      RunCommand({"evaluate", "--model=" + Path("models/fleet/1"), "--entity-column=machine",
+                  "--data=" + write("test.csv", 20, true), "--json"});
+  ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+  v1::Evaluation evaluation;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(evaluated.out, &evaluation).ok());
+  EXPECT_EQ(evaluation.scored_rows(), 2 * 596u);
+  EXPECT_EQ(evaluation.anomalous_rows(), 40u);
+  EXPECT_GT(evaluation.auroc(), 0.98);
+  EXPECT_LT(evaluation.false_positive_rate(), 0.1);
+}
+
 TEST_F(OfflineCommands, TemplatesNumbersTheTemplatesOfEveryLine) {
   const std::string log =
       Write("x.log", "conn from 10.0.0.1 closed\n\nconn from 10.0.0.2 closed\n\"quoted\" \xff\x1b, all\n");

@@ -23,6 +23,17 @@ TEST(Dataset, DropsAnomaliesWithEverythingOfTheirRows) {
   EXPECT_EQ(data.rows(), 2u);
 }
 
+TEST(Dataset, WhatIsKeptBeforeTheFirstAnomalyStaysAsItWas) {
+  Dataset data{.feature_names = {"a"},
+               .values = {1, 2, 3},
+               .timestamps = {"x", "y", "z"},
+               .entities = {"p", "q", "q"},
+               .labels = {0, 1, 0}};
+  EXPECT_EQ(data.DropAnomalies(), 1u);
+  EXPECT_THAT(data.timestamps, ElementsAre("x", "z"));
+  EXPECT_THAT(data.entities, ElementsAre("p", "q"));
+}
+
 TEST(Dataset, WithoutLabelsNothingIsDropped) {
   Dataset data{.feature_names = {"a"}, .values = {1, 2}};
   EXPECT_EQ(data.DropAnomalies(), 0u);
@@ -33,11 +44,15 @@ TEST(Dataset, GroupsEachEntitysRowsInTheirOrder) {
   Dataset data{.feature_names = {"a"},
                .values = {1, 2, 3, 4, 5},
                .timestamps = {"1", "2", "3", "4", "5"},
-               .entities = {"z", "b", "z", "", "b"}};
+               .entities = {"z", "b", "z", "", "b"},
+               .labels = {1, 0, 0, 1, 0},
+               .culprits = {"p", "q", "r", "s", "t"}};
   data.GroupByEntity();
   EXPECT_THAT(data.values, ElementsAre(1, 3, 2, 5, 4));
   EXPECT_THAT(data.timestamps, ElementsAre("1", "3", "2", "5", "4"));
   EXPECT_THAT(data.entities, ElementsAre("z", "z", "b", "b", ""));
+  EXPECT_THAT(data.labels, ElementsAre(1, 0, 0, 0, 1));
+  EXPECT_THAT(data.culprits, ElementsAre("p", "r", "q", "t", "s"));
 }
 
 }  // namespace
