@@ -1,6 +1,7 @@
 #include "client/file_scoring.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -76,6 +77,9 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
   options.stream.score = asked;
   options.stream.features = features.size();
   options.stream.memory_rows = model.memory_rows();
+  if (model.recipe().stream().tolerance_seconds() > 0) {
+    options.stream.max_unanswered = std::numeric_limits<size_t>::max();
+  }
   options.stream.give_up_after = absl::Seconds(flags.give_up_seconds);
   options.stream.on_broken = flags.on_broken;
   options.timed = WantsTimes(flags, model.recipe());

@@ -15,7 +15,7 @@ bool IsLogData(const std::string& path, RowFormat format);
 
 // `consume` is called for each session as it is complete, by one thread at a time; the sessions that are open at the
 // end of the data are complete there. The same verdicts either way. FailedPrecondition for a model that was not trained
-// on a log. Any bytes are lines; of each the first LineReader::kMaxLineBytes count.
+// on a log. Any bytes are lines; of each the first LogRules::kMaxLineBytes count.
 absl::Status ScoreLog(const FileScoringFlags& flags, const v1::ScoreOptions& options,
                       const std::function<void(const v1::SessionVerdict&)>& consume);
 

@@ -41,7 +41,7 @@ void ResumingStream::End(const absl::Status& status) {
   status_ = status;
 }
 
-bool ResumingStream::MayWrite() const { return ended_ || unanswered_.size() < kMaxUnanswered; }
+bool ResumingStream::MayWrite() const { return ended_ || unanswered_.size() < options_.max_unanswered; }
 
 bool ResumingStream::Write(v1::ScoreStreamRequest request) {
   absl::MutexLock lock(&mutex_);

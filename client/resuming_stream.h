@@ -29,7 +29,7 @@ namespace astray {
 
 class ResumingStream {
  public:
-  static constexpr size_t kMaxUnanswered = 1024;  // requests; then Write waits
+  static constexpr size_t kMaxUnanswered = 1024;
   static constexpr size_t kMaxEntities = 100'000;
   static constexpr size_t kMaxRememberedValues = size_t{1} << 24;  // 64 MiB; those silent longest are forgotten
 
@@ -37,6 +37,9 @@ class ResumingStream {
     v1::ModelRef model;
     v1::ScoreOptions score;
     size_t features = 0, memory_rows = 0;  // ModelDescription's
+    // Requests; then Write waits. For a model whose rows wait for late ones it must be more than the server may hold
+    // back; that is bounded there, in values (EntityStreams::kMaxValues).
+    size_t max_unanswered = kMaxUnanswered;
     // Without an answer from a server. A server that never answered is not waited for.
     absl::Duration give_up_after = absl::Minutes(5);
     std::function<void(const absl::Status&)> on_broken;  // called by Read once for each time; may be empty

@@ -11,7 +11,7 @@ void AddInputFormat(CLI::App* command, RowFormat* format) {
                                                             {"fasta", RowFormat::kFasta},
                                                             {"log", RowFormat::kLog}};
   command->add_option("--input-format", *format, "csv, jsonl, fasta or log (default: by the file's name, else csv)")
-      ->transform(CLI::Transformer(kFormats))
+      ->transform(CLI::Transformer(kFormats).description(""))
       ->type_name("TEXT");
 }
 
@@ -19,7 +19,7 @@ void VerdictFlags::Add(CLI::App* command) {
   static const std::map<std::string, VerdictFormat> kFormats = {{"csv", VerdictFormat::kCsv},
                                                                 {"jsonl", VerdictFormat::kJsonLines}};
   command->add_option("--format", format, "Of the verdicts: csv or jsonl (default: csv)")
-      ->transform(CLI::Transformer(kFormats))
+      ->transform(CLI::Transformer(kFormats).description(""))
       ->type_name("TEXT");
   command->add_flag_callback(
       "--anomalies-only", [this] { filter = VerdictFilter::kAnomalies; }, "Print anomalous rows only");

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <span>
-#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -88,7 +87,7 @@ absl::Status CalibrationRun::AddLines(const v1::CalibrateLines& lines) {
   }
   if (!sessions_) sessions_.emplace(log);
   for (const std::string& line : lines.lines()) {
-    sessions_->Add(std::string_view(line).substr(0, LogSessions::kMaxLineBytes), &closed_);
+    sessions_->Add(line, &closed_);
   }
   FillSessionRows(*log, closed_, &session_rows_);
   RETURN_IF_ERROR(CountRows(closed_.size()));

@@ -1,7 +1,6 @@
 #include "server/log_scorer.h"
 
 #include <span>
-#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -73,7 +72,7 @@ absl::Status LogScorer::Score(std::vector<Arrived> requests, StreamRelease relea
     replies_.push_back({.response = {}, .arrival = arrived.time});
     replies_.back().response.set_id(std::move(*arrived.request.mutable_id()));
     for (const std::string& line : arrived.request.lines()) {
-      sessions_->Add(std::string_view(line).substr(0, LogSessions::kMaxLineBytes), &closed_);
+      sessions_->Add(line, &closed_);
     }
     last_arrival_ = arrived.time;
     TakeClosed(&replies_.back());

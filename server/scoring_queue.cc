@@ -160,18 +160,37 @@ void ScoringQueue::Work() {
   }
 }
 
+bool ScoringQueue::IsGathered(const Tile& tile) {
+  return tile.pending->job.detector->window() == 1 || tile.count <= kFewVerdicts;
+}
+
+std::span<const float> ScoringQueue::Gather(const std::vector<const Tile*>& run, std::vector<float>* windows) {
+  windows->clear();
+  const Detector& detector = *run.front()->pending->job.detector;
+  const size_t features = detector.features(), width = features * detector.window();
+  for (const Tile* tile : run) {
+    const std::span<const float> rows = tile->rows();
+    for (size_t i = 0; i < tile->count; ++i) {
+      const auto window = rows.subspan(i * features, width);
+      windows->insert(windows->end(), window.begin(), window.end());
+    }
+  }
+  return *windows;
+}
+
 void ScoringQueue::ScoreBatch(const Batch& batch, Buffers* buffers) {
   const absl::Time now = absl::Now();
   size_t batch_rows = 0;
   size_t next = 0;
   while (next < batch.tiles.size()) {
-    // A run of tiles that one call scores: windows must not run from one job into the next, so only rows that are
-    // scored alone are laid together.
+    // A run of tiles that one call scores. Windows must not run from one job into the next: they are laid one behind
+    // the other, each with all of its rows, which pays where a job has few.
     std::vector<const Tile*> run;
     for (; next < batch.tiles.size(); ++next) {
       const Tile& tile = batch.tiles[next];
       const ScoringJob& job = tile.pending->job;
-      if (!run.empty() && (job.detector->window() > 1 || run.front()->pending->job.options != job.options)) {
+      if (!run.empty() &&
+          (!IsGathered(*run.front()) || !IsGathered(tile) || run.front()->pending->job.options != job.options)) {
         break;
       }
       if (tile.first == 0) metrics_->queue_duration().Observe(absl::ToDoubleSeconds(now - tile.pending->submitted));
@@ -185,17 +204,10 @@ void ScoringQueue::ScoreBatch(const Batch& batch, Buffers* buffers) {
     }
     if (run.empty()) continue;
 
-    std::span<const float> rows = run.front()->rows();
-    if (run.size() > 1) {
-      buffers->rows.clear();
-      for (const Tile* tile : run) {
-        const std::span<const float> part = tile->rows();
-        buffers->rows.insert(buffers->rows.end(), part.begin(), part.end());
-      }
-      rows = buffers->rows;
-    }
     const ScoringJob& leader = run.front()->pending->job;
-    const absl::Status status = leader.detector->Score(rows, leader.options, &buffers->result);
+    const absl::Status status =
+        run.size() == 1 ? leader.detector->Score(run.front()->rows(), leader.options, &buffers->result)
+                        : leader.detector->ScoreWindows(Gather(run, &buffers->rows), leader.options, &buffers->result);
     size_t first = 0;
     for (const Tile* tile : run) {
       if (status.ok()) {

@@ -66,7 +66,12 @@ class ScoringQueue {
   struct Batch;
   struct Buffers;
 
+  static constexpr size_t kFewVerdicts = 8;  // of a tile whose windows are copied to be scored with others
+
   static size_t Verdicts(const ScoringJob& job);
+  static bool IsGathered(const Tile& tile);
+  // The windows of all verdicts of `run`, one behind the other.
+  static std::span<const float> Gather(const std::vector<const Tile*>& run, std::vector<float>* windows);
   void Enqueue(ScoringJob job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Work();
   bool TakeBatch(Batch* batch) ABSL_LOCKS_EXCLUDED(mutex_);

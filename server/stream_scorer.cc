@@ -67,7 +67,9 @@ absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease re
   FollowCalibration(*registry_, &served_);
   for (Arrived& arrived : requests) {
     const auto& values = arrived.request.values();
-    RecordValues({values.data(), static_cast<size_t>(values.size())}, served_.metrics.get());
+    if (!arrived.request.replay()) {
+      RecordValues({values.data(), static_cast<size_t>(values.size())}, served_.metrics.get());
+    }
     streams_->Add(std::move(arrived.request), arrived.time);
   }
   if (release == StreamRelease::kAll) {

@@ -47,18 +47,18 @@ std::shared_ptr<const Detector> Detector::WithCalibration(std::shared_ptr<const 
 }
 
 template <typename Visit>
-absl::Status Detector::ForEachChunk(std::span<const float> rows, Batch* batch, std::vector<float>* output,
-                                    std::span<float> code, Visit visit) const {
+absl::Status Detector::ForEachChunk(std::span<const float> rows, size_t stride, Batch* batch,
+                                    std::vector<float>* output, std::span<float> code, Visit visit) const {
   const Pipeline& pipeline = model_->pipeline;
   const size_t outputs = model_->executors.network().output_size();
-  const size_t row_count = rows.size() / features();
-  const size_t vectors = row_count < window() ? 0 : row_count - window() + 1;
+  const size_t vectors = pipeline.Vectors(rows.size() / features(), stride);
   if (vectors == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(ExecutorPool::Lease executor, model_->executors.Acquire());
   const size_t chunk = std::clamp<size_t>(kChunkValues / outputs, 1, kChunkVectors);
   for (size_t first = 0; first < vectors; first += chunk) {
     const size_t count = std::min(chunk, vectors - first);
-    RETURN_IF_ERROR(pipeline.Apply(rows.subspan(first * features(), (count + window() - 1) * features()), batch));
+    const size_t chunk_rows = (count - 1) * stride + window();
+    RETURN_IF_ERROR(pipeline.Apply(rows.subspan(first * stride * features(), chunk_rows * features()), batch, stride));
     output->resize(count * outputs);
     if (code.empty()) {
       RETURN_IF_ERROR(executor->Forward(count, batch->values, *output));
@@ -80,11 +80,11 @@ absl::StatusOr<double> Detector::NoiseLevel() const {
                    " corruptions, the first: ", corruption.empty() ? "none" : corruption.Get(0).ShortDebugString()));
 }
 
-absl::Status Detector::Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const {
+absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
+                               ScoreResult* result) const {
   // All of them first: an error in a later chunk would count its rows from there.
   RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
-  const size_t row_count = rows.size() / features();
-  const size_t vectors = row_count < window() ? 0 : row_count - window() + 1;
+  const size_t vectors = model_->pipeline.Vectors(rows.size() / features(), stride);
   result->verdicts.assign(vectors, Verdict());
   result->contributions_stride = std::min(options.top_contributors, features());
   result->contributions.resize(vectors * result->contributions_stride);
@@ -125,21 +125,21 @@ absl::Status Detector::Score(std::span<const float> rows, const ScoreOptions& op
     verdict.anomalous = verdict.score > 1;
     verdict.p_value = calibration_->PValue(error);
     if (result->contributions_stride > 0 && (verdict.anomalous || options.explain_all)) {
-      Explain(i, rows.subspan((i + window() - 1) * features(), features()), input, output, observed, result);
+      Explain(i, NewestRow(rows, stride, i), input, output, observed, result);
     }
   };
   return ForEachChunk(
-      rows, &result->batch, &result->output, result->code, [&](size_t first, size_t count, Executor& executor) {
+      rows, stride, &result->batch, &result->output, result->code, [&](size_t first, size_t count, Executor& executor) {
         for (size_t i = 0; i < count; ++i) {
           visit_vector(first + i, result->batch.vector(i), std::span(result->output).subspan(i * outputs, outputs),
                        std::span(result->batch.observed).subspan(i * width, width));
         }
-        return Complete(first, count, rows, options, executor, result);
+        return Complete(first, count, rows, stride, options, executor, result);
       });
 }
 
-absl::Status Detector::Complete(size_t first, size_t count, std::span<const float> rows, const ScoreOptions& options,
-                                Executor& executor, ScoreResult* result) const {
+absl::Status Detector::Complete(size_t first, size_t count, std::span<const float> rows, size_t stride,
+                                const ScoreOptions& options, Executor& executor, ScoreResult* result) const {
   if (!options.imputation && options.purification_passes == 0) return absl::OkStatus();
   const size_t width = model_->pipeline.width();
   std::vector<float>& values = result->completed;
@@ -154,7 +154,7 @@ absl::Status Detector::Complete(size_t first, size_t count, std::span<const floa
       const std::span<float> row = std::span(result->imputed).subspan((first + i) * features(), features());
       model_->pipeline.InvertNewestRow(std::span(values).subspan(i * width, width), row);
       // What was observed stays as it came, to the last bit.
-      const std::span<const float> newest = rows.subspan((first + i + window() - 1) * features(), features());
+      const std::span<const float> newest = NewestRow(rows, stride, first + i);
       for (size_t f = 0; f < features(); ++f) {
         if (!std::isnan(newest[f])) row[f] = newest[f];
       }
@@ -212,15 +212,16 @@ absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows)
   Batch batch;
   std::vector<float> output;
   const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
-  RETURN_IF_ERROR(ForEachChunk(rows, &batch, &output, {}, [&](size_t /*first*/, size_t count, Executor& /*executor*/) {
-    for (size_t i = 0; i < count; ++i) {
-      const float error =
-          VectorError(model_->score_scale, batch.vector(i), std::span(output).subspan(i * outputs, outputs),
-                      std::span(batch.observed).subspan(i * width, width), {});
-      if (!std::isnan(error)) errors.push_back(error);
-    }
-    return absl::OkStatus();
-  }));
+  RETURN_IF_ERROR(
+      ForEachChunk(rows, 1, &batch, &output, {}, [&](size_t /*first*/, size_t count, Executor& /*executor*/) {
+        for (size_t i = 0; i < count; ++i) {
+          const float error =
+              VectorError(model_->score_scale, batch.vector(i), std::span(output).subspan(i * outputs, outputs),
+                          std::span(batch.observed).subspan(i * width, width), {});
+          if (!std::isnan(error)) errors.push_back(error);
+        }
+        return absl::OkStatus();
+      }));
   return errors;
 }
 

@@ -95,7 +95,13 @@ class Detector {
   // Memory beyond the result's is bounded, whatever n is.
   // InvalidArgument for a wrong number of values or an infinity; names the row (from 0) and the feature. After an error
   // `result` holds nothing of use. FailedPrecondition for a score function of a model that has none.
-  absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const;
+  absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const {
+    return ScoreAt(rows, 1, options, result);
+  }
+  // The same for n windows that have nothing to do with each other: [n x window() x features()], n verdicts.
+  absl::Status ScoreWindows(std::span<const float> windows, const ScoreOptions& options, ScoreResult* result) const {
+    return ScoreAt(windows, window(), options, result);
+  }
 
   // The errors alone, for calibration; vectors with nothing observed are left out.
   absl::StatusOr<std::vector<float>> Errors(std::span<const float> rows) const;
@@ -109,16 +115,23 @@ class Detector {
   size_t code_size() const { return model_->executors.network().code_size(); }
 
  private:
+  // stride: Pipeline::Apply's.
+  absl::Status ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
+                       ScoreResult* result) const;
+
   // Calls visit(first, count, executor) for chunks of vectors in order, with `batch` and `output` [count x the
   // network's outputs] filled, and fills `code` [vectors x code_size()] unless it is empty. Defined and used in
   // detector.cc.
   template <typename Visit>
-  absl::Status ForEachChunk(std::span<const float> rows, Batch* batch, std::vector<float>* output,
+  absl::Status ForEachChunk(std::span<const float> rows, size_t stride, Batch* batch, std::vector<float>* output,
                             std::span<float> code, Visit visit) const;
 
   // Of chunk vectors [first, first + count): completed rows, and rows after passes through the network.
-  absl::Status Complete(size_t first, size_t count, std::span<const float> rows, const ScoreOptions& options,
-                        Executor& executor, ScoreResult* result) const;
+  absl::Status Complete(size_t first, size_t count, std::span<const float> rows, size_t stride,
+                        const ScoreOptions& options, Executor& executor, ScoreResult* result) const;
+  std::span<const float> NewestRow(std::span<const float> rows, size_t stride, size_t i) const {  // of vector i
+    return rows.subspan((i * stride + window() - 1) * features(), features());
+  }
   void EstimateScoreFunction(size_t i, double variance, std::span<const float> input, std::span<const float> output,
                              std::span<const float> observed, ScoreResult* result) const;
 

@@ -13,6 +13,9 @@ namespace {
 // A row that waits is known by its request's serial number and its place there.
 constexpr int kRowBits = 24;
 
+// Of rows that wait no longer, how many are kept until they are looked for.
+constexpr size_t kSpareWaiting = 4096;
+
 uint64_t RowNumber(uint64_t serial, int row) { return (serial << kRowBits) | static_cast<uint64_t>(row); }
 uint64_t SerialOf(uint64_t number) { return number >> kRowBits; }
 int RowOf(uint64_t number) { return static_cast<int>(number & ((uint64_t{1} << kRowBits) - 1)); }
@@ -227,6 +230,9 @@ std::vector<EntityStreams::Reply> EntityStreams::Finish() {
     pending_.erase(done);
   }
   complete_.clear();
+  if (waiting_.size() > 2 * held_rows_ + kSpareWaiting) {
+    std::erase_if(waiting_, [&](const auto& row) { return !pending_.contains(SerialOf(row.second)); });
+  }
   return replies;
 }
 

@@ -40,7 +40,6 @@ class LogSessions {
   static constexpr size_t kMaxEvents = 100'000;
   static constexpr size_t kMaxOpenEvents = size_t{1} << 26;
   static constexpr size_t kMaxKeyBytes = 256;
-  static constexpr size_t kMaxLineBytes = 1 << 20;  // for callers whose lines have no bound: cut them there
   static constexpr size_t kMaxUnknownLineBytes = 1000;
   using EventFunction = std::function<uint32_t(std::string_view line)>;  // kUnknownEvent for none
 

@@ -125,10 +125,9 @@ absl::Status Pipeline::CheckRows(std::span<const float> rows) const {
                                                  "': expected a finite number, or NaN for missing, got ", *infinite));
 }
 
-absl::Status Pipeline::Apply(std::span<const float> rows, Batch* out) const {
+absl::Status Pipeline::Apply(std::span<const float> rows, Batch* out, size_t stride) const {
   RETURN_IF_ERROR(CheckRows(rows));
-  const size_t row_count = rows.size() / features();
-  const size_t vectors = row_count < window_ ? 0 : row_count - window_ + 1;
+  const size_t vectors = Vectors(rows.size() / features(), stride);
   out->Resize(vectors, width());
   if (vectors == 0) return absl::OkStatus();
   if (window_ == 1) {
@@ -141,8 +140,8 @@ absl::Status Pipeline::Apply(std::span<const float> rows, Batch* out) const {
   const bool carry = carry_readings_ && std::ranges::find(out->row_observed, 0.0f) != out->row_observed.end();
   for (size_t i = 0; i < vectors; ++i) {
     const std::span<float> values = std::span(out->values).subspan(i * width(), width());
-    std::copy_n(out->row_values.data() + i * features(), width(), values.begin());
-    std::copy_n(out->row_observed.data() + i * features(), width(), out->observed.data() + i * width());
+    std::copy_n(out->row_values.data() + i * stride * features(), width(), values.begin());
+    std::copy_n(out->row_observed.data() + i * stride * features(), width(), out->observed.data() + i * width());
     if (carry) CarryReadings(std::span(out->observed).subspan(i * width(), width()), features(), values);
   }
   return absl::OkStatus();

@@ -52,7 +52,11 @@ class Pipeline {
   // Turns n time-ordered rows into max(0, n - window + 1) vectors; vector i covers rows [i, i + window), oldest first.
   // A missing value is the scaler's fill; in a window, unless the artifact is an old one, CarryReadings' of that
   // window. Errors are CheckRows'. Reuses what `out` has allocated.
-  absl::Status Apply(std::span<const float> rows, Batch* out) const;
+  // stride: rows from where one vector begins to where the next does; window() for windows that lie one behind the
+  // other.
+  absl::Status Apply(std::span<const float> rows, Batch* out, size_t stride = 1) const;
+  // How many vectors that many rows give.
+  size_t Vectors(size_t rows, size_t stride = 1) const { return rows < window_ ? 0 : (rows - window_) / stride + 1; }
 
   // The smallest and the largest value of each feature in training, in scaled units; [features()] each.
   std::span<const float> training_low() const { return training_low_; }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <limits>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -110,6 +111,26 @@ TEST_F(ResumingStreamTest, GoesOnWithTheSameVerdicts) {
     alarms += want.alarm().state() == v1::Alarm::RAISED ? 1 : 0;
   }
   EXPECT_GE(alarms, kEntities);
+}
+
+// More rows wait for late ones than a client without that may have unanswered.
+TEST_F(ResumingStreamTest, RowsThatAllWaitDoNotStopTheWriter) {
+  v1::StreamRecipe stream_recipe;
+  stream_recipe.set_tolerance_seconds(1e6);
+  WriteTinyArtifact(models_, {.name = "patient", .stream = stream_recipe});
+  ASSERT_TRUE(client_->LoadModel("patient").ok());
+  options_.model.set_name("patient");
+  options_.max_unanswered = std::numeric_limits<size_t>::max();
+  ResumingStream stream(client_.get(), options_);
+  constexpr size_t kEntities = 3 * ResumingStream::kMaxUnanswered;
+  const std::vector<float> rows = TinyRows(1, kFeatures, 1);
+  for (size_t e = 0; e < kEntities; ++e) ASSERT_TRUE(stream.Write(RowOf(absl::StrCat(e), rows, 0)));
+  stream.WritesDone();
+  v1::ScoreResponse response;
+  size_t replies = 0;
+  while (stream.Read(&response)) ++replies;
+  EXPECT_TRUE(stream.Finish().ok()) << stream.Finish();
+  EXPECT_EQ(replies, kEntities);
 }
 
 TEST_F(ResumingStreamTest, AStreamThatNeverHadAnAnswerIsNotTriedAgain) {

@@ -114,6 +114,33 @@ TEST_F(OneWorkerQueueTest, WhatWaitsForOneDetectorIsScoredTogetherInOrder) {
   EXPECT_THAT(batches, ElementsAre(12, 12, 12));
 }
 
+// A reading each of many machines: their windows share a batch, and those of a job with many rows do not join it.
+TEST_F(OneWorkerQueueTest, WindowsOfJobsWithFewVerdictsAreScoredTogether) {
+  const auto windowed = MakeTinyDetector({.window = 4});
+  ScoringQueue queue(1, 1000, &metrics_);
+  blocker_.Occupy(&queue, detector_);
+  std::vector<std::vector<float>> rows;
+  for (size_t i = 0; i < 6; ++i) rows.push_back(TinyRows(i == 3 ? 40 : 4 + i, 3, i));
+  std::vector<size_t> batches(6);
+  std::vector<Outcome> outcomes(6);
+  for (size_t i = 0; i < 6; ++i) {
+    ScoringJob job = outcomes[i].Job(windowed, rows[i]);
+    job.consume = [&, i, keep = job.consume](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+      batches[i] = result.verdicts.size();
+      keep(job_first, result, first, count);
+    };
+    ASSERT_TRUE(queue.Submit(std::move(job), kCapped).ok());
+  }
+  blocker_.release.Notify();
+  for (Outcome& outcome : outcomes) outcome.done.WaitForNotification();
+  EXPECT_THAT(batches, ElementsAre(6, 6, 6, 37, 11, 11)) << "1 + 2 + 3 verdicts, 37, 5 + 6";
+  for (size_t i = 0; i < 6; ++i) {
+    ScoreResult alone;
+    ASSERT_TRUE(windowed->Score(rows[i], {}, &alone).ok());
+    for (size_t k = 0; k < alone.verdicts.size(); ++k) EXPECT_EQ(outcomes[i].errors[k], alone.verdicts[k].error);
+  }
+}
+
 TEST_F(OneWorkerQueueTest, AFullQueueRefusesAndSaysHowFull) {
   ScoringQueue queue(1, 10, &metrics_);
   blocker_.Occupy(&queue, detector_);

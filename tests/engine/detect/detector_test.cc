@@ -125,6 +125,39 @@ TEST(Detector, MatchesDoublePrecision) {
   }
 }
 
+// Windows of many streams, scored together: each has the bits that it has in its own.
+TEST(Detector, WindowsOneBehindTheOtherHaveTheBitsOfTheirStream) {
+  for (const uint32_t window : {1u, 3u, 10u}) {
+    const auto detector = MakeSmallDetector({.window = window, .kind = v1::WINDOW_NORMALISED, .noise_level = 0.5f});
+    std::vector<float> rows = SmallRows(500, 5);
+    Random random(window);
+    for (int i = 0; i < 200; ++i) rows[random.UniformInt(rows.size())] = i % 3 == 0 ? kNaN : 1e5f;
+    const ScoreOptions options = {
+        .top_contributors = 2, .explain_all = true, .reconstruction = true, .imputation = true};
+    const ScoreResult stream = Score(*detector, rows, options);
+    std::vector<size_t> picked;
+    std::vector<float> windows;
+    for (size_t i = 0; i < 700; ++i) {  // over several chunks
+      picked.push_back(random.UniformInt(stream.verdicts.size()));
+      const auto rows_of = std::span(rows).subspan(picked.back() * 3, window * 3);
+      windows.insert(windows.end(), rows_of.begin(), rows_of.end());
+    }
+    ScoreResult result;
+    ASSERT_TRUE(detector->ScoreWindows(windows, options, &result).ok());
+    ASSERT_EQ(result.verdicts.size(), picked.size());
+    for (size_t i = 0; i < picked.size(); ++i) {
+      ASSERT_TRUE(SameBits(result.verdicts[i], stream.verdicts[picked[i]])) << i;
+      for (size_t k = 0; k < result.verdicts[i].contributions; ++k) {
+        ASSERT_TRUE(SameBits(result.contributions[i * 2 + k], stream.contributions[picked[i] * 2 + k]));
+      }
+      for (size_t k = 0; k < 3; ++k) {
+        ASSERT_TRUE(SameBits(result.reconstruction[i * 3 + k], stream.reconstruction[picked[i] * 3 + k]));
+        ASSERT_TRUE(SameBits(result.imputed[i * 3 + k], stream.imputed[picked[i] * 3 + k]));
+      }
+    }
+  }
+}
+
 TEST(Detector, FewerRowsThanTheWindowGiveNoVerdict) {
   const auto detector = MakeSmallDetector({.window = 3});
   EXPECT_EQ(Score(*detector, SmallRows(3, 1)).verdicts.size(), 1u);
