@@ -209,10 +209,14 @@ TEST(EntityStreams, ReplayedRowsFillTheWindowAndHaveNoReply) {
       ASSERT_EQ(verdict.alarm().rows(), alarms[i].rows());
     }
     EXPECT_EQ(resumed.scored(), values.size() - cut) << "replayed rows are told apart";
-    resumed.Add("a", {5}, {static_cast<double>(cut - 1)});
-    EXPECT_THAT(Shown(resumed.Score()), testing::HasSubstr(cut + 8 > values.size() ? "d" : ""))
-        << "times are known, too";
   }
+}
+
+TEST(EntityStreams, ReplayedTimesAreKnown) {
+  Stream stream(1);
+  stream.Add("a", {1, 2}, {10, 11}, /*replay=*/true);
+  stream.Add("a", {3, 4, 5}, {11, 10.5, 12});
+  EXPECT_EQ(Shown(stream.Score()), "m1:d l 5 ");
 }
 
 TEST(EntityStreams, TheOneSilentLongestIsDroppedWithWhatItOwesAnswered) {
