@@ -100,8 +100,7 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
     }
     stop.Set();  // nobody answers any more
   });
-  const absl::Status sent =
-      SendLines(&reader, flags.message_rows == 1 ? 1 : kMessageBytes, std::move(first), call.get());
+  absl::Status sent = SendLines(&reader, flags.message_rows == 1 ? 1 : kMessageBytes, std::move(first), call.get());
   call->WritesDone();
   taker.join();
   RETURN_IF_ERROR(call->Finish());
