@@ -37,7 +37,7 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
   ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
   begin(features, detector->code_size());
-  RowMessages messages(source.get(), BatchRows(features.size()), WantsTimes(flags, recipe));
+  RowMessages messages(source.get(), {.batch_rows = BatchRows(features.size()), .timed = WantsTimes(flags, recipe)});
   UnansweredRows unanswered;
   EntityStreams streams(features.size(), detector->window(), policy);
   ScoreResult result;
@@ -82,8 +82,8 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
   }
   options.stream.give_up_after = absl::Seconds(flags.give_up_seconds);
   options.stream.on_broken = flags.on_broken;
-  options.timed = WantsTimes(flags, model.recipe());
-  options.batch_rows = flags.message_rows > 0 ? flags.message_rows : BatchRows(features.size());
+  options.messages.timed = WantsTimes(flags, model.recipe());
+  options.messages.batch_rows = flags.message_rows > 0 ? flags.message_rows : BatchRows(features.size());
   return ScoreThroughServer(
       client.get(), options,
       [&](int stop_fd) {

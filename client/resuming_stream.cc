@@ -47,7 +47,10 @@ bool ResumingStream::Write(v1::ScoreStreamRequest request) {
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(this, &ResumingStream::MayWrite));
   if (ended_) return false;
-  unanswered_.emplace(next_number_++, std::move(request));
+  Sent sent = {.id = std::move(*request.mutable_id()), .request = nullptr};
+  request.set_id(absl::StrCat(next_number_));
+  sent.request = std::make_shared<v1::ScoreStreamRequest>(std::move(request));
+  unanswered_.emplace(next_number_++, std::move(sent));
   return true;
 }
 
@@ -61,19 +64,22 @@ bool ResumingStream::HasToSend() const {
   return !broken_ && (next_to_send_ < next_number_ || (writes_done_ && !half_closed_));
 }
 
-std::vector<v1::ScoreStreamRequest> ResumingStream::TakeNext() {
-  std::vector<v1::ScoreStreamRequest> messages;
+std::vector<std::shared_ptr<const v1::ScoreStreamRequest>> ResumingStream::TakeNext() {
+  std::vector<std::shared_ptr<const v1::ScoreStreamRequest>> messages;
   const auto next = unanswered_.lower_bound(next_to_send_);
   if (next == unanswered_.end()) {
     next_to_send_ = next_number_;
     return messages;
   }
   next_to_send_ = next->first + 1;
-  const std::string& entity = next->second.entity();
+  const std::shared_ptr<v1::ScoreStreamRequest>& request = next->second.request;
+  std::shared_ptr<v1::ScoreStreamRequest> first = request;
+  const std::string& entity = request->entity();
   if (resumed_ && replayed_.insert(entity).second) {
     if (const auto known = places_.find(entity); known != places_.end()) {
       const Memory& memory = *known->second;
-      v1::ScoreStreamRequest replay;
+      first = std::make_shared<v1::ScoreStreamRequest>();
+      v1::ScoreStreamRequest& replay = *first;
       replay.set_entity(entity);
       replay.set_replay(true);
       for (const RememberedRow& row : memory.rows) {
@@ -82,21 +88,20 @@ std::vector<v1::ScoreStreamRequest> ResumingStream::TakeNext() {
       }
       if (replay.time_unix_seconds_size() != static_cast<int>(memory.rows.size())) replay.clear_time_unix_seconds();
       *replay.mutable_alarm() = memory.alarm;
-      messages.push_back(std::move(replay));
+      messages.push_back(first);
     }
   }
-  messages.push_back(next->second);
-  messages.back().set_id(absl::StrCat(next->first));
+  messages.push_back(request);
   if (!std::exchange(begun_, true)) {
-    *messages.front().mutable_model() = options_.model;
-    *messages.front().mutable_options() = options_.score;
+    *first->mutable_model() = options_.model;
+    *first->mutable_options() = options_.score;
   }
   return messages;
 }
 
 void ResumingStream::SendAll() {
   while (true) {
-    std::vector<v1::ScoreStreamRequest> messages;
+    std::vector<std::shared_ptr<const v1::ScoreStreamRequest>> messages;
     std::shared_ptr<ScoreStreamCall> call;
     {
       absl::MutexLock lock(&mutex_);
@@ -111,7 +116,7 @@ void ResumingStream::SendAll() {
     }
     bool sent = true;
     if (messages.empty()) call->WritesDone();
-    for (const v1::ScoreStreamRequest& message : messages) sent = sent && call->Write(message);
+    for (const auto& message : messages) sent = sent && call->Write(*message);
     absl::MutexLock lock(&mutex_);
     sending_ = false;
     if (!sent && call == call_) broken_ = true;  // Read sees why
@@ -172,14 +177,14 @@ bool ResumingStream::Accept(v1::ScoreResponse* response) {
   wait_ = absl::ZeroDuration();
   uint64_t number = 0;
   if (!absl::SimpleAtoi(response->id(), &number)) return false;
-  const auto request = unanswered_.find(number);
-  if (request == unanswered_.end() || static_cast<size_t>(request->second.values_size()) !=
-                                          static_cast<size_t>(response->verdicts_size()) * options_.features) {
+  const auto sent = unanswered_.find(number);
+  if (sent == unanswered_.end() || static_cast<size_t>(sent->second.request->values_size()) !=
+                                       static_cast<size_t>(response->verdicts_size()) * options_.features) {
     return false;
   }
-  Remember(request->second, *response);
-  response->set_id(request->second.id());
-  unanswered_.erase(request);
+  Remember(*sent->second.request, *response);
+  response->set_id(std::move(sent->second.id));
+  unanswered_.erase(sent);
   return true;
 }
 

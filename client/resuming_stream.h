@@ -56,6 +56,10 @@ class ResumingStream {
   absl::Status Finish() ABSL_LOCKS_EXCLUDED(mutex_);                   // after Read returned false
 
  private:
+  struct Sent {
+    std::string id;                                   // the caller's
+    std::shared_ptr<v1::ScoreStreamRequest> request;  // with its number for an id
+  };
   struct RememberedRow {
     double time;  // not a number where the row has none
     std::vector<float> values;
@@ -72,7 +76,7 @@ class ResumingStream {
   bool NotSending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !sending_; }
   bool Ended() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_; }
   // What is to be sent next: maybe a replay, and the request.
-  std::vector<v1::ScoreStreamRequest> TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<std::shared_ptr<const v1::ScoreStreamRequest>> TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Accept(v1::ScoreResponse* response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // false: it answers nothing
   void Remember(const v1::ScoreStreamRequest& request, const v1::ScoreResponse& response)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -95,7 +99,7 @@ class ResumingStream {
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Duration wait_ ABSL_GUARDED_BY(mutex_);  // before the last attempt to connect; 0 once it was answered
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  std::map<uint64_t, v1::ScoreStreamRequest> unanswered_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, Sent> unanswered_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 0;  // of requests: the ids that the server sees
   uint64_t next_to_send_ ABSL_GUARDED_BY(mutex_) = 0;
   bool resumed_ ABSL_GUARDED_BY(mutex_) = false;  // this call is not the first

@@ -10,8 +10,13 @@
 namespace astray {
 
 absl::StatusOr<bool> RowMessages::NextRow() {
-  ASSIGN_OR_RETURN(const bool more, source_->Next(&row_));
-  if (!more || !timed_) return more;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, source_->Next(&row_));
+    if (!more) return false;
+    if (!options_.normal_only || row_.label == 0) break;
+    ++left_out_;
+  }
+  if (!options_.timed) return true;
   const std::optional<double> time = ParseEventTime(row_.timestamp);
   if (!time) {
     return absl::InvalidArgumentError(
@@ -25,7 +30,7 @@ absl::StatusOr<bool> RowMessages::NextRow() {
 absl::StatusOr<bool> RowMessages::Next(v1::ScoreStreamRequest* request, std::vector<Row>* rows) {
   request->Clear();
   rows->clear();
-  while (rows->size() < batch_rows_) {
+  while (rows->size() < options_.batch_rows) {
     if (!std::exchange(waiting_, false)) {
       if (more_.ok() && *more_) more_ = NextRow();
       if (!more_.ok() || !*more_) break;
@@ -34,7 +39,7 @@ absl::StatusOr<bool> RowMessages::Next(v1::ScoreStreamRequest* request, std::vec
     }
     request->set_entity(row_.entity);
     request->mutable_values()->Add(row_.values.begin(), row_.values.end());
-    if (timed_) request->add_time_unix_seconds(time_);
+    if (options_.timed) request->add_time_unix_seconds(time_);
     rows->push_back({.number = row_.number, .timestamp = row_.timestamp, .entity = row_.entity});
   }
   if (rows->empty()) return more_;

@@ -22,21 +22,26 @@ using ConsumeVerdict = std::function<void(const Row& row, const v1::Verdict& ver
 // Runs of rows of one entity, at most batch_rows in a message. Not thread-safe.
 class RowMessages {
  public:
-  // `source` must outlive it. timed: messages have the rows' times.
-  RowMessages(RowSource* source, size_t batch_rows, bool timed)
-      : source_(source), batch_rows_(batch_rows), timed_(timed) {}
+  struct Options {
+    size_t batch_rows = 1;
+    bool timed = false;        // messages have the rows' times
+    bool normal_only = false;  // rows labelled as anomalies are left out
+  };
+  // `source` must outlive it.
+  RowMessages(RowSource* source, const Options& options) : source_(source), options_(options) {}
 
   // Fills values, entity, times and id of `request`, and `rows` with the same rows, without values. False at the end.
   // Errors are the source's, once what came before has been given, and InvalidArgument for a row whose time is not one.
   absl::StatusOr<bool> Next(v1::ScoreStreamRequest* request, std::vector<Row>* rows);
 
+  uint64_t left_out() const { return left_out_; }
+
  private:
   absl::StatusOr<bool> NextRow();  // into row_
 
   RowSource* source_;
-  size_t batch_rows_;
-  bool timed_;
-  uint64_t messages_ = 0;
+  Options options_;
+  uint64_t messages_ = 0, left_out_ = 0;
   Row row_;
   double time_ = 0;       // of row_
   bool waiting_ = false;  // row_ is the first of the next message

@@ -20,6 +20,11 @@ std::string TimeText(double unix_seconds) {
 
 }  // namespace
 
+absl::Status SessionWriter::CheckFilter(VerdictFilter filter) {
+  if (filter != VerdictFilter::kAlarms) return absl::OkStatus();
+  return UsageError("--alarms-only: is for rows, not log lines");
+}
+
 void SessionWriter::Write(const v1::SessionVerdict& session) {
   const v1::Verdict& verdict = session.verdict();
   if (!Passes(filter_, verdict)) return;

@@ -3,6 +3,7 @@
 
 #include <ostream>
 
+#include "absl/status/status.h"
 #include "astray/v1/service.pb.h"
 #include "client/verdict_writer.h"
 
@@ -12,6 +13,9 @@ class SessionWriter {
  public:
   SessionWriter(std::ostream* out, VerdictFormat format, VerdictFilter filter)
       : out_(out), format_(format), filter_(filter) {}
+
+  // Sessions raise no alarms: a usage error for VerdictFilter::kAlarms.
+  static absl::Status CheckFilter(VerdictFilter filter);
 
   void Write(const v1::SessionVerdict& session);
 

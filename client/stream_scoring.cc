@@ -41,8 +41,7 @@ absl::Status ScoreThroughServer(Client* client, const StreamScoringOptions& opti
     taken = TakeVerdicts(&stream, &unanswered, consume);
     stop.Set();  // nobody answers any more
   });
-  const absl::Status sent =
-      SendRows(RowMessages(source.get(), options.batch_rows, options.timed), &stream, &unanswered);
+  const absl::Status sent = SendRows(RowMessages(source.get(), options.messages), &stream, &unanswered);
   stream.WritesDone();
   taker.join();
   RETURN_IF_ERROR(taken);

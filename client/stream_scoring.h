@@ -14,8 +14,7 @@ namespace astray {
 
 struct StreamScoringOptions {
   ResumingStream::Options stream;
-  size_t batch_rows = 1;  // rows in a message
-  bool timed = false;     // rows are sent with their times
+  RowMessages::Options messages;
 };
 
 // Makes a source whose reads are Cancelled once something can be read from stop_fd.

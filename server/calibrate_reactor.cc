@@ -8,8 +8,7 @@ CalibrateReactor::CalibrateReactor(DetectionService* service, grpc::CallbackServ
       context_(context),
       response_(response),
       call_(service->parts().gate, service->parts().metrics, Method::kCalibrate),
-      run_(service->parts().registry, service->parts().queue, service->parts().metrics,
-           service->parts().max_calibration_rows) {}
+      run_(service->parts().registry, service->parts().queue, service->parts().max_calibration_rows) {}
 
 CalibrateReactor::~CalibrateReactor() {
   if (counted_) service_->RemoveCalibration();

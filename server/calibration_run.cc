@@ -45,23 +45,27 @@ void CalibrationRun::Add(const v1::CalibrateRequest& request, std::shared_ptr<co
     done(rows.status());
     return;
   }
-  chunk_.assign(rows->size() / scorer_.detector().features(), std::numeric_limits<float>::quiet_NaN());
-  const absl::Status status = scorer_.ScoreErrors(
-      *rows, std::move(cancelled),
-      [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
-        Keep(job_first, result, first, count);
-      },
-      [this, done](absl::Status scored) {
-        std::copy_if(chunk_.begin(), chunk_.end(), std::back_inserter(errors_),
-                     [](float error) { return !std::isnan(error); });
-        done(std::move(scored));
-      });
+  chunk_.assign(rows->size() / detector_->features(), std::numeric_limits<float>::quiet_NaN());
+  ScoringJob job;
+  job.detector = detector_;
+  job.rows = *rows;
+  job.options.top_contributors = 0;
+  job.cancelled = std::move(cancelled);
+  job.consume = [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+    Keep(job_first, result, first, count);
+  };
+  job.done = [this, done](absl::Status scored) {
+    std::copy_if(chunk_.begin(), chunk_.end(), std::back_inserter(errors_),
+                 [](float error) { return !std::isnan(error); });
+    done(std::move(scored));
+  };
+  const absl::Status status = queue_->Submit(std::move(job), ScoringQueue::Admission::kAlways);
   if (!status.ok()) done(status);
 }
 
 absl::StatusOr<std::span<const float>> CalibrationRun::WithHistory(const v1::CalibrateRows& rows) {
   RETURN_IF_ERROR(CheckRows(rows));
-  const Detector& detector = scorer_.detector();
+  const Detector& detector = *detector_;
   const auto history = histories_.try_emplace(rows.entity(), detector.features(), detector.window()).first;
   if (histories_.size() > EntityStreams::kMaxEntities) {
     return absl::InvalidArgumentError(
@@ -79,7 +83,7 @@ absl::Status CalibrationRun::CountRows(size_t rows) {
 
 absl::Status CalibrationRun::AddLines(const v1::CalibrateLines& lines) {
   if (!begun_) return absl::InvalidArgumentError("part: expected the header first, got lines");
-  const DetectorModel& model = scorer_.detector().model();
+  const DetectorModel& model = detector_->model();
   const LogTransform* log = model.pipeline.log();
   if (log == nullptr) {
     return absl::FailedPreconditionError(
@@ -99,7 +103,7 @@ absl::Status CalibrationRun::CalibrateOpenSessions() {
   if (!sessions_) return absl::OkStatus();
   sessions_->Flush(&closed_);
   RETURN_IF_ERROR(CountRows(closed_.size()));
-  const Detector& detector = scorer_.detector();
+  const Detector& detector = *detector_;
   FillSessionRows(*detector.model().pipeline.log(), closed_, &session_rows_);
   closed_.clear();
   ASSIGN_OR_RETURN(const std::vector<float> errors, detector.Errors(session_rows_));
@@ -113,7 +117,8 @@ absl::Status CalibrationRun::Begin(const v1::CalibrateHeader& header) {
     return absl::InvalidArgumentError(
         absl::StrCat("header.false_positive_rate: expected a number in (0, 1), got ", header.false_positive_rate()));
   }
-  RETURN_IF_ERROR(scorer_.Begin(header.model(), v1::ScoreOptions()));
+  ASSIGN_OR_RETURN(const ServedDetector served, registry_->Find(header.model()));
+  detector_ = served.detector;
   header_ = header;
   begun_ = true;
   return absl::OkStatus();
@@ -121,11 +126,11 @@ absl::Status CalibrationRun::Begin(const v1::CalibrateHeader& header) {
 
 absl::Status CalibrationRun::CheckRows(const v1::CalibrateRows& rows) {
   if (!begun_) return absl::InvalidArgumentError("part: expected the header first, got rows");
-  if (const absl::Status status = scorer_.Check(Values(rows)); !status.ok()) {
+  if (const absl::Status status = CheckValues(*detector_, Values(rows)); !status.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("rows.", status.message(), rows_ == 0 ? "" : absl::StrCat(" (after ", rows_, " good rows)")));
   }
-  return CountRows(Values(rows).size() / scorer_.detector().features());
+  return CountRows(Values(rows).size() / detector_->features());
 }
 
 void CalibrationRun::Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count) {
@@ -138,7 +143,7 @@ void CalibrationRun::Keep(size_t job_first, const ScoreResult& result, size_t fi
 absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   if (!begun_) return absl::InvalidArgumentError("part: expected a header, got an empty stream");
   RETURN_IF_ERROR(CalibrateOpenSessions());
-  const Detector& detector = scorer_.detector();
+  const Detector& detector = *detector_;
   const Calibration& before = detector.calibration();
   const double rate = header_.has_false_positive_rate() ? header_.false_positive_rate() : before.false_positive_rate();
   if (errors_.empty()) {

@@ -19,16 +19,16 @@
 #include "engine/detect/row_history.h"
 #include "engine/features/log_sessions.h"
 #include "server/detector_registry.h"
+#include "server/scoring.h"
 #include "server/scoring_queue.h"
-#include "server/stream_scorer.h"
 
 namespace astray {
 
 class CalibrationRun {
  public:
   // The registry and the queue must outlive the run.
-  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, Metrics* metrics, uint64_t max_rows)
-      : registry_(registry), scorer_(registry, queue, metrics), max_rows_(max_rows) {}
+  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, uint64_t max_rows)
+      : registry_(registry), queue_(queue), max_rows_(max_rows) {}
 
   // Takes the next message: the header first, then rows, which must live until `done`; it is called once, on another
   // thread or before this returns. InvalidArgument names what is wrong with the message.
@@ -49,7 +49,8 @@ class CalibrationRun {
   void Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count);
 
   DetectorRegistry* registry_;
-  StreamScorer scorer_;
+  ScoringQueue* queue_;
+  std::shared_ptr<const Detector> detector_;
   const uint64_t max_rows_;
   bool begun_ = false;
   v1::CalibrateHeader header_;

@@ -7,7 +7,6 @@
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/session_verdict.h"
-#include "engine/detect/verdict_message.h"
 
 namespace astray {
 namespace {
@@ -24,15 +23,13 @@ absl::Duration LongestSilence(const v1::LogRecipe& recipe) {
 LogScorer::~LogScorer() { metrics_->log_sessions().Decrement(static_cast<double>(counted_open_)); }
 
 absl::Status LogScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptions& options) {
-  ASSIGN_OR_RETURN(options_, ReadScoreOptions(options));
-  ASSIGN_OR_RETURN(served_, registry_->Find(model));
+  ASSIGN_OR_RETURN(served_, FindToScore(*registry_, model, options, &options_));
   const DetectorModel& found = served_.detector->model();
   const LogTransform* log = found.pipeline.log();
   if (log == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat("model '", found.name, "' version ", found.version,
                                                       " was not trained on a log: it scores rows, by Score"));
   }
-  if (options_.score_function) RETURN_IF_ERROR(served_.detector->NoiseLevel().status());
   sessions_.emplace(log);
   longest_silence_ = LongestSilence(log->rules().recipe());
   return absl::OkStatus();
@@ -60,23 +57,19 @@ void LogScorer::TakeClosed(Reply* reply) {
   closed_.clear();
 }
 
+void LogScorer::Take(const Request& request, absl::Time arrival) {
+  replies_.push_back({.response = {}, .arrival = arrival});
+  replies_.back().response.set_id(request.id());
+  for (const std::string& line : request.lines()) sessions_->Add(line, &closed_);
+  last_arrival_ = arrival;
+  TakeClosed(&replies_.back());
+}
+
 absl::Status LogScorer::Score(std::vector<Arrived> requests, StreamRelease release,
                               const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done) {
   FollowCalibration(*registry_, &served_);
-  replies_.clear();
-  complete_.clear();
-  verdicts_.clear();
-  verdict_messages_.clear();
   const bool silent = requests.empty() && next_release() <= absl::Now();
-  for (Arrived& arrived : requests) {
-    replies_.push_back({.response = {}, .arrival = arrived.time});
-    replies_.back().response.set_id(std::move(*arrived.request.mutable_id()));
-    for (const std::string& line : arrived.request.lines()) {
-      sessions_->Add(line, &closed_);
-    }
-    last_arrival_ = arrived.time;
-    TakeClosed(&replies_.back());
-  }
+  for (const Arrived& arrived : requests) Take(arrived.request, arrived.time);
   if (silent || release == StreamRelease::kAll) {
     sessions_->Flush(&closed_);
     if (!closed_.empty()) {
@@ -105,6 +98,9 @@ absl::Status LogScorer::Score(std::vector<Arrived> requests, StreamRelease relea
 void LogScorer::Finish() {
   const LogTransform& log = *served_.detector->model().pipeline.log();
   for (size_t i = 0; i < complete_.size(); ++i) FillTemplates(log, complete_[i], verdicts_[i]);
+  complete_.clear();
+  verdicts_.clear();
+  verdict_messages_.clear();
   for (Reply& reply : replies_) FillProvenance(*served_.detector, reply.response.mutable_provenance());
   metrics_->log_sessions().Increment(static_cast<double>(sessions_->open()) - static_cast<double>(counted_open_));
   counted_open_ = sessions_->open();
@@ -117,16 +113,14 @@ void ScoreLogs(const DetectorRegistry* registry, ScoringQueue* queue, Metrics* m
   absl::Status status = scorer->Begin(request.model(), request.options());
   if (status.ok()) {
     scorer->SetLimits(ScoringQueue::Admission::kCapped, limits.deadline);
-    std::vector<LogScorer::Arrived> requests(1);
-    requests.front() = {.request = request, .time = absl::Now()};
-    status = scorer->Score(std::move(requests), StreamRelease::kAll, limits.cancelled,
-                           [scorer, response, done](absl::Status scored) {
-                             // The request's reply, and that of its end.
-                             for (LogScorer::Reply& reply : scorer->replies()) {
-                               if (scored.ok()) response->MergeFrom(reply.response);
-                             }
-                             done(std::move(scored));
-                           });
+    scorer->Take(request, absl::Now());
+    status = scorer->Score({}, StreamRelease::kAll, limits.cancelled, [scorer, response, done](absl::Status scored) {
+      // The request's reply, and that of its end.
+      for (const LogScorer::Reply& reply : scorer->TakeReplies()) {
+        if (scored.ok()) response->MergeFrom(reply.response);
+      }
+      done(std::move(scored));
+    });
   }
   if (!status.ok()) done(status);
 }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -17,7 +18,6 @@
 #include "server/detector_registry.h"
 #include "server/scoring.h"
 #include "server/scoring_queue.h"
-#include "server/stream_scorer.h"
 
 namespace astray {
 
@@ -26,10 +26,7 @@ class LogScorer {
   static constexpr Method kMethod = Method::kScoreLogStream;
   using Request = v1::ScoreLogsRequest;
   using Response = v1::ScoreLogsResponse;
-  struct Arrived {
-    Request request;
-    absl::Time time;
-  };
+  using Arrived = ArrivedRequest<Request>;
   struct Reply {
     Response response;
     absl::Time arrival;
@@ -48,12 +45,14 @@ class LogScorer {
   static absl::Status CheckRequest(const Request& /*request*/) { return absl::OkStatus(); }  // any bytes are lines
   static size_t SizeOf(const Request& request);                                              // four bytes are a value
 
-  // Takes requests and scores the sessions that are complete. replies() has one for each request when `done` is called,
-  // once, with OK or Cancelled; and another one, without an id, for what a release completes. Other errors: `done` is
-  // not called.
+  // A request whose sessions the next Score scores.
+  void Take(const Request& request, absl::Time arrival);
+  // Takes requests and scores the sessions that are complete. When `done` is called, once, with OK or Cancelled,
+  // TakeReplies() has one for each request, and another one, without an id, for what a release completes. Other errors:
+  // `done` is not called.
   absl::Status Score(std::vector<Arrived> requests, StreamRelease release,
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done);
-  std::vector<Reply>& replies() { return replies_; }
+  std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
   bool waits() const { return sessions_ && sessions_->open() > 0; }
   absl::Time next_release() const;
 
@@ -78,7 +77,7 @@ class LogScorer {
   absl::Duration longest_silence_ = absl::InfiniteDuration();
   absl::Time last_arrival_;
   size_t counted_open_ = 0;  // in metrics
-  // Of the present Score.
+  // Of the next Score.
   std::vector<Reply> replies_;
   std::vector<LogSession> closed_;              // not yet taken
   std::vector<LogSession> complete_;            // being scored

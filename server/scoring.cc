@@ -34,15 +34,13 @@ absl::Status CheckRowCount(const Detector& detector, size_t rows, size_t most_ro
 
 absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most_rows, const v1::ScoreRequest& request,
                                    v1::ScoreResponse* response) {
-  ASSIGN_OR_RETURN(ServedDetector served, registry.Find(request.model()));
   ScoringJob job;
-  ASSIGN_OR_RETURN(job.options, ReadScoreOptions(request.options()));
+  ASSIGN_OR_RETURN(ServedDetector served, FindToScore(registry, request.model(), request.options(), &job.options));
   job.rows = {request.values().data(), static_cast<size_t>(request.values_size())};
   const Detector& detector = *served.detector;
   RETURN_IF_ERROR(CheckValues(detector, job.rows));
   const size_t rows = job.rows.size() / detector.features();
   RETURN_IF_ERROR(CheckRowCount(detector, rows, most_rows));
-  if (job.options.score_function) RETURN_IF_ERROR(detector.NoiseLevel().status());
   RecordValues(job.rows, served.metrics.get());
 
   FillProvenance(detector, response->mutable_provenance());
@@ -90,6 +88,14 @@ void FillProvenance(const Detector& detector, v1::Provenance* provenance) {
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
                   std::span<v1::Verdict* const> out) {
   for (size_t i = 0; i < count; ++i) FillVerdict(detector, result, first + i, out[i]);
+}
+
+absl::StatusOr<ServedDetector> FindToScore(const DetectorRegistry& registry, const v1::ModelRef& model,
+                                           const v1::ScoreOptions& asked, ScoreOptions* options) {
+  ASSIGN_OR_RETURN(ServedDetector served, registry.Find(model));
+  ASSIGN_OR_RETURN(*options, ReadScoreOptions(asked));
+  if (options->score_function) RETURN_IF_ERROR(served.detector->NoiseLevel().status());
+  return served;
 }
 
 void FollowCalibration(const DetectorRegistry& registry, ServedDetector* served) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -29,6 +30,20 @@ void FillProvenance(const Detector& detector, v1::Provenance* provenance);
 // Writes verdicts [first, first + count) of `result` to `out`, which has `count` fresh messages.
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
                   std::span<v1::Verdict* const> out);
+
+// The detector that a call asks for, and its options. Errors are those of DetectionService.Score.
+absl::StatusOr<ServedDetector> FindToScore(const DetectorRegistry& registry, const v1::ModelRef& model,
+                                           const v1::ScoreOptions& asked, ScoreOptions* options);
+
+// A request of a stream.
+template <typename Message>
+struct ArrivedRequest {
+  Message request;
+  absl::Time time;
+};
+
+// Which of what waits in a stream goes on.
+enum class StreamRelease : uint8_t { kWaitedForLong, kAll };
 
 // Takes the calibration that is live now, as long as the same artifact is served.
 void FollowCalibration(const DetectorRegistry& registry, ServedDetector* served);

@@ -71,7 +71,7 @@ void StreamReactor<Scorer>::OnScored(const absl::Status& status) {
   absl::MutexLock lock(&mutex_);
   scoring_ = false;
   if (status.ok()) {
-    std::vector<typename Scorer::Reply>& replies = scorer_.replies();
+    std::vector<typename Scorer::Reply> replies = scorer_.TakeReplies();
     replies_.insert(replies_.end(), std::make_move_iterator(replies.begin()), std::make_move_iterator(replies.end()));
   } else {
     waiting_.clear();

@@ -3,7 +3,8 @@
 // the scorer not counted. A timer sends that on. Owns itself.
 //
 // A Scorer (StreamScorer, LogScorer) has Request, Response, Arrived {request, time} and Reply {response, arrival};
-// Begin, CheckRequest, Score, replies and next_release as StreamScorer says, and the size of a request, in values.
+// Begin, CheckRequest, Score, TakeReplies, waits and next_release as StreamScorer says, and the size of a request, in
+// values.
 #pragma once
 
 #include <cstddef>

@@ -1,12 +1,10 @@
 #include "server/stream_scorer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
-#include "engine/detect/verdict_message.h"
 
 namespace astray {
 namespace {
@@ -36,9 +34,7 @@ class JoinedDone {
 StreamScorer::~StreamScorer() { metrics_->stream_entities().Decrement(static_cast<double>(counted_entities_)); }
 
 absl::Status StreamScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptions& options) {
-  ASSIGN_OR_RETURN(options_, ReadScoreOptions(options));
-  ASSIGN_OR_RETURN(served_, registry_->Find(model));
-  if (options_.score_function) RETURN_IF_ERROR(served_.detector->NoiseLevel().status());
+  ASSIGN_OR_RETURN(served_, FindToScore(*registry_, model, options, &options_));
   const Detector& detector = *served_.detector;
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(detector.model().recipe));
   streams_.emplace(detector.features(), detector.window(), policy);
@@ -46,7 +42,8 @@ absl::Status StreamScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptio
 }
 
 absl::Status StreamScorer::CheckRequest(const v1::ScoreStreamRequest& request) const {
-  RETURN_IF_ERROR(Check({request.values().data(), static_cast<size_t>(request.values_size())}));
+  RETURN_IF_ERROR(
+      CheckValues(*served_.detector, {request.values().data(), static_cast<size_t>(request.values_size())}));
   return streams_->Check(request);
 }
 
@@ -78,22 +75,16 @@ absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease re
     streams_->ReleaseWaitedFor(absl::Now());
   }
   std::vector<ScoringJob> jobs;
-  const std::vector<EntityStreams::Piece>& pieces = streams_->Pieces();
-  const auto joined =
-      std::make_shared<JoinedDone>(std::max<size_t>(1, pieces.size()), [this, done](absl::Status status) {
-        if (status.ok()) Finish();
-        done(std::move(status));
-      });
-  for (const EntityStreams::Piece& piece : pieces) {
-    jobs.push_back(MakeJob(piece));
-    jobs.back().cancelled = cancelled;
-    jobs.back().done = [joined](absl::Status status) { joined->Finish(std::move(status)); };
-  }
-  if (jobs.empty()) {
-    ScoringJob nothing;  // the queue's threads call back, as for any other
-    nothing.detector = served_.detector;
-    nothing.done = [joined](absl::Status status) { joined->Finish(std::move(status)); };
-    jobs.push_back(std::move(nothing));
+  for (const EntityStreams::Piece& piece : streams_->Pieces()) jobs.push_back(MakeJob(piece));
+  // Where nothing goes on, an empty job: the queue's threads call back, as for any other.
+  if (jobs.empty()) jobs.push_back({.detector = served_.detector});
+  const auto joined = std::make_shared<JoinedDone>(jobs.size(), [this, done](absl::Status status) {
+    if (status.ok()) Finish();
+    done(std::move(status));
+  });
+  for (ScoringJob& job : jobs) {
+    job.cancelled = cancelled;
+    job.done = [joined](absl::Status status) { joined->Finish(std::move(status)); };
   }
   return queue_->Submit(std::move(jobs), ScoringQueue::Admission::kAlways);
 }
@@ -102,7 +93,7 @@ void StreamScorer::Finish() {
   replies_ = streams_->Finish();
   const double now = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
   for (EntityStreams::Reply& reply : replies_) {
-    FillProvenance(detector(), reply.response.mutable_provenance());
+    FillProvenance(*served_.detector, reply.response.mutable_provenance());
     for (const v1::Verdict& verdict : reply.response.verdicts()) {
       if (verdict.alarm().state() == v1::Alarm::RAISED) served_.metrics->CountAlarm();
     }
@@ -113,18 +104,6 @@ void StreamScorer::Finish() {
   counted_ = counts;
   metrics_->stream_entities().Increment(static_cast<double>(streams_->size()) - static_cast<double>(counted_entities_));
   counted_entities_ = streams_->size();
-}
-
-absl::Status StreamScorer::ScoreErrors(std::span<const float> rows, std::shared_ptr<const std::atomic<bool>> cancelled,
-                                       decltype(ScoringJob::consume) consume, Done done) {
-  ScoringJob job;
-  job.detector = served_.detector;
-  job.rows = rows;
-  job.options.top_contributors = 0;
-  job.cancelled = std::move(cancelled);
-  job.consume = std::move(consume);
-  job.done = std::move(done);
-  return queue_->Submit(std::move(job), ScoringQueue::Admission::kAlways);
 }
 
 }  // namespace astray

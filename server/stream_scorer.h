@@ -7,7 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,19 +20,13 @@
 
 namespace astray {
 
-// Which of what waits goes on.
-enum class StreamRelease : uint8_t { kWaitedForLong, kAll };
-
 class StreamScorer {
  public:
   static constexpr Method kMethod = Method::kScoreStream;
   using Request = v1::ScoreStreamRequest;
   using Response = v1::ScoreResponse;
   using Reply = EntityStreams::Reply;
-  struct Arrived {
-    Request request;
-    absl::Time time;
-  };
+  using Arrived = ArrivedRequest<Request>;
   using Done = std::function<void(absl::Status)>;
 
   // All must outlive the scorer.
@@ -45,25 +39,18 @@ class StreamScorer {
   // Chooses the detector. Once, before everything else. Errors are those of Score.
   absl::Status Begin(const v1::ModelRef& model, const v1::ScoreOptions& options);
 
-  absl::Status Check(std::span<const float> values) const { return CheckValues(*served_.detector, values); }
   absl::Status CheckRequest(const v1::ScoreStreamRequest& request) const;
   static size_t SizeOf(const Request& request) { return static_cast<size_t>(request.values_size()); }
 
-  // Takes at most EntityStreams::kMinEntities checked requests and scores what goes on, together; replies() are those
-  // of the requests that are complete when `done` is called, once, with OK or Cancelled. Unavailable where the queue is
-  // shut down: `done` is not called.
+  // Takes at most EntityStreams::kMinEntities checked requests and scores what goes on, together; when `done` is
+  // called, once, with OK or Cancelled, TakeReplies() has those of the requests that are complete. Unavailable where
+  // the queue is shut down: `done` is not called.
   absl::Status Score(std::vector<Arrived> requests, StreamRelease release,
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done);
-  std::vector<Reply>& replies() { return replies_; }
+  std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
   // Whether rows wait for late ones, and when a Score without requests sends some on.
   bool waits() const { return streams_ && streams_->next_release() != absl::InfiniteFuture(); }
   absl::Time next_release() const { return streams_ ? streams_->next_release() : absl::InfiniteFuture(); }
-
-  // Scores rows by themselves, whole windows, of which only errors are wanted: `consume` is ScoringJob's.
-  absl::Status ScoreErrors(std::span<const float> rows, std::shared_ptr<const std::atomic<bool>> cancelled,
-                           decltype(ScoringJob::consume) consume, Done done);
-
-  const Detector& detector() const { return *served_.detector; }
 
  private:
   ScoringJob MakeJob(const EntityStreams::Piece& piece);

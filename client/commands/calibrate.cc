@@ -1,7 +1,6 @@
 #include "client/commands/calibrate.h"
 
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "client/client.h"
 #include "client/log_scoring.h"
+#include "client/row_messages.h"
 #include "client/row_source.h"
 #include "client/verdict_flags.h"
 #include "engine/base/status_macros.h"
@@ -45,70 +45,60 @@ void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream&
   }
 }
 
-using NextMessage = std::function<absl::StatusOr<bool>(v1::CalibrateRequest*)>;
-
-// Runs of rows of one entity. Counts the rows labelled as anomalies, which say nothing about what is normal, and leaves
-// them out.
-absl::StatusOr<NextMessage> RowMessages(const Flags& flags, const v1::ModelDescription& model, uint64_t* anomalies,
-                                        CommandContext& context) {
-  ASSIGN_OR_RETURN(auto opened, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
-                                                {.format = flags.input_format,
-                                                 .find_labels = true,
-                                                 .entity_column = flags.entity_column,
-                                                 .sequence = model.recipe().features().sequence()}));
-  const std::shared_ptr<RowSource> source = std::move(opened);
-  const auto row = std::make_shared<Row>();
-  const auto waiting = std::make_shared<bool>(false);  // `row` is the first of the next message
-  const size_t chunk = std::max<size_t>(kChunkValues, static_cast<size_t>(model.features_size()));
-  return [=, &context](v1::CalibrateRequest* request) -> absl::StatusOr<bool> {
-    v1::CalibrateRows* rows = request->mutable_rows();
-    while (static_cast<size_t>(rows->values_size()) + row->values.size() <= chunk) {
-      if (!std::exchange(*waiting, false)) {
-        ASSIGN_OR_RETURN(const bool more, source->Next(row.get()));
-        if (!more) break;
-        if (row->label != 0) {
-          ++*anomalies;
-          continue;
-        }
-        *waiting = rows->values_size() > 0 && row->entity != rows->entity();
-        if (*waiting) break;
-      }
-      rows->set_entity(row->entity);
-      rows->mutable_values()->Add(row->values.begin(), row->values.end());
-    }
-    if (context.terminal) context.err << "\r\x1b[Kread " << row->number << " rows" << std::flush;
-    return rows->values_size() > 0;
+// Without the rows labelled as anomalies, which say nothing about what is normal.
+absl::StatusOr<v1::CalibrateResponse> CalibrateRows(const Flags& flags, const v1::ModelDescription& model,
+                                                    const v1::CalibrateHeader& header, Client* client,
+                                                    CommandContext& context) {
+  ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
+                                                      {.format = flags.input_format,
+                                                       .find_labels = true,
+                                                       .entity_column = flags.entity_column,
+                                                       .sequence = model.recipe().features().sequence()}));
+  const auto features = static_cast<size_t>(model.features_size());
+  RowMessages messages(source.get(), {.batch_rows = std::max<size_t>(1, kChunkValues / features), .normal_only = true});
+  v1::ScoreStreamRequest run;
+  std::vector<Row> rows;
+  const auto next = [&](v1::CalibrateRequest* request) -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const bool more, messages.Next(&run, &rows));
+    if (!more) return false;
+    request->mutable_rows()->mutable_values()->Swap(run.mutable_values());
+    request->mutable_rows()->set_entity(run.entity());
+    if (context.terminal) context.err << "\r\x1b[Kread " << rows.back().number << " rows" << std::flush;
+    return true;
   };
+  auto reply = client->Calibrate(header, next);
+  if (context.terminal) context.err << "\r\x1b[K" << std::flush;
+  if (reply.ok() && messages.left_out() > 0) {
+    context.err << "note: " << messages.left_out() << " rows labelled as anomalies are left out\n";
+  }
+  return reply;
 }
 
-absl::StatusOr<NextMessage> LineMessages(const Flags& flags) {
+absl::StatusOr<v1::CalibrateResponse> CalibrateLines(const Flags& flags, const v1::CalibrateHeader& header,
+                                                     Client* client) {
   ASSIGN_OR_RETURN(auto source, ByteSource::Open(flags.data));
-  const auto reader = std::make_shared<LineReader>(std::move(source), flags.data, LineReader::LongLines::kCut);
-  return [reader](v1::CalibrateRequest* request) -> absl::StatusOr<bool> {
+  LineReader reader(std::move(source), flags.data, LineReader::LongLines::kCut);
+  return client->Calibrate(header, [&](v1::CalibrateRequest* request) -> absl::StatusOr<bool> {
     absl::string_view line;
     for (size_t bytes = 0; bytes < kChunkValues * sizeof(float); bytes += line.size() + 1) {
-      ASSIGN_OR_RETURN(const bool more, reader->Next(&line));
+      ASSIGN_OR_RETURN(const bool more, reader.Next(&line));
       if (!more) break;
       request->mutable_lines()->add_lines(line.data(), line.size());
     }
     return request->lines().lines_size() > 0;
-  };
+  });
 }
 
 absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   const auto client = Client::Connect(flags.server.server, {});
   ASSIGN_OR_RETURN(const v1::ModelDescription model, client->DescribeModel(flags.server.ref()));
-  uint64_t anomalies = 0;
-  ASSIGN_OR_RETURN(const NextMessage next, IsLogData(flags.data, flags.input_format)
-                                               ? LineMessages(flags)
-                                               : RowMessages(flags, model, &anomalies, context));
   v1::CalibrateHeader header;
   *header.mutable_model() = PinnedModel(model);
   if (flags.false_positive_rate) header.set_false_positive_rate(*flags.false_positive_rate);
   header.set_promote(flags.promote);
-  ASSIGN_OR_RETURN(const v1::CalibrateResponse reply, client->Calibrate(header, next));
-  if (context.terminal) context.err << "\r\x1b[K" << std::flush;
-  if (anomalies > 0) context.err << "note: " << anomalies << " rows labelled as anomalies are left out\n";
+  ASSIGN_OR_RETURN(const v1::CalibrateResponse reply, IsLogData(flags.data, flags.input_format)
+                                                          ? CalibrateLines(flags, header, client.get())
+                                                          : CalibrateRows(flags, model, header, client.get(), context));
   if (flags.json) {
     context.out << ToJson(reply) << "\n";
   } else {

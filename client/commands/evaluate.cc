@@ -16,6 +16,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
 #include "engine/detect/ranking.h"
+#include "engine/train/time_order.h"
 
 namespace astray {
 namespace {
@@ -97,16 +98,16 @@ void Count(const Dataset& data, size_t row, const ScoreResult& result, size_t i,
 absl::StatusOr<Scores> ScoreAll(const Detector& detector, const Dataset& data) {
   Scores scores;
   ScoreResult result;
-  for (size_t begin = 0, end = 0; begin < data.rows(); begin = end) {
-    end = data.rows();
-    if (!data.entities.empty()) {
-      for (end = begin + 1; end < data.rows() && data.entities[end] == data.entities[begin]; ++end) continue;
-    }
+  std::vector<uint32_t> ends = RunBegins(data, /*max_gap_seconds=*/0);
+  ends.push_back(static_cast<uint32_t>(data.rows()));
+  size_t begin = 0;
+  for (const uint32_t end : ends) {
     const auto rows = std::span(data.values).subspan(begin * data.features(), (end - begin) * data.features());
     RETURN_IF_ERROR(detector.Score(rows, {}, &result));
     for (size_t i = 0; i < result.verdicts.size(); ++i) {
       Count(data, begin + i + detector.window() - 1, result, i, &scores);
     }
+    begin = end;
   }
   return scores;
 }

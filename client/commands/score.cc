@@ -40,7 +40,7 @@ class Tally {
 };
 
 absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
-  if (flags.verdicts.filter == VerdictFilter::kAlarms) return UsageError("--alarms-only: is for rows, not log lines");
+  RETURN_IF_ERROR(SessionWriter::CheckFilter(flags.verdicts.filter));
   SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
   Tally tally(&context, "sessions");
   RETURN_IF_ERROR(ScoreLog(flags.file, flags.verdicts.ToRequest(), [&](const v1::SessionVerdict& session) {

@@ -53,7 +53,7 @@ absl::StatusOr<std::unique_ptr<VerdictSink>> MakeVerdictSink(const Flags& flags,
 
 absl::Status StreamLog(const Flags& flags, const FileScoringFlags& file, CommandContext& context) {
   if (flags.sink != "stdout") return UsageError("--sink: expected stdout with log lines");
-  if (flags.verdicts.filter == VerdictFilter::kAlarms) return UsageError("--alarms-only: is for rows, not log lines");
+  RETURN_IF_ERROR(SessionWriter::CheckFilter(flags.verdicts.filter));
   SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
   return ScoreLog(file, flags.verdicts.ToRequest(), [&](const v1::SessionVerdict& session) {
     writer.Write(session);

@@ -91,6 +91,14 @@ class Mqtt : public testing::Test {
     return *std::move(rows);
   }
 
+  // `astray stream` from the source to the topic "verdicts"; it ends when the server does.
+  std::thread Stream(RunningServer& running, const std::string& source, CommandOutput* output) {
+    return std::thread([this, source, output, port = running.server().grpc_port()] {
+      *output = RunCommand({"stream", "--model=pump", "--give-up-after=0", "--source=" + source,
+                            "--sink=" + broker_.url("verdicts"), absl::StrCat("--server=127.0.0.1:", port)});
+    });
+  }
+
   int stop_;
   std::ostringstream said_;
   Notes notes_;
@@ -147,11 +155,7 @@ TEST_F(Mqtt, RowsComeInAndVerdictsGoOut) {
   MakeSession(broker_, source);
   Peer peer(broker_.url("verdicts"), broker_);
   CommandOutput output;
-  std::thread command([&] {
-    output = RunCommand({"stream", "--model=pump", "--give-up-after=0", "--source=" + source,
-                         "--sink=" + broker_.url("verdicts"),
-                         absl::StrCat("--server=127.0.0.1:", running.server().grpc_port())});
-  });
+  std::thread command = Stream(running, source, &output);
   for (size_t i = 0; i < 200; ++i) peer.Publish(absl::StrCat("plant/p", i % 2, "/rows"), Event(i));
   EXPECT_TRUE(Eventually([&] { return peer.heard().size() >= 200; }));
   running.server().Drain();
@@ -173,11 +177,7 @@ TEST_F(Mqtt, EveryEventHasItsVerdictThoughTheBrokerGoesAwayAndComesBack) {
   MakeSession(broker_, source);
   Peer peer(broker_.url("verdicts?client-id=judge"), broker_);
   CommandOutput output;
-  std::thread command([&] {
-    output = RunCommand({"stream", "--model=pump", "--give-up-after=0", "--source=" + source,
-                         "--sink=" + broker_.url("verdicts"),
-                         absl::StrCat("--server=127.0.0.1:", running.server().grpc_port())});
-  });
+  std::thread command = Stream(running, source, &output);
   for (size_t i = 0; i < kEvents / 3; ++i) peer.Publish("rows", Event(i));
   EXPECT_TRUE(Eventually([&] { return peer.heard().size() > 20; }));
   broker_.Stop();
