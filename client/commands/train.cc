@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -24,6 +25,23 @@ struct Flags : TrainingFlags {
   int64_t version = 0;
   bool json = false;
 };
+
+std::string ScoreName(v1::ScoreKind kind, uint32_t recent_rows) {
+  return absl::StrCat(v1::ScoreKind_Name(kind), recent_rows > 1 ? absl::StrCat(" of ", recent_rows, " rows") : "");
+}
+
+// Which way to score was taken, and what the others did on injected anomalies.
+void PrintScore(const v1::TrainingReport& report, const v1::ScoreRecipe& score, CommandContext& context) {
+  if (report.scores().empty()) return;
+  std::string chosen, others;
+  for (const v1::ScoreCandidate& candidate : report.scores()) {
+    const std::string text =
+        absl::StrFormat("%s %.3f", ScoreName(candidate.kind(), candidate.recent_rows()), candidate.log_score());
+    const bool taken = candidate.kind() == score.kind() && candidate.recent_rows() == score.recent_rows();
+    absl::StrAppend(taken ? &chosen : &others, taken || others.empty() ? "" : ", ", text);
+  }
+  context.out << absl::StrFormat("%-22s %s; others: %s (log score on injected anomalies)\n", "score", chosen, others);
+}
 
 void PrintSummary(const v1::TrainingReport& report, const v1::Recipe& recipe, CommandContext& context) {
   const v1::Comparison& c = report.comparison();
@@ -49,7 +67,9 @@ void PrintSummary(const v1::TrainingReport& report, const v1::Recipe& recipe, Co
   if (c.pca_components() > 0) {
     context.out << absl::StrFormat("; PCA (%d components) %.4g", c.pca_components(), c.pca_denoising());
   }
-  context.out << absl::StrFormat("\n%-22s %.6g at a false-positive rate of %.3g\n", "threshold", report.threshold(),
+  context.out << "\n";
+  PrintScore(report, recipe.score(), context);
+  context.out << absl::StrFormat("%-22s %.6g at a false-positive rate of %.3g\n", "threshold", report.threshold(),
                                  report.false_positive_rate());
   for (const v1::Warning& warning : report.warnings()) context.out << "warning: " << warning.text() << "\n";
 }

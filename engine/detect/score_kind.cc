@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -14,185 +15,271 @@ namespace astray {
 namespace {
 
 constexpr double kLargest = std::numeric_limits<float>::max();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr size_t kRecentShare = 4;  // WINDOW_SCALES: the newest quarter
 
 // Keeps sums and shares comparable where a network's output overflowed.
 double Hold(double value) { return std::isnan(value) ? kLargest : std::min(value, kLargest); }
 
-absl::Status CheckKind(absl::string_view field, v1::ScoreKind kind) {
-  if (kind >= v1::MEAN_SQUARED && kind <= v1::TRAINING_LOSS) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      field, ": expected MEAN_SQUARED, FEATURE_NORMALISED, WINDOW_NORMALISED or TRAINING_LOSS, got ", kind));
-}
+void AddPart(double part, float* sum) { *sum = static_cast<float>(Hold(*sum + part)); }
 
-absl::Status CheckVariances(absl::string_view field, const google::protobuf::RepeatedField<float>& variances,
-                            size_t expected) {
-  if (static_cast<size_t>(variances.size()) != expected) {
+absl::Status CheckNumbers(absl::string_view field, const google::protobuf::RepeatedField<float>& numbers,
+                          size_t expected, bool positive) {
+  if (static_cast<size_t>(numbers.size()) != expected) {
     return absl::InvalidArgumentError(
-        absl::StrCat("score: ", field, ": expected ", expected, " values, got ", variances.size()));
+        absl::StrCat("score: ", field, ": expected ", expected, " values, got ", numbers.size()));
   }
-  for (int j = 0; j < variances.size(); ++j) {
-    if (!std::isfinite(variances.Get(j)) || !(variances.Get(j) > 0)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("score: ", field, " ", j, ": expected a finite number above 0, got ", variances.Get(j)));
+  for (int j = 0; j < numbers.size(); ++j) {
+    if (!std::isfinite(numbers.Get(j)) || (positive && !(numbers.Get(j) > 0))) {
+      return absl::InvalidArgumentError(absl::StrCat("score: ", field, " ", j, ": expected a finite number",
+                                                     positive ? " above 0" : "", ", got ", numbers.Get(j)));
     }
   }
   return absl::OkStatus();
 }
 
-// The mean square of each of some quantities, floored (score_kind.h says why).
-class MeanSquares {
- public:
-  explicit MeanSquares(size_t size) : squares_(size), counts_(size) {}
+// A vector and the part of it that counts.
+struct Residuals {
+  std::span<const float> input, output, observed;
+  size_t features = 0;
+  size_t begin = 0;  // position of the first that counts
 
-  void Add(size_t i, double value) {
-    squares_[i] += value * value;
-    counts_[i] += 1;
-  }
-
-  void Store(google::protobuf::RepeatedField<float>* out) const {
-    double sum = 0, known = 0;
-    for (size_t i = 0; i < squares_.size(); ++i) {
-      if (counts_[i] == 0) continue;
-      sum += squares_[i] / counts_[i];
-      known += 1;
-    }
-    const double mean = known > 0 ? sum / known : 1;
-    const double floor = std::max(kVarianceFloor, kVarianceFloorRatio * mean);
-    for (size_t i = 0; i < squares_.size(); ++i) {
-      const double variance = counts_[i] > 0 ? squares_[i] / counts_[i] : mean;
-      out->Add(static_cast<float>(std::clamp(variance, floor, kLargest)));
-    }
-  }
-
- private:
-  std::vector<double> squares_, counts_;
+  double at(size_t j) const { return static_cast<double>(output[j]) - input[j]; }
+  size_t rows() const { return (input.size() - begin) / features; }
 };
 
-// WINDOW_NORMALISED; `part` is called with each observed feature and its term, before the mean is taken.
-template <typename Part>
-double WindowNormalised(const v1::ScoreScale& scale, std::span<const float> input, std::span<const float> output,
-                        std::span<const float> observed, double* observed_features, Part part) {
-  const size_t features = static_cast<size_t>(scale.level_variance_size());
-  const float* position_variance = scale.residual_variance().data();
-  const float* level_variance = scale.level_variance().data();
-  double sum = 0;
-  *observed_features = 0;
-  for (size_t f = 0; f < features; ++f) {
-    double level = 0, spread = 0, count = 0;
-    for (size_t j = f; j < input.size(); j += features) {
-      if (observed[j] == 0) continue;
-      const double residual = static_cast<double>(output[j]) - input[j];
-      level += residual;
-      spread += residual * residual / position_variance[j];
-      count += 1;
+// m_f over the rows that count; nothing where none of them is observed.
+std::optional<double> MeanResidual(const Residuals& vector, size_t f) {
+  double sum = 0, count = 0;
+  for (size_t j = vector.begin + f; j < vector.input.size(); j += vector.features) {
+    if (vector.observed[j] == 0) continue;
+    sum += vector.at(j);
+    count += 1;
+  }
+  if (count == 0) return std::nullopt;
+  return sum / count;
+}
+
+// s_f of the newest `rows` rows; nothing where none of them is observed.
+std::optional<double> Spread(const Residuals& vector, const float* variance, size_t f, size_t rows) {
+  double sum = 0, count = 0;
+  for (size_t j = vector.input.size() - rows * vector.features + f; j < vector.input.size(); j += vector.features) {
+    if (vector.observed[j] == 0) continue;
+    const double residual = vector.at(j);
+    sum += residual * residual / variance[j];
+    count += 1;
+  }
+  if (count == 0) return std::nullopt;
+  return sum / count;
+}
+
+// What feature f has in the mean of a kind that goes feature by feature; nothing where it has no observed position.
+std::optional<double> FeatureTerm(const v1::ScoreScale& scale, const Residuals& vector, size_t f) {
+  const float* variance = scale.residual_variance().data();
+  const size_t rows = vector.rows();
+  const std::optional<double> spread = Spread(vector, variance, f, rows);
+  if (!spread) return std::nullopt;
+  if (scale.kind() == v1::WORST_FEATURE) return Hold(*spread);
+  const double level = *MeanResidual(vector, f);
+  double term = std::max(*spread, level * level / scale.level_variance(static_cast<int>(f)));
+  if (scale.kind() == v1::WINDOW_SCALES) {
+    for (const size_t newest : {(rows + kRecentShare - 1) / kRecentShare, size_t{1}}) {
+      term = std::max(term, Spread(vector, variance, f, newest).value_or(0));
     }
-    if (count == 0) continue;
-    level /= count;
-    const double term = Hold(std::max(level * level / level_variance[f], spread / count));
-    *observed_features += 1;
-    sum += term;
-    part(f, term);
+  }
+  return Hold(term);
+}
+
+float ErrorByFeature(const v1::ScoreScale& scale, const Residuals& vector, std::span<float> feature_error) {
+  double sum = 0, count = 0, worst = 0;
+  for (size_t f = 0; f < vector.features; ++f) {
+    const std::optional<double> term = FeatureTerm(scale, vector, f);
+    if (!term) continue;
+    count += 1;
+    sum += *term;
+    worst = std::max(worst, *term);
+  }
+  if (count == 0) return kNaN;
+  const double error = Hold(scale.kind() == v1::WORST_FEATURE ? worst : sum / count);
+  if (feature_error.empty() || sum == 0) return static_cast<float>(error);
+  for (size_t f = 0; f < vector.features; ++f) {
+    AddPart(FeatureTerm(scale, vector, f).value_or(0) / sum * error, &feature_error[f]);
+  }
+  return static_cast<float>(error);
+}
+
+// P's row f times z.
+double PrecisionRow(const v1::ScoreScale& scale, std::span<const double> z, size_t f) {
+  const float* lower = scale.precision().data();
+  double sum = 0;
+  for (size_t g = 0; g < z.size(); ++g) {
+    const size_t a = std::max(f, g), b = std::min(f, g);
+    sum += static_cast<double>(lower[a * (a + 1) / 2 + b]) * z[g];
   }
   return sum;
 }
 
-}  // namespace
-
-absl::StatusOr<v1::ScoreScale> FitScoreScale(v1::ScoreKind kind, size_t features, size_t width,
-                                             std::span<const float> input, std::span<const float> output,
-                                             std::span<const float> observed) {
-  v1::ScoreScale scale;
-  scale.set_kind(kind);
-  RETURN_IF_ERROR(CheckKind("score.kind", kind));
-  if (kind == v1::MEAN_SQUARED || kind == v1::TRAINING_LOSS) return scale;
-  if (features == 0 || width == 0 || width % features != 0 || input.empty() || input.size() % width != 0 ||
-      output.size() != input.size() || observed.size() != input.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("score: expected input, output and observed of at least one vector of ", width, " (", features,
-                     " features), got ", input.size(), ", ", output.size(), " and ", observed.size(), " values"));
-  }
-  MeanSquares positions(width), levels(features);
-  for (size_t begin = 0; begin < input.size(); begin += width) {
-    for (size_t f = 0; f < features; ++f) {
-      double sum = 0, count = 0;
-      for (size_t j = f; j < width; j += features) {
-        if (observed[begin + j] == 0) continue;
-        const double residual = static_cast<double>(output[begin + j]) - input[begin + j];
-        if (!std::isfinite(residual)) {
-          return absl::InternalError(absl::StrCat("score: vector ", begin / width, " position ", j,
-                                                  ": expected a finite output, got ", output[begin + j]));
-        }
-        positions.Add(j, residual);
-        sum += residual;
-        count += 1;
-      }
-      if (count > 0) levels.Add(f, sum / count);
+// Gives the features that are missing the values with which the distance is smallest: P is positive definite, so that
+// one after the other to its own minimum converges (Gauss-Seidel).
+void FillMissing(const v1::ScoreScale& scale, std::span<const bool> missing, std::span<double> z) {
+  constexpr int kMostSweeps = 100;
+  constexpr double kSmallStep = 1e-6;
+  for (int sweep = 0; sweep < kMostSweeps; ++sweep) {
+    double largest_step = 0;
+    for (size_t f = 0; f < z.size(); ++f) {
+      if (!missing[f]) continue;
+      const double diagonal = scale.precision(static_cast<int>(f * (f + 3) / 2));
+      const double step = -PrecisionRow(scale, z, f) / diagonal;
+      z[f] += step;
+      largest_step = std::max(largest_step, std::abs(step));
     }
+    if (largest_step < kSmallStep) return;
   }
-  positions.Store(scale.mutable_residual_variance());
-  if (kind == v1::WINDOW_NORMALISED) levels.Store(scale.mutable_level_variance());
-  return scale;
 }
 
-absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_t width) {
-  RETURN_IF_ERROR(CheckKind("score: kind", scale.kind()));
-  const bool normalised = scale.kind() == v1::FEATURE_NORMALISED || scale.kind() == v1::WINDOW_NORMALISED;
-  RETURN_IF_ERROR(CheckVariances("residual_variance", scale.residual_variance(), normalised ? width : 0));
-  if (scale.kind() == v1::TRAINING_LOSS && (scale.loss() == v1::LOSS_UNSPECIFIED || !v1::Loss_IsValid(scale.loss()))) {
-    return absl::InvalidArgumentError(absl::StrCat("score: loss: expected one for TRAINING_LOSS, got ", scale.loss()));
+float MahalanobisError(const v1::ScoreScale& scale, const Residuals& vector, std::span<float> feature_error) {
+  std::array<double, kMaxMahalanobisFeatures> values;
+  std::array<bool, kMaxMahalanobisFeatures> missing;
+  const std::span<double> z(values.data(), vector.features);
+  double count = 0;
+  for (size_t f = 0; f < z.size(); ++f) {
+    const std::optional<double> mean = MeanResidual(vector, f);
+    missing[f] = !mean;
+    z[f] = mean.value_or(0) / std::sqrt(scale.level_variance(static_cast<int>(f)));
+    if (mean) count += 1;
   }
-  return CheckVariances("level_variance", scale.level_variance(), scale.kind() == v1::WINDOW_NORMALISED ? features : 0);
+  if (count == 0) return kNaN;
+  if (count < static_cast<double>(z.size())) FillMissing(scale, std::span(missing.data(), z.size()), z);
+  double distance = 0, parts = 0;
+  for (size_t f = 0; f < z.size(); ++f) {
+    const double part = z[f] * PrecisionRow(scale, z, f);
+    distance += part;
+    parts += std::max(part, 0.0);
+  }
+  // Rounding can take the distance of what is normal to the last bit below 0.
+  const double error = Hold(std::max(distance, 0.0) / count);
+  if (feature_error.empty() || !(parts > 0)) return static_cast<float>(error);
+  for (size_t f = 0; f < z.size(); ++f) {
+    AddPart(std::max(z[f] * PrecisionRow(scale, z, f), 0.0) / parts * error, &feature_error[f]);
+  }
+  return static_cast<float>(error);
 }
 
-float VectorError(const v1::ScoreScale& scale, std::span<const float> input, std::span<const float> output,
-                  std::span<const float> observed, std::span<float> feature_error) {
-  if (scale.kind() == v1::WINDOW_NORMALISED) {
-    double count = 0;
-    const double sum = WindowNormalised(scale, input, output, observed, &count, [](size_t, double) {});
-    if (count == 0) return std::numeric_limits<float>::quiet_NaN();
-    if (!feature_error.empty()) {
-      double ignored = 0;
-      WindowNormalised(scale, input, output, observed, &ignored, [&](size_t f, double term) {
-        feature_error[f] = static_cast<float>(Hold(feature_error[f] + term / count));
-      });
-    }
-    return static_cast<float>(Hold(sum / count));
-  }
+// The mean over all observed positions.
+float ErrorByPosition(const v1::ScoreScale& scale, const Residuals& vector, std::span<float> feature_error) {
   const float* variance = scale.kind() == v1::FEATURE_NORMALISED ? scale.residual_variance().data() : nullptr;
   const bool by_loss = scale.kind() == v1::TRAINING_LOSS;
   const auto term = [&](size_t j) {
-    if (by_loss) return observed[j] == 0 ? 0.0 : std::max(0.0, LossAt(scale.loss(), output, j, input[j]));
-    const double residual = static_cast<double>(output[j]) - input[j];
+    if (by_loss) {
+      return vector.observed[j] == 0 ? 0.0 : std::max(0.0, LossAt(scale.loss(), vector.output, j, vector.input[j]));
+    }
+    const double residual = vector.at(j);
     const double square = residual * residual;
-    return observed[j] == 0 ? 0.0 : (variance == nullptr ? square : square / variance[j]);
+    return vector.observed[j] == 0 ? 0.0 : (variance == nullptr ? square : square / variance[j]);
   };
 
   // Several sums at once: one alone would wait for each addition. Their order depends on the width only.
   constexpr size_t kLanes = 4;
   std::array<double, kLanes> sums = {};
   std::array<double, kLanes> counts = {};
-  const size_t width = input.size();
-  size_t j = 0;
+  const size_t width = vector.input.size();
+  size_t j = vector.begin;
   for (; j + kLanes <= width; j += kLanes) {
     for (size_t lane = 0; lane < kLanes; ++lane) {
       sums[lane] += term(j + lane);
-      counts[lane] += observed[j + lane];
+      counts[lane] += vector.observed[j + lane];
     }
   }
   for (; j < width; ++j) {
     sums[0] += term(j);
-    counts[0] += observed[j];
+    counts[0] += vector.observed[j];
   }
   const double count = (counts[0] + counts[1]) + (counts[2] + counts[3]);
-  if (count == 0) return std::numeric_limits<float>::quiet_NaN();
+  if (count == 0) return kNaN;
 
   if (!feature_error.empty()) {
-    for (size_t i = 0; i < width; ++i) {
-      float& part = feature_error[i % feature_error.size()];
-      part = static_cast<float>(Hold(part + term(i) / count));
-    }
+    for (size_t i = vector.begin; i < width; ++i) AddPart(term(i) / count, &feature_error[i % feature_error.size()]);
   }
   return static_cast<float>(Hold(((sums[0] + sums[1]) + (sums[2] + sums[3])) / count));
+}
+
+bool HasLevels(v1::ScoreKind kind) {
+  return kind == v1::WINDOW_NORMALISED || kind == v1::WINDOW_SCALES || kind == v1::MAHALANOBIS;
+}
+
+bool HasVariances(v1::ScoreKind kind) {
+  return kind == v1::FEATURE_NORMALISED || kind == v1::WORST_FEATURE || kind == v1::WINDOW_NORMALISED ||
+         kind == v1::WINDOW_SCALES;
+}
+
+absl::Status CheckPrecision(const v1::ScoreScale& scale, size_t features) {
+  const size_t expected = scale.kind() == v1::MAHALANOBIS ? features * (features + 1) / 2 : 0;
+  RETURN_IF_ERROR(CheckNumbers("precision", scale.precision(), expected, /*positive=*/false));
+  for (size_t f = 0; f < features && expected > 0; ++f) {
+    const float diagonal = scale.precision(static_cast<int>(f * (f + 3) / 2));
+    if (!(diagonal > 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("score: precision: expected numbers above 0 in its diagonal, got ", diagonal));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckScoreKind(absl::string_view field, v1::ScoreKind kind, size_t features) {
+  if (!v1::ScoreKind_IsValid(kind) || kind == v1::SCORE_KIND_UNSPECIFIED) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field,
+                     ": expected MEAN_SQUARED, FEATURE_NORMALISED, WORST_FEATURE, WINDOW_NORMALISED, WINDOW_SCALES, "
+                     "MAHALANOBIS or TRAINING_LOSS, got ",
+                     kind));
+  }
+  if (kind == v1::MAHALANOBIS && features > kMaxMahalanobisFeatures) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": MAHALANOBIS: expected at most ", kMaxMahalanobisFeatures, " features, got ", features));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_t width) {
+  const v1::ScoreKind kind = scale.kind();
+  RETURN_IF_ERROR(CheckScoreKind("score: kind", kind, features));
+  // Artifacts of before have no `features`, and none of the kinds that need it.
+  const bool needs_features =
+      kind == v1::WORST_FEATURE || kind == v1::WINDOW_SCALES || kind == v1::MAHALANOBIS || scale.recent_rows() > 0;
+  if (scale.features() != features && (needs_features || scale.features() != 0)) {
+    return absl::InvalidArgumentError(absl::StrCat("score: features: expected ", features, ", got ", scale.features()));
+  }
+  if (scale.recent_rows() > width / features) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("score: recent_rows: expected at most ", width / features, ", got ", scale.recent_rows()));
+  }
+  RETURN_IF_ERROR(
+      CheckNumbers("residual_variance", scale.residual_variance(), HasVariances(kind) ? width : 0, /*positive=*/true));
+  RETURN_IF_ERROR(
+      CheckNumbers("level_variance", scale.level_variance(), HasLevels(kind) ? features : 0, /*positive=*/true));
+  if (kind == v1::TRAINING_LOSS && (scale.loss() == v1::LOSS_UNSPECIFIED || !v1::Loss_IsValid(scale.loss()))) {
+    return absl::InvalidArgumentError(absl::StrCat("score: loss: expected one for TRAINING_LOSS, got ", scale.loss()));
+  }
+  return CheckPrecision(scale, features);
+}
+
+float VectorError(const v1::ScoreScale& scale, std::span<const float> input, std::span<const float> output,
+                  std::span<const float> observed, std::span<float> feature_error) {
+  Residuals vector{.input = input, .output = output, .observed = observed};
+  vector.features = HasLevels(scale.kind()) ? static_cast<size_t>(scale.level_variance_size()) : scale.features();
+  if (scale.recent_rows() > 0) vector.begin = input.size() - scale.recent_rows() * vector.features;
+  switch (scale.kind()) {
+    case v1::MAHALANOBIS:
+      return MahalanobisError(scale, vector, feature_error);
+    case v1::WINDOW_NORMALISED:
+    case v1::WINDOW_SCALES:
+    case v1::WORST_FEATURE:
+      return ErrorByFeature(scale, vector, feature_error);
+    default:
+      return ErrorByPosition(scale, vector, feature_error);
+  }
 }
 
 }  // namespace astray

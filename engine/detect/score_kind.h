@@ -1,36 +1,32 @@
 // How a residual becomes an error (recipe.proto, ScoreKind). With residuals r_j = output_j - input_j of a vector and O
-// its observed positions,
+// its observed positions, in the newest recent_rows rows of the window (all of them where that is 0), O_f those of
+// feature f,
 //   MEAN_SQUARED        error = mean over j in O of r_j²
 //   FEATURE_NORMALISED  error = mean over j in O of r_j² / v_j
 //   TRAINING_LOSS       error = mean over j in O of the loss of output and input at j (nn/loss.h)
-//   WINDOW_NORMALISED   error = mean over features f of max((mean over j in O_f of r_j)² / l_f,
-//                                                           mean over j in O_f of r_j² / v_j)
-// where O_f are the observed positions of feature f (a feature without any is left out), v_j is the mean of r_j² on
-// held-out normal vectors, and l_f is there the mean of (mean over j in O_f of r_j)².
-//
-// No v is less than max(kVarianceFloor, kVarianceFloorRatio * mean of all v), and so for l: a column that is learned
-// perfectly, a constant say, must not turn its rounding noise into the largest part of the error. Where held-out
-// vectors never observed a position or feature, it gets the mean of all.
+//   WORST_FEATURE       error = max over features f of s_f(O_f)
+//   WINDOW_NORMALISED   error = mean over features f of max(m_f² / l_f, s_f(O_f))
+//   WINDOW_SCALES       error = mean over features f of max(m_f² / l_f, s_f(O_f), s_f(newest quarter), s_f(newest row))
+//   MAHALANOBIS         error = zᵀ P z / |z|, z_f = m_f / √l_f
+// where m_f = mean over j in O_f of r_j, s_f(A) = mean over j in A of r_j² / v_j, v_j is the mean of r_j² on held-out
+// normal vectors, l_f the mean of m_f² there, and P the inverse of the z's shrunk correlation. A feature without an
+// observed position is left out; of a Mahalanobis distance it takes the value that makes the distance smallest, which
+// is the distance of the others alone.
 #pragma once
 
 #include <span>
-#include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "astray/v1/artifact.pb.h"
 #include "astray/v1/recipe.pb.h"
 
 namespace astray {
 
-inline constexpr double kVarianceFloor = 1e-6;
-inline constexpr double kVarianceFloorRatio = 1e-3;
+// P has a number for each pair of features.
+inline constexpr size_t kMaxMahalanobisFeatures = 128;
 
-// Fits what `kind` needs on held-out normal vectors: input, output, observed are [vectors x width], width is
-// features x window. InvalidArgument for an unknown kind or sizes that do not agree, Internal for an output that is not
-// finite.
-absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(astray::v1::ScoreKind kind, size_t features, size_t width,
-                                                     std::span<const float> input, std::span<const float> output,
-                                                     std::span<const float> observed);
+// InvalidArgument where the kind is none, or one that such features cannot have: "score.kind: ...".
+absl::Status CheckScoreKind(absl::string_view field, astray::v1::ScoreKind kind, size_t features);
 
 // InvalidArgument where the scale does not fit `width` outputs on `features` features (untrusted).
 absl::Status CheckScoreScale(const astray::v1::ScoreScale& scale, size_t features, size_t width);
@@ -38,7 +34,8 @@ absl::Status CheckScoreScale(const astray::v1::ScoreScale& scale, size_t feature
 // The error of one vector of `width` values, `output` being the network's whole output, of which the reconstruction is
 // the first; NaN with nothing observed, and held below float's largest number.
 // Unless feature_error [features] is empty, adds to it what each feature contributes, vector position j belonging to
-// feature j % features: the parts add up to the error.
+// feature j % features: the parts add up to the error. Of a Mahalanobis distance a feature's part is z_f (P z)_f, as
+// far as it is above 0; of the worst feature's error, each has what it has in their mean.
 float VectorError(const astray::v1::ScoreScale& scale, std::span<const float> input, std::span<const float> output,
                   std::span<const float> observed, std::span<float> feature_error);
 

@@ -14,6 +14,7 @@ enum RandomStream : uint64_t {
   kDropoutStream = 6,
   kJudgingStream = 7,
   kInjectionStream = 8,
+  kScoreChoiceStream = 9,
 };
 
 }  // namespace astray

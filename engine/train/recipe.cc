@@ -10,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
+#include "engine/detect/score_kind.h"
 #include "engine/detect/stream_policy.h"
 #include "engine/features/log_rules.h"
 #include "engine/features/pipeline.h"
@@ -55,6 +56,18 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
   return absl::OkStatus();
 }
 
+// Before anybody waits for a training that cannot be scored. No kind: it is chosen after the training.
+absl::Status CheckScore(const v1::Recipe& recipe, size_t features) {
+  const v1::ScoreRecipe& score = recipe.score();
+  if (score.kind() == v1::SCORE_KIND_UNSPECIFIED) {
+    if (!score.has_recent_rows()) return absl::OkStatus();
+    return Refuse("score.recent_rows: needs a score.kind");
+  }
+  RETURN_IF_ERROR(CheckScoreKind("score.kind", score.kind(), features));
+  return score.has_recent_rows() ? CheckCount("score.recent_rows", score.recent_rows(), recipe.features().window())
+                                 : absl::OkStatus();
+}
+
 void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
   if (features->scaling() == v1::SCALING_UNSPECIFIED)
     features->set_scaling(features->has_log() ? v1::LOG1P : v1::STANDARD);
@@ -72,15 +85,17 @@ void FillCorruption(v1::Recipe* recipe) {
     recipe->add_corruption()->mutable_feature_swap()->set_probability(0.1f);
     return;
   }
-  // In units of a standard deviation; a [0, 1] range is about four of them wide.
-  recipe->add_corruption()->mutable_gaussian()->set_max_sigma(features.scaling() == v1::MIN_MAX ? 0.25f : 1.0f);
+  // In units of a standard deviation; a [0, 1] range is about four of them wide. A row alone is told from others by
+  // less than a window: it takes more noise, or the network copies what is not normal, too.
+  const float sigma = features.window() == 1 && !features.has_sequence() ? 2 : 1;
+  recipe->add_corruption()->mutable_gaussian()->set_max_sigma(features.scaling() == v1::MIN_MAX ? sigma / 4 : sigma);
 }
 
-void FillTraining(size_t rows, v1::TrainingRecipe* training) {
+void FillTraining(size_t rows, bool windows, v1::TrainingRecipe* training) {
   if (!training->has_batch_size())
     training->set_batch_size(static_cast<uint32_t>(std::clamp<size_t>(rows / 2, 1, 128)));
-  if (!training->has_max_steps()) training->set_max_steps(2000);
-  if (!training->has_patience()) training->set_patience(10);
+  if (!training->has_max_steps()) training->set_max_steps(windows ? 2000 : 6000);
+  if (!training->has_patience()) training->set_patience(windows ? 10 : 40);
   if (!training->has_steps_per_validation()) training->set_steps_per_validation(50);
   if (!training->has_validation_fraction()) training->set_validation_fraction(0.1f);
   if (!training->has_clip_norm()) training->set_clip_norm(0);
@@ -220,6 +235,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
     return Refuse(absl::StrCat("features.window: expected at most ", Pipeline::kMaxWidth, " values in a vector, got ",
                                dataset.features(), " features x ", recipe.features().window(), " rows"));
   }
+  RETURN_IF_ERROR(CheckScore(recipe, dataset.features()));
   if (recipe.loss() == v1::LOSS_UNSPECIFIED) recipe.set_loss(v1::MEAN_SQUARED_ERROR);
   const TensorShape shape = VectorShapeOf(recipe, dataset.features());
   if (shape.size() != width) {
@@ -229,8 +245,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   }
   RETURN_IF_ERROR(FillNetwork(shape, &recipe));
   if (recipe.corruption().empty()) FillCorruption(&recipe);
-  FillTraining(dataset.rows(), recipe.mutable_training());
-  if (recipe.score().kind() == v1::SCORE_KIND_UNSPECIFIED) recipe.mutable_score()->set_kind(v1::WINDOW_NORMALISED);
+  FillTraining(dataset.rows(), recipe.features().window() > 1, recipe.mutable_training());
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
   policy.Fill(&recipe);

@@ -10,13 +10,13 @@
 #include "engine/base/random.h"
 #include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
-#include "engine/detect/score_kind.h"
 #include "engine/train/data_split.h"
 #include "engine/train/network_recipe.h"
 #include "engine/train/pretraining.h"
 #include "engine/train/quality_report.h"
 #include "engine/train/random_streams.h"
 #include "engine/train/recipe.h"
+#include "engine/train/score_choice.h"
 #include "engine/train/time_order.h"
 
 namespace astray {
@@ -58,18 +58,6 @@ absl::StatusOr<Pipeline> FitPipeline(const v1::Recipe& recipe, const Dataset& da
     training.insert(training.end(), part.begin(), part.end());
   }
   return Pipeline::Fit(recipe.features(), dataset.feature_names, training, std::move(log));
-}
-
-absl::StatusOr<v1::ScoreScale> FitScale(const v1::Recipe& recipe, const Network& network, size_t features,
-                                        const VectorSet& validation) {
-  ASSIGN_OR_RETURN(const auto executor, Executor::Create(network));
-  const std::vector<float> input = validation.GatherValues(), observed = validation.GatherObserved();
-  std::vector<float> output(input.size());
-  RETURN_IF_ERROR(executor->Reconstruct(validation.size(), input, output));
-  ASSIGN_OR_RETURN(v1::ScoreScale scale,
-                   FitScoreScale(recipe.score().kind(), features, validation.width(), input, output, observed));
-  if (scale.kind() == v1::TRAINING_LOSS) scale.set_loss(recipe.loss());
-  return scale;
 }
 
 std::string Sha256OfRows(const Dataset& dataset) {
@@ -147,7 +135,8 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   ASSIGN_OR_RETURN(*report.mutable_comparison(),
                    CompareReconstructions(recipe, network, untrained, vectors(split.training, kMaxPcaVectors),
                                           validation, vectors(split.calibration, kMaxJudgingVectors)));
-  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitScale(recipe, network, features, validation));
+  ASSIGN_OR_RETURN(ScoreChoice score, ChooseScore(network, validation, &recipe));
+  report.mutable_scores()->Assign(score.candidates.begin(), score.candidates.end());
 
   report.set_rows(dataset.rows());
   report.set_training_vectors(training.size());
@@ -166,7 +155,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
                                                                .artifact_sha256 = "",
                                                                .recipe = {},
                                                                .pipeline = std::move(pipeline),
-                                                               .score_scale = std::move(scale),
+                                                               .score_scale = std::move(score.scale),
                                                                .executors = ExecutorPool(std::move(network))});
   const Detector uncalibrated(model, nullptr);
   std::vector<float> errors;

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "engine/base/random.h"
-#include "engine/detect/score_kind.h"
+#include "engine/detect/score_scale.h"
 
 namespace astray {
 namespace {
@@ -75,7 +75,7 @@ std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& op
   std::vector<float> output(batch.values.size());
   if (!OrDie(Executor::Create(network))->Forward(batch.vectors, batch.values, output).ok()) std::abort();
   v1::ScoreScale scale =
-      OrDie(FitScoreScale(options.kind, pipeline.features(), width, batch.values, output, batch.observed));
+      OrDie(FitScoreScale(recipe.score(), pipeline.features(), width, batch.values, output, batch.observed));
   if (options.kind == v1::TRAINING_LOSS) scale.set_loss(recipe.loss());
 
   std::shared_ptr<DetectorModel> model(new DetectorModel{.name = recipe.name(),

@@ -32,11 +32,13 @@ v1::Recipe MakeRecipe(const std::string& network) {
   Dataset shape;
   for (size_t j = 0; j < kFeatures; ++j) shape.feature_names.push_back(std::string(1, static_cast<char>('a' + j)));
   shape.values.resize(1000 * kFeatures);
-  const auto recipe = CompleteRecipe(*ParseRecipe("name: 'm' features { window: 1 } training { pretraining { steps: "
-                                                  "300 } } network { " +
-                                                      network + " }",
-                                                  "r"),
-                                     shape);
+  const auto recipe = CompleteRecipe(
+      *ParseRecipe(
+          "name: 'm' features { window: 1 } corruption { gaussian { max_sigma: 1 } } training { pretraining { steps: "
+          "300 } } network { " +
+              network + " }",
+          "r"),
+      shape);
   EXPECT_TRUE(recipe.ok()) << recipe.status();
   return *recipe;
 }

@@ -75,7 +75,7 @@ TEST(Recipe, DefaultsAreChosenFromTheData) {
   EXPECT_EQ(timed.training().adam().epsilon(), 1e-8f);
   EXPECT_TRUE(timed.training().adam().has_weight_decay());
   EXPECT_EQ(timed.calibration().holdout_fraction(), 0.2f);
-  EXPECT_EQ(timed.score().kind(), v1::WINDOW_NORMALISED);
+  EXPECT_EQ(timed.score().kind(), v1::SCORE_KIND_UNSPECIFIED);  // chosen after the training
   EXPECT_FALSE(timed.calibration().has_false_positive_rate()) << "chosen when the held-out errors are counted";
 
   EXPECT_EQ(Complete("", MakeData(500, 3, false)).features().window(), 1u) << "rows of no order";

@@ -1,0 +1,28 @@
+// What a way to score needs to know of normal residuals (score_kind.h has the formulas).
+//
+// No variance is less than max(kVarianceFloor, kVarianceFloorRatio * mean of all of its kind): a column that is learned
+// perfectly, a constant say, must not turn its rounding noise into the largest part of the error. Where held-out
+// vectors never observed a position or feature, it gets the mean of all.
+#pragma once
+
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "astray/v1/artifact.pb.h"
+#include "astray/v1/recipe.pb.h"
+
+namespace astray {
+
+inline constexpr double kVarianceFloor = 1e-6;
+inline constexpr double kVarianceFloorRatio = 1e-3;
+// Of the correlation of residuals, at least: held-out windows overlap, so that they say less than their number.
+inline constexpr double kLeastShrinkage = 0.3;
+
+// Fits what `recipe`, which has a kind, needs on held-out normal vectors: input, output, observed are
+// [vectors x width], width is features x window. InvalidArgument for an unknown kind or sizes that do not agree,
+// Internal for an output that is not finite.
+absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(const astray::v1::ScoreRecipe& recipe, size_t features,
+                                                     size_t width, std::span<const float> input,
+                                                     std::span<const float> output, std::span<const float> observed);
+
+}  // namespace astray
