@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "client/fasta_rows.h"
 #include "client/log_rows.h"
 #include "client/offline_detector.h"
+#include "client/report_page.h"
+#include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
 
@@ -18,7 +21,7 @@ namespace astray {
 namespace {
 
 struct Flags {
-  std::string model, data, labels, entity_column, label_column = "label", culprit_column = "culprits";
+  std::string model, data, labels, report, entity_column, label_column = "label", culprit_column = "culprits";
   uint64_t epoch = 0;
   bool json = false;
 };
@@ -95,6 +98,12 @@ absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const LabelledScores scores, ScoreLabelled(*detector, data));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const v1::Evaluation evaluation = Evaluate(*detector, data, scores, seconds.count());
+  if (!flags.report.empty()) {
+    const ReportInput input = {*detector, data, scores, evaluation,
+                               std::filesystem::path(flags.data).filename().string()};
+    RETURN_IF_ERROR(WriteFileAtomically(flags.report, ReportPage(input)));
+    context.err << "report: " << flags.report << "\n";
+  }
   if (flags.json) {
     context.out << ToJson(evaluation) << "\n";
   } else {
@@ -109,7 +118,7 @@ void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command =
       AddCommand(app, context, "evaluate", "Measure a model on labelled rows or sessions, without a server",
-                 "  astray evaluate --model=models/pump/1 --data=test.csv --label-column=label --json\n"
+                 "  astray evaluate --model=models/pump/1 --data=test.csv --label-column=label --report=report.html\n"
                  "  astray evaluate --model=models/hdfs/1 --data=test.log --labels=labels.csv",
                  [flags, &context] { return RunEvaluate(*flags, context); });
   command->add_option("--model", flags->model, "Artifact: models/<name>/<version>")->required();
@@ -124,6 +133,7 @@ void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
   command->add_option("--culprit-column", flags->culprit_column, "Names the truly faulty features, where it is there")
       ->capture_default_str();
   command->add_option("--epoch", flags->epoch, "Calibration that a server stored (default: the artifact's)");
+  command->add_option("--report", flags->report, "Write a page with curves and alarms into this HTML file");
   command->add_flag("--json", flags->json, "Print JSON");
 }
 
