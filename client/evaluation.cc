@@ -128,7 +128,8 @@ absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dat
   return scores;
 }
 
-v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const LabelledScores& all, double seconds) {
+v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const LabelledScores& all, bool time_ordered,
+                        double seconds) {
   const std::vector<float>& scores = all.scores;
   const std::vector<uint8_t>& labels = all.labels;
   const Confusion confusion = CountAbove(scores, labels, 1.0f);
@@ -153,7 +154,7 @@ v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const Lab
     evaluation.set_culprit_top1_rate(static_cast<double>(all.top1) / blamed);
     evaluation.set_culprit_top3_rate(static_cast<double>(all.top3) / blamed);
   }
-  if (IsTimeOrdered(detector, data)) {
+  if (time_ordered) {
     EvaluateRanges(data, all, &evaluation);
   } else {
     constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();

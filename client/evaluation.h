@@ -49,7 +49,8 @@ bool IsTimeOrdered(const Detector& detector, const Dataset& data);
 // Scores each entity's rows by themselves. data: labelled, grouped by entity.
 absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dataset& data);
 
-// seconds: how long the scoring took.
-v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const LabelledScores& scores, double seconds);
+// time_ordered: measure ranges of rows, too. seconds: how long the scoring took.
+v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const LabelledScores& scores, bool time_ordered,
+                        double seconds);
 
 }  // namespace astray

@@ -18,8 +18,9 @@ struct ReportInput {
   const Dataset& data;  // grouped by entity
   const LabelledScores& scores;
   const v1::Evaluation& evaluation;
-  std::string data_name;               // of the file
-  std::vector<std::string> row_names;  // one a row, such as a session's key; or none: timestamps are shown, or numbers
+  std::string data_name;  // of the file
+  const std::vector<std::string>&
+      row_names;  // one a row, such as a session's key; or none: timestamps are shown, or numbers
 };
 
 // At most 2 MB, however many rows: of many rows the highest and lowest score of some adjacent ones are kept, and only

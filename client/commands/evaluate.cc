@@ -23,11 +23,16 @@ namespace {
 struct Flags {
   std::string model, data, labels, report, entity_column, label_column = "label", culprit_column = "culprits";
   uint64_t epoch = 0;
-  bool json = false;
+  bool json = false, time_ordered = false;
+};
+
+struct LabelledRows {
+  Dataset data;
+  std::vector<std::string> names;  // one a row, or none
 };
 
 // One row a session.
-absl::StatusOr<Dataset> ReadSessions(const Flags& flags, const LogTransform& log, CommandContext& context) {
+absl::StatusOr<LabelledRows> ReadSessions(const Flags& flags, const LogTransform& log, CommandContext& context) {
   if (flags.labels.empty()) return UsageError("--labels: expected a CSV of session keys and labels, got none");
   ASSIGN_OR_RETURN(const SessionLabels labels, ReadSessionLabels(flags.labels));
   ASSIGN_OR_RETURN(LabelledLog data, ReadLabelledLog(flags.data, log, labels));
@@ -38,15 +43,16 @@ absl::StatusOr<Dataset> ReadSessions(const Flags& flags, const LogTransform& log
     context.err << "note: " << data.unlabelled << " sessions have no label and count as normal\n";
   }
   if (data.unused > 0) context.err << "note: " << data.unused << " labels are of sessions that never occur\n";
-  return std::move(data.rows);
+  return LabelledRows{std::move(data.rows), std::move(data.keys)};
 }
 
-absl::StatusOr<Dataset> ReadLabelled(const Flags& flags, const Detector& detector, CommandContext& context) {
+absl::StatusOr<LabelledRows> ReadLabelled(const Flags& flags, const Detector& detector, CommandContext& context) {
   if (const LogTransform* log = detector.model().pipeline.log()) return ReadSessions(flags, *log, context);
   if (!flags.labels.empty()) return UsageError("--labels: is for models of logs; rows have a label column");
   if (IsNamedFasta(flags.data)) {
-    ASSIGN_OR_RETURN(Dataset data, ReadFasta(flags.data, detector.model().recipe.features().sequence()));
-    if (!data.labels.empty()) return data;
+    LabelledRows rows;
+    ASSIGN_OR_RETURN(rows.data, ReadFasta(flags.data, detector.model().recipe.features().sequence(), &rows.names));
+    if (!rows.data.labels.empty()) return rows;
     return absl::InvalidArgumentError(
         absl::StrCat(flags.data, ": expected label=1 in the headers of anomalies, got none"));
   }
@@ -61,7 +67,7 @@ absl::StatusOr<Dataset> ReadLabelled(const Flags& flags, const Detector& detecto
   options.feature_names = detector.model().pipeline.feature_names();
   ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
   data.GroupByEntity();
-  return data;
+  return LabelledRows{.data = std::move(data)};
 }
 
 void PrintRanges(const v1::Evaluation& e, std::ostream& out) {
@@ -93,21 +99,22 @@ void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
 
 absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.model, flags.epoch));
-  ASSIGN_OR_RETURN(const Dataset data, ReadLabelled(flags, *detector, context));
+  ASSIGN_OR_RETURN(const LabelledRows rows, ReadLabelled(flags, *detector, context));
+  const bool time_ordered = flags.time_ordered || IsTimeOrdered(*detector, rows.data);
   const auto start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(const LabelledScores scores, ScoreLabelled(*detector, data));
+  ASSIGN_OR_RETURN(const LabelledScores scores, ScoreLabelled(*detector, rows.data));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const v1::Evaluation evaluation = Evaluate(*detector, data, scores, seconds.count());
+  const v1::Evaluation evaluation = Evaluate(*detector, rows.data, scores, time_ordered, seconds.count());
   if (!flags.report.empty()) {
-    const ReportInput input = {*detector, data, scores, evaluation,
-                               std::filesystem::path(flags.data).filename().string()};
+    const std::string file = std::filesystem::path(flags.data).filename().string();
+    const ReportInput input = {*detector, rows.data, scores, evaluation, file, rows.names};
     RETURN_IF_ERROR(WriteFileAtomically(flags.report, ReportPage(input)));
     context.err << "report: " << flags.report << "\n";
   }
   if (flags.json) {
     context.out << ToJson(evaluation) << "\n";
   } else {
-    Print(evaluation, !data.culprits.empty(), context.out);
+    Print(evaluation, !rows.data.culprits.empty(), context.out);
   }
   return absl::OkStatus();
 }
@@ -134,6 +141,8 @@ void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
       ->capture_default_str();
   command->add_option("--epoch", flags->epoch, "Calibration that a server stored (default: the artifact's)");
   command->add_option("--report", flags->report, "Write a page with curves and alarms into this HTML file");
+  command->add_flag("--time-ordered", flags->time_ordered,
+                    "Rows follow each other in time (default: where they have timestamps or the model judges windows)");
   command->add_flag("--json", flags->json, "Print JSON");
 }
 

@@ -394,6 +394,11 @@ function drawAlarms() {
   const named = data.alarms.some((alarm) => alarm.name), many = data.entity_count > 1;
   const head = html('tr', '', ...[many && 'entity', `${data.unit}s`, named && 'peak at', 'peak score', 'p-value', 'label', 'because of']
                               .filter(Boolean).map((text) => html('th', '', text)));
+  const number = (name, value) => {
+    const cell = html('td', 'number', value);
+    cell.dataset.name = name;  // shown where there is no room for the head
+    return cell;
+  };
   const body = html('tbody');
   for (const alarm of data.alarms) {
     const rows = alarm.last - alarm.first + 1;
@@ -403,9 +408,9 @@ function drawAlarms() {
         html('small', '', `${short(observed)} instead of ${short(expected)}`)));
     body.append(html('tr', '', ...[
       many && html('td', '', alarm.entity),
-      html('td', 'number', rows > 1 ? `${count(alarm.first)}–${count(alarm.last)}` : count(alarm.first)),
+      number(rows > 1 ? `${data.unit}s` : data.unit, rows > 1 ? `${count(alarm.first)}–${count(alarm.last)}` : count(alarm.first)),
       named && html('td', '', alarm.name),
-      html('td', 'number', short(alarm.score)), html('td', 'number', short(alarm.p)), html('td', '', label),
+      number('score', short(alarm.score)), number('p', short(alarm.p)), html('td', '', label),
       html('td', '', ...causes)].filter(Boolean)));
   }
   byId('alarms').append(html('table', '', html('thead', '', head), body));

@@ -64,7 +64,8 @@ def entities(data_set):
 
 def measure_entity(folder, data_set, entity):
     path = DATA / data_set / entity
-    return evaluate(train(folder, f"{path}_train.csv.gz"), f"{path}_test.csv.gz")
+    in_time = ["--time-ordered"] if data_set in TIME_SERIES else []
+    return evaluate(train(folder, f"{path}_train.csv.gz"), f"{path}_test.csv.gz", *in_time)
 
 
 def read_csv(path):
