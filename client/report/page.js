@@ -160,7 +160,7 @@ function scorePath(entity, plot) {
       drawing = false;
       continue;
     }
-    const x = plot.across((at + 0.5) * entity.stride + 0.5).toFixed(1);
+    const x = plot.across((at + perStep / 2) * entity.stride + 0.5).toFixed(1);
     path += `${drawing ? 'L' : 'M'}${x} ${plot.up(high).toFixed(1)}`;
     if (low < high) path += `V${plot.up(low).toFixed(1)}`;
     drawing = true;
@@ -172,7 +172,7 @@ function dotsPath(entity, values, plot) {
   let path = '';
   for (let c = Math.floor(view.first / entity.stride); c * entity.stride < view.end; ++c) {
     if (values[c] === null || values[c] === undefined) continue;
-    path += `M${plot.across(c * entity.stride + 1).toFixed(1)} ${plot.up(values[c]).toFixed(1)}h0`;
+    path += `M${plot.across((c + 0.5) * entity.stride + 0.5).toFixed(1)} ${plot.up(values[c]).toFixed(1)}h0`;
   }
   return path;
 }

@@ -1,5 +1,4 @@
 """A headless Chromium that a test steers over a pipe (the DevTools protocol); it listens on no port and is told of no network."""
-import base64
 import contextlib
 import json
 import os
@@ -78,10 +77,32 @@ class Browser:
 
     def evaluate(self, expression):
         """The value of a JavaScript expression in the page."""
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
             raise AssertionError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
+
+    def colours(self, selector):
+        """How many pixels of each colour "r,g,b" the page shows where the selector's first element is."""
+        box = self.evaluate(f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+                            " return {x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height}; })()")
+        png = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip={**box, "scale": 1})["data"]
+        return self.evaluate("""(async () => {
+          const image = new Image();
+          image.src = "data:image/png;base64,%s";
+          await image.decode();
+          const canvas = document.createElement("canvas");
+          canvas.width = image.width;
+          canvas.height = image.height;
+          const context = canvas.getContext("2d");
+          context.drawImage(image, 0, 0);
+          const bytes = context.getImageData(0, 0, image.width, image.height).data, counts = {};
+          for (let i = 0; i < bytes.length; i += 4) {
+            const colour = `${bytes[i]},${bytes[i + 1]},${bytes[i + 2]}`;
+            counts[colour] = (counts[colour] || 0) + 1;
+          }
+          return counts;
+        })()""" % png)
 
     def drag(self, from_x, to_x, y):
         self.mouse("mousePressed", from_x, y)
@@ -91,10 +112,6 @@ class Browser:
     def mouse(self, kind, x, y):
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="none" if kind == "mouseMoved" else "left",
                   buttons=0 if kind == "mouseReleased" else 1, clickCount=0 if kind == "mouseMoved" else 1)
-
-    def screenshot(self):
-        """PNG of the whole page."""
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"])
 
     def __enter__(self):
         return self
