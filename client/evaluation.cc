@@ -23,7 +23,8 @@ bool NamesACulprit(const Dataset& data, size_t row, std::span<const Contribution
 // Takes the verdicts of an entity's rows, in order.
 class Collector {
  public:
-  Collector(const Dataset& data, LabelledScores* scores) : data_(data), scores_(*scores) {
+  Collector(const Dataset& data, bool time_ordered, LabelledScores* scores)
+      : data_(data), time_ordered_(time_ordered), scores_(*scores) {
     scores_.leads.resize(data.features());
   }
 
@@ -35,7 +36,7 @@ class Collector {
     scores_.p_values.push_back(verdict.p_value);
     if (!verdict.anomalous) return;
     CountBlame(row, contributions);
-    if (run_.end != row) EndRun();
+    if (run_.end != row || !time_ordered_) EndRun();
     if (run_.end == 0) run_.begin = row;
     if (run_.end == 0 || verdict.score > run_.verdict.score) {
       run_.peak = row;
@@ -70,6 +71,7 @@ class Collector {
   }
 
   const Dataset& data_;
+  bool time_ordered_;
   LabelledScores& scores_;
   FlaggedRun run_;  // end 0: none
 };
@@ -107,11 +109,11 @@ bool IsTimeOrdered(const Detector& detector, const Dataset& data) {
   return !features.has_sequence() && !features.has_log() && (detector.window() > 1 || !data.timestamps.empty());
 }
 
-absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dataset& data) {
+absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dataset& data, bool time_ordered) {
   LabelledScores scores;
   scores.begins = RunBegins(data, /*max_gap_seconds=*/0);
   scores.begins.insert(scores.begins.begin(), 0);
-  Collector collector(data, &scores);
+  Collector collector(data, time_ordered, &scores);
   ScoreResult result;
   for (size_t entity = 0; entity < scores.begins.size(); ++entity) {
     const size_t begin = scores.begins[entity];

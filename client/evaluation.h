@@ -12,7 +12,7 @@
 
 namespace astray {
 
-// Adjacent flagged rows of one entity.
+// Adjacent flagged rows of one entity; one row, where rows do not follow each other in time.
 struct FlaggedRun {
   uint32_t begin = 0, end = 0;              // rows of the data
   uint32_t peak = 0;                        // the row with the highest score
@@ -46,8 +46,9 @@ struct LabelledScores {
 // Whether rows follow each other in time, for this model: it judges windows, or the rows have timestamps.
 bool IsTimeOrdered(const Detector& detector, const Dataset& data);
 
-// Scores each entity's rows by themselves. data: labelled, grouped by entity.
-absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dataset& data);
+// Scores each entity's rows by themselves. data: labelled, grouped by entity. time_ordered: adjacent flagged rows are
+// one run.
+absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dataset& data, bool time_ordered);
 
 // time_ordered: measure ranges of rows, too. seconds: how long the scoring took.
 v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const LabelledScores& scores, bool time_ordered,

@@ -102,7 +102,7 @@ absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const LabelledRows rows, ReadLabelled(flags, *detector, context));
   const bool time_ordered = flags.time_ordered || IsTimeOrdered(*detector, rows.data);
   const auto start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(const LabelledScores scores, ScoreLabelled(*detector, rows.data));
+  ASSIGN_OR_RETURN(const LabelledScores scores, ScoreLabelled(*detector, rows.data, time_ordered));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const v1::Evaluation evaluation = Evaluate(*detector, rows.data, scores, time_ordered, seconds.count());
   if (!flags.report.empty()) {

@@ -53,7 +53,10 @@ function ticksOf(low, high, log, most) {
     const step = Math.max(1, Math.ceil((last - first + 1) / most));
     const ticks = [];
     for (let power = first; power <= last; power += step) ticks.push(10 ** power);
-    return ticks;
+    if (ticks.length > 2) return ticks;
+    const fine = [];
+    for (let power = first - 1; power <= last; ++power) fine.push(...[1, 2, 5].map((factor) => factor * 10 ** power));
+    return fine.filter((value) => value >= low && value <= high);
   }
   const rough = (high - low) / most || 1;
   const unit = 10 ** Math.floor(Math.log10(rough));
@@ -392,7 +395,7 @@ function drawAlarms() {
     return;
   }
   const named = data.alarms.some((alarm) => alarm.name), many = data.entity_count > 1;
-  const head = html('tr', '', ...[many && 'entity', `${data.unit}s`, named && 'peak at', 'peak score', 'p-value', 'label', 'because of']
+  const head = html('tr', '', ...[many && 'entity', `${data.unit}s`, named && (measured.time_ordered ? 'peak at' : 'name'), 'peak score', 'p-value', 'label', 'because of']
                               .filter(Boolean).map((text) => html('th', '', text)));
   const number = (name, value) => {
     const cell = html('td', 'number', value);

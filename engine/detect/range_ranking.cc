@@ -150,6 +150,7 @@ double VusPr(std::span<const float> scores, std::span<const uint8_t> labels, uin
   AddUp(&flagged);
   AddUp(&inside);
   std::vector<uint8_t> touched;
+  touched.reserve(ranges.size());
   for (const LabelledRange& range : ranges) {
     touched.push_back(*std::min_element(first.begin() + range.begin, first.begin() + range.end));
   }

@@ -61,7 +61,7 @@ class EvaluationTest : public testing::Test {
  protected:
   EvaluationTest()
       : detector_(MakeTinyDetector({.window = 3})), data_(OddData()), verdicts_(VerdictsOf(*detector_, data_)) {
-    auto scores = ScoreLabelled(*detector_, data_);
+    auto scores = ScoreLabelled(*detector_, data_, /*time_ordered=*/true);
     EXPECT_TRUE(scores.ok()) << scores.status();
     scores_ = *std::move(scores);
   }
@@ -164,6 +164,15 @@ TEST_F(EvaluationTest, WithoutTimeThereAreNoRanges) {
   EXPECT_TRUE(std::isnan(evaluation.vus_pr()));
   EXPECT_TRUE(std::isnan(evaluation.detection_delay_rows_mean()));
   EXPECT_EQ(evaluation.ranges(), 0u);
+  const auto scores = ScoreLabelled(*detector_, data_, /*time_ordered=*/false);
+  ASSERT_TRUE(scores.ok());
+  ASSERT_EQ(scores->strongest.size(), LabelledScores::kMaxStrongest);
+  std::vector<float> strongest = scores->scores;
+  std::ranges::sort(strongest, std::greater<>());
+  for (size_t i = 0; i < scores->strongest.size(); ++i) {
+    EXPECT_EQ(scores->strongest[i].end, scores->strongest[i].begin + 1);
+    EXPECT_EQ(scores->strongest[i].verdict.score, strongest[i]);
+  }
   EXPECT_TRUE(IsTimeOrdered(*detector_, data_)) << "it judges windows";
   EXPECT_FALSE(IsTimeOrdered(*MakeTinyDetector({.window = 1}), data_));
 }
