@@ -220,6 +220,13 @@ function drawScores() {
   }
   plot.root.append(svg('path', {class: 'threshold', d: `M${plot.left} ${plot.up(1)}H${plot.right}`}),
                    svg('text', {class: 'threshold-name', x: plot.right, y: plot.up(1) - 5, 'text-anchor': 'end'}, 'threshold'));
+  if (entity.names && measured.time_ordered) {
+    const ends = [[view.first, plot.left, 'start'], [view.end - 1, plot.right, 'end']];
+    for (const [row, x, anchor] of ends) {
+      plot.root.append(svg('text', {class: 'time', x, y: plot.bottom + 34, 'text-anchor': anchor},
+                           entity.names[Math.floor(row / entity.stride)]));
+    }
+  }
   byId('all').disabled = view.first === 0 && view.end === entity.rows;
   followPointer(entity, plot);
 }

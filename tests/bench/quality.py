@@ -199,7 +199,8 @@ def found(result):
     if not result["time_ordered"]:
         return "–"
     delay = result["detection_delay_rows_median"]
-    return f"{result['ranges_detected']} of {result['ranges']}" + ("" if delay == "NaN" else f", {delay:g} rows")
+    unit = "row" if delay == 1 else "rows"
+    return f"{result['ranges_detected']} of {result['ranges']}" + ("" if delay == "NaN" else f", {delay:g} {unit}")
 
 
 def log_rows(results):

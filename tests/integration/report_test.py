@@ -136,6 +136,11 @@ class ReportTest(unittest.TestCase):
         zoomed = self.path("#score-plot .score")
         self.assertLess(abs(vertices(zoomed) - 40), 6, "a point a row")
         self.assertEqual(self.count("#score-plot .range"), 1)
+        with open(self.plant.faulty, newline="") as file:
+            times = [row["timestamp"] for row in csv.DictReader(file)]
+        begin, end = self.browser.evaluate("[...document.querySelectorAll('#score-plot .time')].map((text) => text.textContent)")
+        self.assertLess(abs(times.index(begin) - (first - 20)), 3)
+        self.assertLess(abs(times.index(end) - (first + 20)), 3)
         self.browser.mouse("mouseMoved", place(self.evaluation["rows"] * 0.9), box[1] + 100)
         self.assertRegex(self.text("#readout"), r"^row [\d,]+ · 2026-.* · score [\d.e-]+(, flagged)? · labelled anomalous$")
         self.browser.evaluate("document.getElementById('all').click()")
