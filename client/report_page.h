@@ -28,7 +28,7 @@ struct ReportInput {
 // them as text.
 std::string ReportPage(const ReportInput& input);
 
-// The numbers that the page draws, as JSON in which no '<' occurs. client/report/page.js says how it is built.
+// The numbers that the page draws, as JSON in which no '<' occurs. client/report/plot.js says how it is built.
 std::string ReportData(const ReportInput& input);
 
 inline constexpr size_t kMaxReportEntities = 60;
