@@ -52,7 +52,8 @@ absl::StatusOr<bool> FastaRows::Next(Row* row) {
   return true;
 }
 
-absl::StatusOr<Dataset> ReadFasta(const std::string& path, const v1::SequenceRecipe& sequence) {
+absl::StatusOr<Dataset> ReadFasta(const std::string& path, const v1::SequenceRecipe& sequence,
+                                  std::vector<std::string>* names) {
   ASSIGN_OR_RETURN(auto rows, FastaRows::Open(path, sequence));
   Dataset data{.feature_names = rows->feature_names()};
   bool labelled = false;
@@ -65,6 +66,7 @@ absl::StatusOr<Dataset> ReadFasta(const std::string& path, const v1::SequenceRec
     }
     data.values.insert(data.values.end(), row.values.begin(), row.values.end());
     data.labels.push_back(row.label);
+    if (names != nullptr) names->push_back(row.timestamp);
     labelled = labelled || row.label == 1;
   }
   if (!labelled) data.labels.clear();

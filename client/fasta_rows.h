@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -36,7 +37,9 @@ class FastaRows {
   uint64_t row_ = 0;
 };
 
-// The whole file; labels where any header has one. No timestamps: sequences do not follow each other in time.
-absl::StatusOr<Dataset> ReadFasta(const std::string& path, const v1::SequenceRecipe& sequence);
+// The whole file; labels where any header has one. No timestamps: sequences do not follow each other in time. `names`,
+// where given, gets the sequences' names.
+absl::StatusOr<Dataset> ReadFasta(const std::string& path, const v1::SequenceRecipe& sequence,
+                                  std::vector<std::string>* names = nullptr);
 
 }  // namespace astray

@@ -122,6 +122,7 @@ absl::StatusOr<LabelledLog> ReadLabelledLog(const std::string& path, const LogTr
       } else {
         used.insert(session.key);
       }
+      data.keys.push_back(session.key);
       data.rows.labels.push_back(label != labels.end() && label->second ? 1 : 0);
       data.rows.values.resize(data.rows.values.size() + width);
       log.Apply(session.events, std::span(data.rows.values).last(width));

@@ -29,6 +29,7 @@ absl::StatusOr<LogTrainingData> ReadTrainingLog(const std::string& path, const v
 // The rows of a model's sessions, with labels.
 struct LabelledLog {
   Dataset rows;
+  std::vector<std::string> keys;  // of the sessions, beside the rows
   uint64_t lines_without_session = 0;
   uint64_t unlabelled = 0;  // sessions, which count as normal
   uint64_t unused = 0;      // labels whose session never occurs

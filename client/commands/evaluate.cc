@@ -2,33 +2,37 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
-#include "astray/v1/evaluation.pb.h"
+#include "client/evaluation.h"
 #include "client/fasta_rows.h"
 #include "client/log_rows.h"
 #include "client/offline_detector.h"
+#include "client/report_page.h"
+#include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 #include "engine/data/csv_reader.h"
-#include "engine/detect/ranking.h"
-#include "engine/train/time_order.h"
 
 namespace astray {
 namespace {
 
 struct Flags {
-  std::string model, data, labels, entity_column, label_column = "label", culprit_column = "culprits";
+  std::string model, data, labels, report, entity_column, label_column = "label", culprit_column = "culprits";
   uint64_t epoch = 0;
-  bool json = false;
+  bool json = false, time_ordered = false;
+};
+
+struct LabelledRows {
+  Dataset data;
+  std::vector<std::string> names;  // one a row, or none
 };
 
 // One row a session.
-absl::StatusOr<Dataset> ReadSessions(const Flags& flags, const LogTransform& log, CommandContext& context) {
+absl::StatusOr<LabelledRows> ReadSessions(const Flags& flags, const LogTransform& log, CommandContext& context) {
   if (flags.labels.empty()) return UsageError("--labels: expected a CSV of session keys and labels, got none");
   ASSIGN_OR_RETURN(const SessionLabels labels, ReadSessionLabels(flags.labels));
   ASSIGN_OR_RETURN(LabelledLog data, ReadLabelledLog(flags.data, log, labels));
@@ -39,15 +43,16 @@ absl::StatusOr<Dataset> ReadSessions(const Flags& flags, const LogTransform& log
     context.err << "note: " << data.unlabelled << " sessions have no label and count as normal\n";
   }
   if (data.unused > 0) context.err << "note: " << data.unused << " labels are of sessions that never occur\n";
-  return std::move(data.rows);
+  return LabelledRows{std::move(data.rows), std::move(data.keys)};
 }
 
-absl::StatusOr<Dataset> ReadLabelled(const Flags& flags, const Detector& detector, CommandContext& context) {
+absl::StatusOr<LabelledRows> ReadLabelled(const Flags& flags, const Detector& detector, CommandContext& context) {
   if (const LogTransform* log = detector.model().pipeline.log()) return ReadSessions(flags, *log, context);
   if (!flags.labels.empty()) return UsageError("--labels: is for models of logs; rows have a label column");
   if (IsNamedFasta(flags.data)) {
-    ASSIGN_OR_RETURN(Dataset data, ReadFasta(flags.data, detector.model().recipe.features().sequence()));
-    if (!data.labels.empty()) return data;
+    LabelledRows rows;
+    ASSIGN_OR_RETURN(rows.data, ReadFasta(flags.data, detector.model().recipe.features().sequence(), &rows.names));
+    if (!rows.data.labels.empty()) return rows;
     return absl::InvalidArgumentError(
         absl::StrCat(flags.data, ": expected label=1 in the headers of anomalies, got none"));
   }
@@ -62,82 +67,17 @@ absl::StatusOr<Dataset> ReadLabelled(const Flags& flags, const Detector& detecto
   options.feature_names = detector.model().pipeline.feature_names();
   ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
   data.GroupByEntity();
-  return data;
+  return LabelledRows{.data = std::move(data)};
 }
 
-// The first two are beside each other: a scored row's score and label.
-struct Scores {
-  std::vector<float> scores;
-  std::vector<uint8_t> labels;
-  // Of flagged anomalous rows with culprits: how many there are, and of how many a true culprit is the first
-  // contributor, or among the first three.
-  uint64_t blamed = 0, top1 = 0, top3 = 0;
-};
-
-bool NamesACulprit(const Dataset& data, size_t row, std::span<const Contribution> contributions) {
-  const std::vector<std::string> culprits = absl::StrSplit(data.culprits[row], ';');
-  return std::ranges::any_of(contributions, [&](const Contribution& contribution) {
-    return std::ranges::find(culprits, data.feature_names[contribution.feature]) != culprits.end();
-  });
-}
-
-void Count(const Dataset& data, size_t row, const ScoreResult& result, size_t i, Scores* scores) {
-  const Verdict& verdict = result.verdicts[i];
-  if (verdict.state != Verdict::State::kScored) return;
-  scores->scores.push_back(verdict.score);
-  scores->labels.push_back(data.labels[row]);
-  if (data.culprits.empty() || !verdict.anomalous || data.labels[row] == 0 || data.culprits[row].empty()) return;
-  const std::span<const Contribution> named(result.contributions.data() + i * result.contributions_stride,
-                                            verdict.contributions);
-  ++scores->blamed;
-  scores->top1 += NamesACulprit(data, row, named.first(std::min<size_t>(1, named.size()))) ? 1 : 0;
-  scores->top3 += NamesACulprit(data, row, named.first(std::min<size_t>(3, named.size()))) ? 1 : 0;
-}
-
-// Each entity's rows by themselves.
-absl::StatusOr<Scores> ScoreAll(const Detector& detector, const Dataset& data) {
-  Scores scores;
-  ScoreResult result;
-  std::vector<uint32_t> ends = RunBegins(data, /*max_gap_seconds=*/0);
-  ends.push_back(static_cast<uint32_t>(data.rows()));
-  size_t begin = 0;
-  for (const uint32_t end : ends) {
-    const auto rows = std::span(data.values).subspan(begin * data.features(), (end - begin) * data.features());
-    RETURN_IF_ERROR(detector.Score(rows, {}, &result));
-    for (size_t i = 0; i < result.verdicts.size(); ++i) {
-      Count(data, begin + i + detector.window() - 1, result, i, &scores);
-    }
-    begin = end;
+void PrintRanges(const v1::Evaluation& e, std::ostream& out) {
+  out << absl::StrFormat("%-24s %.4f (window of %d rows)\n", "VUS-PR", e.vus_pr(), e.vus_pr_window());
+  out << absl::StrFormat("%-24s %d of %d", "anomalous ranges found", e.ranges_detected(), e.ranges());
+  if (e.ranges_detected() > 0) {
+    out << absl::StrFormat("; after %.1f rows on average, median %.1f", e.detection_delay_rows_mean(),
+                           e.detection_delay_rows_median());
   }
-  return scores;
-}
-
-v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const Scores& all, double seconds) {
-  const std::vector<float>& scores = all.scores;
-  const std::vector<uint8_t>& labels = all.labels;
-  const Confusion confusion = CountAbove(scores, labels, 1.0f);
-  v1::Evaluation evaluation;
-  evaluation.set_model(detector.model().name);
-  evaluation.set_version(static_cast<int32_t>(detector.model().version));
-  evaluation.set_rows(static_cast<uint32_t>(data.rows()));
-  evaluation.set_scored_rows(static_cast<uint32_t>(scores.size()));
-  evaluation.set_anomalous_rows(static_cast<uint32_t>(confusion.true_positives + confusion.false_negatives));
-  evaluation.set_flagged_rows(static_cast<uint32_t>(confusion.true_positives + confusion.false_positives));
-  evaluation.set_auroc(Auroc(scores, labels));
-  evaluation.set_average_precision(AveragePrecision(scores, labels));
-  evaluation.set_f1_at_threshold(confusion.f1());
-  evaluation.set_best_f1(BestF1(scores, labels));
-  evaluation.set_precision_at_threshold(confusion.precision());
-  evaluation.set_recall_at_threshold(confusion.recall());
-  evaluation.set_false_positive_rate(confusion.false_positive_rate());
-  evaluation.set_threshold(detector.calibration().threshold());
-  evaluation.set_rows_per_second(seconds > 0 ? static_cast<double>(data.rows()) / seconds : 0);
-  if (!data.culprits.empty()) {
-    const double blamed = std::max<double>(1, static_cast<double>(all.blamed));
-    evaluation.set_culprit_top1_rate(static_cast<double>(all.top1) / blamed);
-    evaluation.set_culprit_top3_rate(static_cast<double>(all.top3) / blamed);
-  }
-  return evaluation;
+  out << "\n";
 }
 
 void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
@@ -149,6 +89,7 @@ void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
                          e.f1_at_threshold(), e.precision_at_threshold(), e.recall_at_threshold(), e.best_f1());
   out << absl::StrFormat("%-24s %.4f at a threshold of %.6g\n", "false-positive rate", e.false_positive_rate(),
                          e.threshold());
+  if (e.time_ordered()) PrintRanges(e, out);
   if (culprits) {
     out << absl::StrFormat("%-24s %.1f %% first, %.1f %% among the first three\n", "true culprit named",
                            100 * e.culprit_top1_rate(), 100 * e.culprit_top3_rate());
@@ -158,15 +99,22 @@ void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
 
 absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.model, flags.epoch));
-  ASSIGN_OR_RETURN(const Dataset data, ReadLabelled(flags, *detector, context));
+  ASSIGN_OR_RETURN(const LabelledRows rows, ReadLabelled(flags, *detector, context));
+  const bool time_ordered = flags.time_ordered || IsTimeOrdered(*detector, rows.data);
   const auto start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(const Scores scores, ScoreAll(*detector, data));
+  ASSIGN_OR_RETURN(const LabelledScores scores, ScoreLabelled(*detector, rows.data, time_ordered));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const v1::Evaluation evaluation = Evaluate(*detector, data, scores, seconds.count());
+  const v1::Evaluation evaluation = Evaluate(*detector, rows.data, scores, time_ordered, seconds.count());
+  if (!flags.report.empty()) {
+    const std::string file = std::filesystem::path(flags.data).filename().string();
+    const ReportInput input = {*detector, rows.data, scores, evaluation, file, rows.names};
+    RETURN_IF_ERROR(WriteFileAtomically(flags.report, ReportPage(input)));
+    context.err << "report: " << flags.report << "\n";
+  }
   if (flags.json) {
     context.out << ToJson(evaluation) << "\n";
   } else {
-    Print(evaluation, !data.culprits.empty(), context.out);
+    Print(evaluation, !rows.data.culprits.empty(), context.out);
   }
   return absl::OkStatus();
 }
@@ -177,7 +125,7 @@ void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command =
       AddCommand(app, context, "evaluate", "Measure a model on labelled rows or sessions, without a server",
-                 "  astray evaluate --model=models/pump/1 --data=test.csv --label-column=label --json\n"
+                 "  astray evaluate --model=models/pump/1 --data=test.csv --label-column=label --report=report.html\n"
                  "  astray evaluate --model=models/hdfs/1 --data=test.log --labels=labels.csv",
                  [flags, &context] { return RunEvaluate(*flags, context); });
   command->add_option("--model", flags->model, "Artifact: models/<name>/<version>")->required();
@@ -192,6 +140,9 @@ void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
   command->add_option("--culprit-column", flags->culprit_column, "Names the truly faulty features, where it is there")
       ->capture_default_str();
   command->add_option("--epoch", flags->epoch, "Calibration that a server stored (default: the artifact's)");
+  command->add_option("--report", flags->report, "Write a page with curves and alarms into this HTML file");
+  command->add_flag("--time-ordered", flags->time_ordered,
+                    "Rows follow each other in time (default: where they have timestamps or the model judges windows)");
   command->add_flag("--json", flags->json, "Print JSON");
 }
 

@@ -1,6 +1,7 @@
 #include "engine/detect/ranking.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -21,8 +22,8 @@ Totals Count(std::span<const uint8_t> labels) {
   return totals;
 }
 
-// Calls visit(true positives, false positives) for every threshold from the highest score down: everything at or above
-// one score counts as flagged, so ties are taken together.
+// Calls visit(true positives, false positives, threshold) for every threshold from the highest score down: everything
+// at or above one score counts as flagged, so ties are taken together.
 template <typename Visit>
 void ForEachThreshold(std::span<const float> scores, std::span<const uint8_t> labels, Visit visit) {
   std::vector<uint32_t> order(scores.size());
@@ -32,7 +33,8 @@ void ForEachThreshold(std::span<const float> scores, std::span<const uint8_t> la
   double false_positives = 0;
   for (size_t i = 0; i < order.size(); ++i) {
     (labels[order[i]] != 0 ? true_positives : false_positives) += 1;
-    if (i + 1 == order.size() || scores[order[i + 1]] != scores[order[i]]) visit(true_positives, false_positives);
+    if (i + 1 == order.size() || scores[order[i + 1]] != scores[order[i]])
+      visit(true_positives, false_positives, scores[order[i]]);
   }
 }
 
@@ -48,7 +50,7 @@ double Auroc(std::span<const float> scores, std::span<const uint8_t> labels) {
   double area = 0;
   double last_true = 0;
   double last_false = 0;
-  ForEachThreshold(scores, labels, [&](double true_positives, double false_positives) {
+  ForEachThreshold(scores, labels, [&](double true_positives, double false_positives, float) {
     area += (false_positives - last_false) * (true_positives + last_true) / 2;
     last_true = true_positives;
     last_false = false_positives;
@@ -61,7 +63,7 @@ double AveragePrecision(std::span<const float> scores, std::span<const uint8_t> 
   if (totals.positives == 0 || totals.negatives == 0) return kNaN;
   double sum = 0;
   double last_true = 0;
-  ForEachThreshold(scores, labels, [&](double true_positives, double false_positives) {
+  ForEachThreshold(scores, labels, [&](double true_positives, double false_positives, float) {
     sum += (true_positives - last_true) * true_positives / (true_positives + false_positives);
     last_true = true_positives;
   });
@@ -72,10 +74,30 @@ double BestF1(std::span<const float> scores, std::span<const uint8_t> labels) {
   const Totals totals = Count(labels);
   if (totals.positives == 0 || totals.negatives == 0) return kNaN;
   double best = 0;
-  ForEachThreshold(scores, labels, [&](double true_positives, double false_positives) {
+  ForEachThreshold(scores, labels, [&](double true_positives, double false_positives, float) {
     best = std::max(best, 2 * true_positives / (true_positives + false_positives + totals.positives));
   });
   return best;
+}
+
+std::vector<RankingPoint> RankingCurve(std::span<const float> scores, std::span<const uint8_t> labels, double step) {
+  const Totals totals = Count(labels);
+  std::vector<RankingPoint> curve;
+  if (totals.positives == 0 || totals.negatives == 0) return curve;
+  RankingPoint last;
+  ForEachThreshold(scores, labels, [&](double true_positives, double false_positives, float threshold) {
+    last = {.threshold = threshold,
+            .false_positive_rate = false_positives / totals.negatives,
+            .recall = true_positives / totals.positives,
+            .precision = true_positives / (true_positives + false_positives)};
+    const auto near = [&](double RankingPoint::*value) { return std::fabs(last.*value - curve.back().*value) < step; };
+    if (curve.empty() || !near(&RankingPoint::false_positive_rate) || !near(&RankingPoint::recall) ||
+        !near(&RankingPoint::precision)) {
+      curve.push_back(last);
+    }
+  });
+  if (curve.back().threshold != last.threshold) curve.push_back(last);
+  return curve;
 }
 
 double Confusion::precision() const { return Ratio(true_positives, true_positives + false_positives); }

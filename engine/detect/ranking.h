@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace astray {
 
@@ -12,6 +13,16 @@ double Auroc(std::span<const float> scores, std::span<const uint8_t> labels);
 double AveragePrecision(std::span<const float> scores, std::span<const uint8_t> labels);
 // Over every threshold that is a score, with rows at or above it flagged.
 double BestF1(std::span<const float> scores, std::span<const uint8_t> labels);
+
+// What flagging rows with score >= threshold gives.
+struct RankingPoint {
+  float threshold = 0;
+  double false_positive_rate = 0, recall = 0, precision = 0;
+};
+// The ROC and precision-recall curves: a point for each threshold that is a score, from the highest down. Points that
+// lie within `step` of the one before in every coordinate are left out, but for the last; 0 keeps all. Empty where a
+// class is missing.
+std::vector<RankingPoint> RankingCurve(std::span<const float> scores, std::span<const uint8_t> labels, double step);
 
 // A ratio of nothing is 0.
 struct Confusion {

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "astray/v1/evaluation.pb.h"
 #include "astray/v1/report.pb.h"
@@ -124,6 +125,24 @@ TEST_F(OfflineCommands, TrainInspectAndEvaluateAgree) {
   EXPECT_DOUBLE_EQ(evaluation.threshold(), report.threshold());
   EXPECT_GT(evaluation.rows_per_second(), 0);
   EXPECT_GE(evaluation.culprit_top3_rate(), evaluation.culprit_top1_rate());
+  EXPECT_TRUE(evaluation.time_ordered());
+  EXPECT_EQ(evaluation.ranges(), 1u);
+
+  const CommandOutput printed = RunCommand({"evaluate", "--model=" + Path("models/pump/1"),
+                                            "--data=" + Path("d/faulty.csv"), "--report=" + Path("report.html")});
+  ASSERT_EQ(printed.code, 0) << printed.err;
+  EXPECT_THAT(printed.out,
+              AllOf(HasSubstr(absl::StrFormat("VUS-PR                   %.4f (window of %d rows)", evaluation.vus_pr(),
+                                              evaluation.vus_pr_window())),
+                    HasSubstr(absl::StrFormat("anomalous ranges found   %d of 1", evaluation.ranges_detected()))));
+  EXPECT_THAT(printed.err, HasSubstr("report: " + Path("report.html")));
+  EXPECT_THAT(*ReadFile(Path("report.html"), 1 << 22),
+              AllOf(StartsWith("<!doctype html>"), HasSubstr("\"faulty.csv\"")));
+  const CommandOutput refused = RunCommand({"evaluate", "--model=" + Path("models/pump/1"),
+                                            "--data=" + Path("d/faulty.csv"), "--report=" + Path("none/report.html")});
+  EXPECT_NE(refused.code, 0);
+  EXPECT_EQ(refused.out, "");
+  EXPECT_THAT(refused.err, AllOf(HasSubstr(Path("none/")), HasSubstr("report.html"), HasSubstr("No such file")));
 
   EXPECT_EQ(RunCommand(train).code, 0);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "models/pump/2")) << "the next version beside the first";

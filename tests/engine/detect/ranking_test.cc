@@ -129,5 +129,34 @@ TEST(Confusion, RatiosOfNothingAreZero) {
   EXPECT_EQ(nothing.false_positive_rate(), 0);
 }
 
+TEST(RankingCurveTest, HasTheAreasOfItsMeasures) {
+  Random random(17);
+  Ranked r;
+  for (int i = 0; i < 2000; ++i) {
+    r.labels.push_back(random.Uniform() < 0.2 ? 1 : 0);
+    r.scores.push_back(static_cast<float>(std::round(20 * (random.Normal() + r.labels.back())) / 20));
+  }
+  const auto areas = [&](double step) {
+    double roc = 0;
+    double average_precision = 0;
+    RankingPoint last;
+    for (const RankingPoint& point : RankingCurve(r.scores, r.labels, step)) {
+      roc += (point.false_positive_rate - last.false_positive_rate) * (point.recall + last.recall) / 2;
+      average_precision += (point.recall - last.recall) * point.precision;
+      last = point;
+    }
+    EXPECT_EQ(last.recall, 1);
+    EXPECT_EQ(last.false_positive_rate, 1);
+    return std::pair(roc, average_precision);
+  };
+  EXPECT_NEAR(areas(0).first, Auroc(r.scores, r.labels), 1e-12);
+  EXPECT_NEAR(areas(0).second, AveragePrecision(r.scores, r.labels), 1e-12);
+  EXPECT_NEAR(areas(0.01).first, Auroc(r.scores, r.labels), 0.002);
+  EXPECT_NEAR(areas(0.01).second, AveragePrecision(r.scores, r.labels), 0.01);
+  EXPECT_EQ(RankingCurve(r.scores, r.labels, 0).size(), std::set<float>(r.scores.begin(), r.scores.end()).size());
+  EXPECT_LT(RankingCurve(r.scores, r.labels, 0.1).size(), 40u);
+  EXPECT_TRUE(RankingCurve(r.scores, std::vector<uint8_t>(2000, 0), 0).empty());
+}
+
 }  // namespace
 }  // namespace astray

@@ -1,0 +1,206 @@
+// Everything on the page but the score over rows.
+
+// ---- header and measures
+
+function measure(id, name, value, more) {
+  const tile =
+      html('div', 'measure', html('div', 'name', name), html('div', 'value', value), html('div', 'more', more || ''));
+  tile.id = id;
+  byId('measures').append(tile);
+}
+
+function drawHeader() {
+  document.title = `${measured.model} version ${measured.version} on ${data.data} – Astray evaluation`;
+  byId('title').textContent = `${measured.model}, version ${measured.version}`;
+  const window = data.window > 1 ? `, in windows of ${data.window}` : '';
+  byId('subtitle').textContent =
+      `${data.data}: ${plural(measured.rows, data.unit)} of ${plural(data.features, 'feature')}${window}; ` +
+      `${count(measured.scored_rows)} scored, ${count(measured.anomalous_rows)} labelled anomalous, ` +
+      `${count(measured.flagged_rows)} flagged`;
+  measure('auroc', 'AUROC', fixed(measured.auroc), 'ranking; .5 is chance');
+  measure(
+      'average-precision', 'Average precision', fixed(measured.average_precision),
+      `chance is ${fixed(measured.anomalous_rows / measured.scored_rows)}`);
+  if (measured.time_ordered) {
+    measure(
+        'vus-pr', 'VUS-PR', fixed(measured.vus_pr), `by ranges, window of ${plural(measured.vus_pr_window, 'row')}`);
+  }
+  measure(
+      'f1', 'F1 at the threshold', fixed(measured.f1_at_threshold),
+      `precision ${fixed(measured.precision_at_threshold)}, recall ${fixed(measured.recall_at_threshold)}`);
+  measure('best-f1', 'Best F1', fixed(measured.best_f1), 'at the best of all thresholds');
+  measure(
+      'false-positive-rate', 'False-positive rate', fixed(measured.false_positive_rate),
+      `calibrated for ${data.target}`);
+  if (measured.time_ordered) {
+    const detected = measured.ranges_detected;
+    measure(
+        'ranges', 'Ranges found', `${count(detected)} of ${count(measured.ranges)}`,
+        detected ? `after ${plural(measured.detection_delay_rows_median, 'row')}, median; ` +
+                `${Number(measured.detection_delay_rows_mean.toFixed(1))} on average` :
+                   '');
+  }
+}
+
+// ---- curves
+
+const unitAxis = (name) => ({low: 0, high: 1, log: false, name});
+
+function drawRoc() {
+  const plot = frame(byId('roc'), 260, unitAxis('false-positive rate'), unitAxis('recall'));
+  const points = [[0, 0], ...data.curve];
+  plot.root.append(svg('path', {class: 'reference', d: lineThrough([[0, 0], [1, 1]], plot.across, plot.up)}));
+  if (!data.curve.length) return;
+  plot.root.append(svg('path', {class: 'curve', d: lineThrough(points, plot.across, plot.up)}), svg('circle', {
+                     class: 'operating',
+                     r: 5,
+                     cx: plot.across(measured.false_positive_rate),
+                     cy: plot.up(measured.recall_at_threshold)
+                   }));
+}
+
+function drawPrecision() {
+  const plot = frame(byId('pr'), 260, unitAxis('recall'), unitAxis('precision'));
+  const share = measured.anomalous_rows / measured.scored_rows;
+  plot.root.append(svg('path', {class: 'reference', d: lineThrough([[0, share], [1, share]], plot.across, plot.up)}));
+  if (!data.curve.length) return;
+  plot.root.append(svg('path', {
+    class: 'curve',
+    d: lineThrough(data.curve.map(([, recall, precision]) => [recall, precision]), plot.across, plot.up)
+  }));
+  if (measured.flagged_rows) {
+    plot.root.append(svg('circle', {
+      class: 'operating',
+      r: 5,
+      cx: plot.across(measured.recall_at_threshold),
+      cy: plot.up(measured.precision_at_threshold)
+    }));
+  }
+}
+
+function drawCalibration() {
+  const points = data.calibration.filter(([, share]) => share > 0);
+  const least = Math.min(...data.calibration.map(([alpha]) => alpha), ...points.map(([, share]) => share), 0.1);
+  const axis = (name) => ({low: least, high: 1, log: true, name});
+  const plot = frame(byId('calibration'), 260, axis('promised rate'), axis('rate among normal rows'));
+  plot.root.append(
+      svg('path', {class: 'reference', d: lineThrough([[least, least], [1, 1]], plot.across, plot.up)}),
+      svg('path', {class: 'threshold', d: `M${plot.across(data.target)} ${plot.top}V${plot.bottom}`}),
+      svg('path', {class: 'curve', d: lineThrough(points, plot.across, plot.up)}));
+}
+
+function drawNotes() {
+  const noCurve = data.curve.length ? '' : ' No curve: the labels hold one class only.';
+  byId('roc-note').textContent =
+      `AUROC ${fixed(measured.auroc)}. The dot is the threshold, the dashed line is chance.${noCurve}`;
+  byId('pr-note').textContent = `Average precision ${
+      fixed(measured.average_precision)}. The dot is the threshold, the dashed line is chance.${noCurve}`;
+  byId('calibration-note').textContent =
+      `On the dashed diagonal, normal rows are flagged as often as promised; above it more often, as where data has drifted. ` +
+      `The red line is the threshold's rate, ${percent(data.target)}, of ${plural(data.samples, 'calibration row')}.`;
+}
+
+// ---- contributors and alarms
+
+function drawLeads() {
+  byId('leads-title').textContent = `What leads flagged ${data.unit}s`;
+  if (!data.leads.length) {
+    byId('leads').append(html('p', 'hint', `No ${data.unit} is flagged.`));
+    return;
+  }
+  const most = Math.max(...data.leads.map(([, hits, misses]) => hits + misses));
+  for (const [feature, hits, misses] of data.leads) {
+    const name = html('span', 'name', feature);
+    name.title = feature;
+    const bar = html('span', 'bar');
+    for (const [kind, rows] of [['true', hits], ['false', misses]]) {
+      const part = html('span', kind);
+      part.style.width = `${100 * rows / most}%`;
+      bar.append(part);
+    }
+    byId('leads').append(html('div', 'lead', name, bar, html('span', 'count', count(hits + misses))));
+  }
+  byId('leads').append(html(
+      'p', 'legend', legendEntry('--score', 'labelled anomalous'),
+      legendEntry('--bar-soft', 'labelled normal: false alarms'),
+      `the feature with the largest share of the error, over all flagged ${data.unit}s`));
+}
+
+function drawAlarms() {
+  if (!data.alarms.length) {
+    byId('alarms').append(html('p', 'hint', `No ${data.unit} is flagged.`));
+    return;
+  }
+  const named = data.alarms.some((alarm) => alarm.name), many = data.entity_count > 1;
+  const head = html(
+      'tr', '',
+      ...[many && 'entity', `${data.unit}s`, named && (measured.time_ordered ? 'peak at' : 'name'), 'peak score',
+          'p-value', 'label', 'because of']
+          .filter(Boolean)
+          .map((text) => html('th', '', text)));
+  const number = (name, value) => {
+    const cell = html('td', 'number', value);
+    cell.dataset.name = name;  // shown where there is no room for the head
+    return cell;
+  };
+  const body = html('tbody');
+  for (const alarm of data.alarms) {
+    const rows = alarm.last - alarm.first + 1;
+    const label = alarm.anomalous ? html('span', 'mark hit', alarm.anomalous === rows ? 'anomaly' : 'partly anomaly') :
+                                    html('span', 'mark', 'normal');
+    const causes = alarm.causes.map(
+        ([feature, share, observed, expected]) => html(
+            'span', 'cause', `${feature} ${percent(share)} `,
+            html('small', '', `${short(observed)} instead of ${short(expected)}`)));
+    body.append(html(
+        'tr', '',
+        ...[many && html('td', '', alarm.entity),
+            number(
+                rows > 1 ? `${data.unit}s` : data.unit,
+                rows > 1 ? `${count(alarm.first)}–${count(alarm.last)}` : count(alarm.first)),
+            named && html('td', '', alarm.name), number('score', short(alarm.score)), number('p', short(alarm.p)),
+            html('td', '', label), html('td', '', ...causes)]
+            .filter(Boolean)));
+  }
+  byId('alarms').append(html('table', '', html('thead', '', head), body));
+}
+
+function drawFooter() {
+  const terms = [
+    ['score', 'error over the threshold; above 1 is flagged'],
+    ['p-value', 'how often normal rows of the calibration have an error this large'],
+    ['share', 'a feature’s part of the error; observed and expected value in the data’s own units'],
+  ];
+  if (measured.time_ordered) {
+    terms.push(
+        [
+          'VUS-PR',
+          'volume under the precision-recall surface (Paparrizos et al., PVLDB 15(11), 2022), over buffers up to the dominant period'
+        ],
+        ['delay', 'rows from the first of a labelled range to its first flagged one, of ranges that are found']);
+  }
+  byId('footer').append(
+      html('dl', '', ...terms.flatMap(([term, text]) => [html('dt', '', term), html('dd', '', text)])),
+      `astray ${data.program}, calibration ${data.epoch}, threshold ${short(measured.threshold)}`);
+}
+
+function drawAll() {
+  drawScores();
+  drawRoc();
+  drawPrecision();
+  drawCalibration();
+}
+
+drawHeader();
+drawTimeline();
+drawNotes();
+drawLeads();
+drawAlarms();
+drawFooter();
+drawAll();
+let width = document.body.clientWidth;
+window.addEventListener('resize', () => {
+  if (document.body.clientWidth === width) return;
+  width = document.body.clientWidth;
+  drawAll();
+});

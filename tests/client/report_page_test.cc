@@ -1,0 +1,217 @@
+#include "client/report_page.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "engine/base/random.h"
+#include "tests/testing/tiny_detector.h"
+
+namespace astray {
+namespace {
+
+using ::google::protobuf::ListValue;
+using ::google::protobuf::Struct;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kHostile[] = "</script><b>\"'`${x}\\u003c\xe2\x80\xa8&amp;";
+
+Struct Parse(const std::string& json) {
+  Struct parsed;
+  EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(json, &parsed).ok()) << json.substr(0, 500);
+  return parsed;
+}
+
+const ListValue& List(const Struct& parsed, const std::string& field) { return parsed.fields().at(field).list_value(); }
+
+// Scores made up: the page does not ask where they come from.
+struct Scene {
+  std::shared_ptr<const Detector> detector;
+  Dataset data;
+  LabelledScores scores;
+  v1::Evaluation evaluation;
+  std::vector<std::string> names;
+
+  ReportInput input(const std::string& file) const { return {*detector, data, scores, evaluation, file, names}; }
+};
+
+Scene MakeScene(size_t entities, size_t rows, const std::string& feature, bool time_ordered) {
+  Scene scene{.detector = MakeTinyDetector({.window = 1})};
+  Random random(5);
+  scene.data.feature_names = {feature, "pressure", "temperature"};
+  scene.data.values.assign(entities * rows * 3, 0.0f);
+  for (size_t entity = 0; entity < entities; ++entity) {
+    scene.scores.begins.push_back(static_cast<uint32_t>(entity * rows));
+    if (entities > 1) scene.data.entities.insert(scene.data.entities.end(), rows, absl::StrCat(feature, entity));
+    for (size_t i = 0; i < rows; ++i) {
+      const uint8_t label = i % 97 < 5 ? 1 : 0;
+      scene.data.labels.push_back(label);
+      if (i % 50 == 7) continue;  // no score
+      scene.scores.rows.push_back(static_cast<uint32_t>(entity * rows + i));
+      scene.scores.scores.push_back(static_cast<float>(std::exp(random.Normal()) * (label != 0 ? 2 : 0.4)));
+      scene.scores.labels.push_back(label);
+      scene.scores.p_values.push_back((1 + random.NextUint64() % 401) / 401.0);
+    }
+  }
+  scene.scores.leads = {{.anomalous = 3, .normal = 1}, {}, {.anomalous = 0, .normal = 7}};
+  Verdict verdict{.state = Verdict::State::kScored, .anomalous = true, .score = 5.5f, .p_value = 1 / 401.0};
+  scene.scores.strongest = {{.begin = 90,
+                             .end = 100,
+                             .peak = 97,
+                             .verdict = verdict,
+                             .contributions = {{.feature = 0, .share = 0.75f, .observed = NAN, .expected = 2.5f}}}};
+  scene.evaluation = Evaluate(*scene.detector, scene.data, scene.scores, time_ordered, 1);
+  return scene;
+}
+
+TEST(ReportPageTest, NamesFromFilesAreTextAndNothingElse) {
+  Scene scene = MakeScene(2, 400, kHostile, true);
+  scene.data.timestamps.assign(800, kHostile);
+  scene.evaluation.set_model(kHostile);
+  const std::string page = ReportPage(scene.input(kHostile));
+  EXPECT_EQ(std::vector<std::string>(absl::StrSplit(page, "</script")).size(), 3u) << "the page's own two";
+  EXPECT_THAT(page, Not(HasSubstr("<b>")));
+  const std::string json = ReportData(scene.input(kHostile));
+  EXPECT_THAT(json, Not(HasSubstr("<")));
+  EXPECT_THAT(page, HasSubstr(json));
+  const Struct parsed = Parse(json);
+  // Text comes back as it was, but that control bytes and backslashes are shown as C writes them and long names are
+  // cut.
+  EXPECT_THAT(parsed.fields().at("data").string_value(), HasSubstr("</script><b>"));
+  EXPECT_THAT(List(parsed, "leads").values(1).list_value().values(0).string_value(), HasSubstr("</script><b>"));
+  EXPECT_EQ(parsed.fields().at("evaluation").struct_value().fields().at("model").string_value(), kHostile);
+}
+
+TEST(ReportPageTest, NeedsNothingBesideIt) {
+  const std::string page = ReportPage(MakeScene(1, 400, "flow", true).input("x.csv"));
+  // The one address is the name of SVG.
+  std::vector<std::string> parts = absl::StrSplit(page, "://");
+  EXPECT_EQ(parts.size(), 2u);
+  EXPECT_THAT(page, HasSubstr("http://www.w3.org/2000/svg"));
+  EXPECT_THAT(page, HasSubstr("default-src 'none'"));
+  for (const char* word : {"src=", "@import", "url(", "href=\"http", "import("})
+    EXPECT_THAT(page, Not(HasSubstr(word)));
+}
+
+TEST(ReportPageTest, ColumnsAreTheRowsWhereThereIsRoom) {
+  const Scene scene = MakeScene(1, 400, "flow", true);
+  const Struct parsed = Parse(ReportData(scene.input("x.csv")));
+  const Struct& entity = List(parsed, "entities").values(0).struct_value();
+  const ListValue& high = List(entity, "high");
+  ASSERT_EQ(high.values_size(), 400);
+  size_t i = 0;
+  for (int row = 0; row < 400; ++row) {
+    if (row % 50 == 7) {
+      EXPECT_EQ(high.values(row).kind_case(), google::protobuf::Value::kNullValue) << row;
+    } else {
+      const double score = scene.scores.scores[i++];
+      EXPECT_NEAR(high.values(row).number_value(), score, 5e-4 * score) << row;
+    }
+  }
+  const ListValue& ranges = List(entity, "ranges");
+  ASSERT_EQ(ranges.values_size(), 5);
+  EXPECT_EQ(ranges.values(1).list_value().values(0).number_value(), 97);
+  EXPECT_EQ(ranges.values(1).list_value().values(1).number_value(), 102);
+  EXPECT_EQ(entity.fields().count("low"), 0u);
+  const Struct& alarm = List(parsed, "alarms").values(0).struct_value();
+  EXPECT_EQ(alarm.fields().at("first").number_value(), 91);
+  EXPECT_EQ(alarm.fields().at("last").number_value(), 100);
+  EXPECT_EQ(alarm.fields().at("anomalous").number_value(), 3);
+}
+
+TEST(ReportPageTest, OfAMillionRowsThePeaksStayAndThePageIsSmall) {
+  Scene scene = MakeScene(1, 1'000'000, "flow", true);
+  scene.data.timestamps.assign(1'000'000, "2026-01-01T00:00:00.000Z");
+  scene.scores.scores[654'321] = 12345;
+  const std::string page = ReportPage(scene.input("x.csv"));
+  EXPECT_LT(page.size(), 2u << 20);
+  const Struct parsed = Parse(ReportData(scene.input("x.csv")));
+  const Struct& entity = List(parsed, "entities").values(0).struct_value();
+  const auto stride = static_cast<size_t>(entity.fields().at("stride").number_value());
+  EXPECT_EQ(stride, (1'000'000 + kMaxReportColumns - 1) / kMaxReportColumns);
+  const ListValue& high = List(entity, "high");
+  const ListValue& low = List(entity, "low");
+  std::vector<double> highest(high.values_size(), 0), lowest(high.values_size(), 1e9);
+  for (size_t i = 0; i < scene.scores.rows.size(); ++i) {
+    const size_t column = scene.scores.rows[i] / stride;
+    highest[column] = std::max<double>(highest[column], scene.scores.scores[i]);
+    lowest[column] = std::min<double>(lowest[column], scene.scores.scores[i]);
+  }
+  for (size_t c = 0; c < highest.size(); ++c) {
+    ASSERT_NEAR(high.values(static_cast<int>(c)).number_value(), highest[c], 5e-4 * highest[c]) << c;
+    ASSERT_NEAR(low.values(static_cast<int>(c)).number_value(), lowest[c], 5e-4 * lowest[c]) << c;
+  }
+  EXPECT_EQ(*std::ranges::max_element(highest), 12345);
+}
+
+TEST(ReportPageTest, OfManyEntitiesTheFirstAreDrawn) {
+  const Scene scene = MakeScene(kMaxReportEntities + 40, 900, "flow", true);
+  const std::string json = ReportData(scene.input("x.csv"));
+  EXPECT_LT(json.size(), 2u << 20);
+  const Struct parsed = Parse(json);
+  EXPECT_EQ(parsed.fields().at("entity_count").number_value(), kMaxReportEntities + 40);
+  ASSERT_EQ(static_cast<size_t>(List(parsed, "entities").values_size()), kMaxReportEntities);
+  const Struct& last = List(parsed, "entities").values(kMaxReportEntities - 1).struct_value();
+  EXPECT_EQ(last.fields().at("name").string_value(), absl::StrCat("flow", kMaxReportEntities - 1));
+  EXPECT_EQ(List(last, "high").values_size(), 300);
+}
+
+TEST(ReportPageTest, TheCalibrationCurveCountsPValues) {
+  const Scene scene = MakeScene(1, 3000, "flow", true);
+  const Struct parsed = Parse(ReportData(scene.input("x.csv")));
+  const ListValue& curve = List(parsed, "calibration");
+  ASSERT_EQ(curve.values_size(), 60);
+  EXPECT_NEAR(curve.values(0).list_value().values(0).number_value(), 1 / 401.0, 1e-6);
+  for (const auto& point : curve.values()) {
+    const double alpha = point.list_value().values(0).number_value();
+    // alpha comes in four digits: the share lies between those of its neighbours.
+    double below = 0, above = 0, normal = 0;
+    for (size_t i = 0; i < scene.scores.rows.size(); ++i) {
+      if (scene.scores.labels[i] != 0) continue;
+      normal += 1;
+      below += scene.scores.p_values[i] <= alpha * 0.9995 ? 1 : 0;
+      above += scene.scores.p_values[i] <= alpha * 1.0005 ? 1 : 0;
+    }
+    EXPECT_GE(point.list_value().values(1).number_value(), 0.9995 * below / normal) << alpha;
+    EXPECT_LE(point.list_value().values(1).number_value(), 1.0005 * above / normal) << alpha;
+  }
+  EXPECT_EQ(curve.values(59).list_value().values(0).number_value(), 1);
+  EXPECT_EQ(curve.values(59).list_value().values(1).number_value(), 1);
+}
+
+TEST(ReportPageTest, RowsWithoutTimeAreDotsOfTwoKinds) {
+  Scene scene = MakeScene(1, 400, "flow", false);
+  for (size_t i = 0; i < 400; ++i) scene.names.push_back(absl::StrCat("blk_", i));
+  const Struct parsed = Parse(ReportData(scene.input("x.csv")));
+  const Struct& entity = List(parsed, "entities").values(0).struct_value();
+  const ListValue& anomalous = List(entity, "anomalous");
+  ASSERT_EQ(anomalous.values_size(), 400);
+  for (int row = 0; row < 400; ++row) {
+    EXPECT_EQ(anomalous.values(row).has_number_value(), row % 97 < 5 && row % 50 != 7) << row;
+  }
+  EXPECT_EQ(List(entity, "ranges").values_size(), 0);
+  EXPECT_EQ(List(entity, "names").values(399).string_value(), "blk_399");
+  EXPECT_EQ(List(parsed, "alarms").values(0).struct_value().fields().at("name").string_value(), "blk_97");
+}
+
+TEST(ReportPageTest, OneClassAloneHasNoCurve) {
+  Scene scene = MakeScene(1, 400, "flow", true);
+  std::ranges::fill(scene.data.labels, uint8_t{0});
+  std::ranges::fill(scene.scores.labels, uint8_t{0});
+  scene.evaluation = Evaluate(*scene.detector, scene.data, scene.scores, true, 1);
+  const Struct parsed = Parse(ReportData(scene.input("x.csv")));
+  EXPECT_EQ(List(parsed, "curve").values_size(), 0);
+  EXPECT_EQ(parsed.fields().at("evaluation").struct_value().fields().at("auroc").string_value(), "NaN");
+}
+
+}  // namespace
+}  // namespace astray
