@@ -1,0 +1,27 @@
+#include "engine/detect/row_sampler.h"
+
+namespace astray {
+namespace {
+
+constexpr size_t kLargestStride = size_t{1} << 20;
+
+}  // namespace
+
+void RowSampler::Refill(absl::Time now) {
+  if (now <= refilled_) return;
+  const double seconds = absl::ToDoubleSeconds(now - refilled_);
+  refilled_ = now;
+  tokens_ = std::min(tokens_ + seconds * options_.rows_per_second, options_.burst_rows);
+}
+
+bool RowSampler::TakeToken() {
+  if (tokens_ < 1) {
+    stride_ = std::min(2 * stride_, std::max(kLargestStride, options_.spacing));
+    return false;
+  }
+  tokens_ -= 1;
+  if (tokens_ >= options_.burst_rows / 2) stride_ = std::max(stride_ / 2, options_.spacing);
+  return true;
+}
+
+}  // namespace astray
