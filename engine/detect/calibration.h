@@ -36,7 +36,6 @@ class Calibration {
   double threshold() const { return threshold_; }
   double false_positive_rate() const { return false_positive_rate_; }
   double PValue(float error) const;  // (1 + #{calibration errors >= error}) / (n + 1); error is not NaN
-  const std::vector<float>& errors() const { return errors_; }  // ascending
   size_t samples() const { return errors_.size(); }
   double resolution() const { return 1.0 / static_cast<double>(samples() + 1); }
   const Origin& origin() const { return origin_; }

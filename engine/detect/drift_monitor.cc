@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -22,15 +23,23 @@ double MemoryRows(const Pipeline& pipeline, size_t spacing) {
   for (const v1::ColumnProfile& profile : pipeline.scaler().state().profile()) {
     rows = std::max(rows, static_cast<double>(profile.observed()) + static_cast<double>(profile.missing()));
   }
-  return std::clamp(rows / 4 / static_cast<double>(spacing), 512.0, 16384.0);
+  return std::clamp(rows / 4 / static_cast<double>(spacing), 256.0, 16384.0);
 }
 
 double Weight(const DriftMonitor::Options& options) { return 1 / static_cast<double>(options.spacing); }
 
-double RowsAbove(const Calibration& calibration) {
-  const std::vector<float>& errors = calibration.errors();
-  return static_cast<double>(errors.end() - std::upper_bound(errors.begin(), errors.end(), calibration.threshold()));
+// How many of the calibration's errors are this large.
+double AtLeast(const Calibration& calibration, float error) {
+  const double rows = static_cast<double>(calibration.samples()) + 1;
+  return std::max(std::round(calibration.PValue(error) * rows) - 1, 0.0);
 }
+
+double RowsAbove(const Calibration& calibration) {
+  return AtLeast(calibration,
+                 std::nextafter(static_cast<float>(calibration.threshold()), std::numeric_limits<float>::max()));
+}
+
+constexpr size_t kUnknownSpacing = 32;  // windows
 
 RowSampler::Options FeatureSampling(const DriftMonitor::Options& options, size_t features) {
   const double rows = std::max(options.values_per_second / static_cast<double>(features), 1.0);
@@ -119,6 +128,11 @@ void Recommend(const std::vector<FeatureShift>& shifts, const std::vector<std::s
 
 }  // namespace
 
+size_t DriftMonitor::Spacing(size_t window, double autocorrelation_time) {
+  if (!(autocorrelation_time > 0)) return kUnknownSpacing * window;
+  return std::max(window, static_cast<size_t>(std::ceil(std::min(autocorrelation_time, 1e6))));
+}
+
 DriftMonitor::DriftMonitor(const Calibration& calibration, const Pipeline& pipeline, const Options& options)
     : alarm_rows_(options.alarm_rows),
       calibration_epoch_(calibration.epoch()),
@@ -127,7 +141,7 @@ DriftMonitor::DriftMonitor(const Calibration& calibration, const Pipeline& pipel
       error_sampler_(
           {.spacing = options.spacing, .rows_per_second = options.rows_per_second, .burst_rows = options.burst_rows},
           options.seed),
-      ranks_(calibration.errors(), Weight(options), options.seed + 1),
+      ranks_([&](float error) { return AtLeast(calibration, error); }, Weight(options), options.seed + 1),
       rate_(static_cast<double>(calibration.samples()) * Weight(options), RowsAbove(calibration) * Weight(options)),
       feature_sampler_(FeatureSampling(options, pipeline.features()), options.seed + 2),
       stability_(pipeline.scaler().state().profile(), MemoryRows(pipeline, options.spacing), options.spacing) {}

@@ -43,6 +43,10 @@ class DriftMonitor {
     uint64_t seed = 1;
   };
 
+  // Rows apart from which errors are nearly independent: their autocorrelation time, 1 + 2 (the sum of their
+  // autocorrelations), and no less than a window, so that none overlap. Where the time is not known (0), 32 windows.
+  static size_t Spacing(size_t window, double autocorrelation_time);
+
   DriftMonitor(const Calibration& calibration, const Pipeline& pipeline, const Options& options);
 
   // Verdicts in the order of their rows; those that are not scored are passed over.

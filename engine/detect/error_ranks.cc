@@ -18,13 +18,21 @@ size_t CellOf(float error) {
   return place <= kFirst ? 0 : std::min<size_t>(place - kFirst, kCells - 1);
 }
 
+// The smallest error in a cell.
+float LeastOf(size_t cell) {
+  return cell == 0 ? 0.0f : std::bit_cast<float>(static_cast<uint32_t>(kFirst + cell) << kCellShift);
+}
+
 size_t LowestBit(size_t i) { return i & (~i + 1); }
 
 }  // namespace
 
-ErrorRanks::ErrorRanks(std::span<const float> errors, double weight, uint64_t seed)
+ErrorRanks::ErrorRanks(const std::function<double(float)>& at_least, double weight, uint64_t seed)
     : random_(seed), tree_(kCells + 1), cells_(kCells) {
-  for (const float error : errors) cells_[CellOf(error)] += weight;
+  for (size_t cell = 0; cell < kCells; ++cell) {
+    const double beyond = cell + 1 < kCells ? at_least(LeastOf(cell + 1)) : 0;
+    cells_[cell] = weight * std::max(at_least(LeastOf(cell)) - beyond, 0.0);
+  }
   for (size_t i = 1; i < tree_.size(); ++i) {
     count_ += cells_[i - 1];
     tree_[i] += cells_[i - 1];

@@ -11,7 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <functional>
 #include <vector>
 
 #include "engine/base/random.h"
@@ -20,9 +20,9 @@ namespace astray {
 
 class ErrorRanks {
  public:
-  // Begins with these errors, each of which counts as `weight` ones: below 1 where they resemble their neighbours, so
-  // that n of them know less than n independent ones. No NaN.
-  ErrorRanks(std::span<const float> errors, double weight, uint64_t seed);
+  // Begins with errors of which at_least(x) are x or more. Each counts as `weight` ones: below 1 where they resemble
+  // their neighbours, so that n of them know less than n independent ones.
+  ErrorRanks(const std::function<double(float)>& at_least, double weight, uint64_t seed);
 
   // (#{errors before it that are larger} + U (1 + #{equal ones})) / (1 + #{errors before it}), U uniform on [0, 1);
   // then adds it. Small where the error is large.

@@ -4,7 +4,7 @@
 // profile (pipeline.proto) and one of missing values; half a row is added to each. Without any change n live and m
 // training rows have a PSI of about (bins - 1)(1 / n + 1 / m), which is taken off.
 //
-// Two memories: all rows, older ones fading; and the last 256 to 511 alone. Memory is 144 bytes a feature and Add takes
+// Two memories: all rows, older ones fading; and the last 128 to 255 alone. Memory is 144 bytes a feature and Add takes
 // a few nanoseconds a value. Not thread-safe.
 #pragma once
 
@@ -32,7 +32,7 @@ struct FeatureShift {
 
 class PopulationStability {
  public:
-  static constexpr size_t kBlockRows = 256;
+  static constexpr size_t kBlockRows = 128;
   static constexpr double kShifted = 0.25;
 
   // memory_rows: after so many rows, what came before weighs a third (1 / e). row_spacing: of the training rows, one in

@@ -15,17 +15,19 @@ namespace {
 
 // A calibration of n uniform errors at this rate, and the AnomalyRate that belongs to it.
 struct Calibrated {
-  Calibrated(size_t n, double rate, Random& random) : calibration(Make(n, rate, random)), test(Test(calibration)) {}
+  Calibrated(size_t n, double rate, Random& random) : Calibrated(Draw(n, random), rate) {}
+  Calibrated(const std::vector<float>& errors, double rate)
+      : calibration(*Calibration::Create(errors, rate, {})), test(Test(calibration, errors)) {}
 
-  static Calibration Make(size_t n, double rate, Random& random) {
+  static std::vector<float> Draw(size_t n, Random& random) {
     std::vector<float> errors(n);
     for (float& error : errors) error = static_cast<float>(random.Uniform());
-    return *Calibration::Create(std::move(errors), rate, {});
+    return errors;
   }
-  static AnomalyRate Test(const Calibration& calibration) {
-    const auto above = std::count_if(calibration.errors().begin(), calibration.errors().end(),
-                                     [&](float error) { return error > calibration.threshold(); });
-    return {static_cast<double>(calibration.samples()), static_cast<double>(above)};
+  static AnomalyRate Test(const Calibration& calibration, const std::vector<float>& errors) {
+    const auto above =
+        std::count_if(errors.begin(), errors.end(), [&](float error) { return error > calibration.threshold(); });
+    return {static_cast<double>(errors.size()), static_cast<double>(above)};
   }
   void Step(double error) { test.Step(error > calibration.threshold()); }
 

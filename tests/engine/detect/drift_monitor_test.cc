@@ -109,7 +109,7 @@ TEST(DriftMonitor, StationaryDataGivesNoAdvice) {
     Watched w(seed);
     const Summary early = w.Run(100);
     EXPECT_EQ(early.recommendation(), Summary::NOTHING);
-    EXPECT_THAT(early.advice(), HasSubstr("from 256 sampled rows on"));
+    EXPECT_THAT(early.advice(), HasSubstr("from 128 sampled rows on"));
     EXPECT_FALSE(early.has_psi_max());
     const Summary late = w.Run(20'000);
     EXPECT_EQ(late.recommendation(), Summary::NOTHING) << late.advice();
@@ -263,6 +263,14 @@ TEST(DriftMonitor, AWholePlantThatMovesAsksForTraining) {
   EXPECT_EQ(summary.recommendation(), Summary::RETRAIN);
   EXPECT_THAT(summary.advice(), HasSubstr("Retrain: 10 of 10 features moved: f"));
   EXPECT_THAT(summary.advice(), HasSubstr(" and 7 more."));
+}
+
+TEST(DriftMonitor, SpacingIsTheAutocorrelationTimeAndNoLessThanAWindow) {
+  EXPECT_EQ(DriftMonitor::Spacing(1, 1), 1u);
+  EXPECT_EQ(DriftMonitor::Spacing(20, 3.2), 20u);
+  EXPECT_EQ(DriftMonitor::Spacing(20, 210.4), 211u);
+  EXPECT_EQ(DriftMonitor::Spacing(20, 0), 640u);
+  EXPECT_EQ(DriftMonitor::Spacing(1, std::numeric_limits<double>::infinity()), 1'000'000u);
 }
 
 TEST(DriftMonitor, RowsWithoutAnErrorDoNotCount) {

@@ -28,6 +28,13 @@ std::vector<float> Draw(size_t n, const std::function<float(Random&)>& error, Ra
   return errors;
 }
 
+ErrorRanks MakeRanks(const std::vector<float>& errors, double weight, uint64_t seed) {
+  const auto at_least = [&](float x) {
+    return static_cast<double>(std::count_if(errors.begin(), errors.end(), [x](float e) { return e >= x; }));
+  };
+  return {at_least, weight, seed};
+}
+
 float SquaredNormals(Random& random) {
   double sum = 0;
   for (int i = 0; i < 3; ++i) sum += std::pow(random.Normal(), 2);
@@ -38,7 +45,7 @@ TEST(ErrorRanks, MatchCounting) {
   Random random(1), ties(9);
   const auto error = [](Random& r) { return static_cast<float>(r.UniformInt(40)) / 8; };  // a cell of its own each
   std::vector<float> seen = Draw(57, error, random);
-  ErrorRanks ranks(seen, 1, 9);
+  ErrorRanks ranks = MakeRanks(seen, 1, 9);
   for (int i = 0; i < 500; ++i) {
     const float next = error(random);
     const auto larger = std::count_if(seen.begin(), seen.end(), [&](float e) { return e > next; });
@@ -63,7 +70,7 @@ TEST(ErrorRanks, OfExchangeableErrorsAreUniformAndIndependent) {
         Case{"past the grid", [](Random& r) { return static_cast<float>(std::exp(60 * r.Normal())); }}}) {
     SCOPED_TRACE(c.name);
     Random random(2);
-    ErrorRanks ranks(Draw(300, c.error, random), 1, 3);
+    ErrorRanks ranks = MakeRanks(Draw(300, c.error, random), 1, 3);
     std::vector<double> p(20'000);
     for (double& next : p) next = ranks.Next(std::min(c.error(random), std::numeric_limits<float>::max()));
     EXPECT_LT(KolmogorovStatistic(p), 1.95);
@@ -80,13 +87,17 @@ TEST(ErrorRanks, AgainstAFixedReferenceWouldNotBeUniform) {
   Random random(4);
   const std::vector<float> reference = Draw(300, SquaredNormals, random);
   std::vector<double> p(20'000);
-  for (double& next : p) next = ErrorRanks(reference, 1, random.NextUint64()).Next(SquaredNormals(random));
+  for (double& next : p) {
+    const float error = SquaredNormals(random);
+    const auto larger = std::count_if(reference.begin(), reference.end(), [&](float e) { return e > error; });
+    next = (static_cast<double>(larger) + random.Uniform()) / 301;
+  }
   EXPECT_GT(KolmogorovStatistic(p), 1.95);
 }
 
 TEST(ErrorRanks, AWeightMakesErrorsCountForLess) {
   // Ten errors of a tenth are one.
-  ErrorRanks ranks(std::vector<float>(10, 1.0f), 0.1, 5);
+  ErrorRanks ranks = MakeRanks(std::vector<float>(10, 1.0f), 0.1, 5);
   Random ties(5);
   EXPECT_NEAR(ranks.Next(0.5f), (1 + ties.Uniform()) / 2, 1e-12);
   EXPECT_NEAR(ranks.Next(2.0f), ties.Uniform() / 3, 1e-12);

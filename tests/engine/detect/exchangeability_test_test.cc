@@ -88,7 +88,11 @@ double MeanDelay(double shift, double ramp) {
     Random random(100 + static_cast<uint64_t>(run));
     std::vector<float> calibration(1000);
     for (float& error : calibration) error = static_cast<float>(std::exp(0.5 * random.Normal()));
-    ErrorRanks ranks(calibration, 1, 7);
+    std::sort(calibration.begin(), calibration.end());
+    const auto at_least = [&](float x) {
+      return static_cast<double>(calibration.end() - std::lower_bound(calibration.begin(), calibration.end(), x));
+    };
+    ErrorRanks ranks(at_least, 1, 7);
     ExchangeabilityTest test;
     int i = 0;
     for (; i < kBefore + kMost && test.change() < 1e8; ++i) {

@@ -67,7 +67,7 @@ TEST(PopulationStability, MatchesBruteForce) {
   Random random(1);
   Columns trained, live;
   const auto add = [&](auto draw_trained, auto draw_live) {
-    std::vector<float> t(3000), l(400);
+    std::vector<float> t(3000), l(200);
     for (float& value : t) value = draw_trained();
     for (float& value : l) value = draw_live();
     trained.push_back(t);
@@ -116,7 +116,7 @@ TEST(PopulationStability, StationaryFeaturesStayStable) {
   for (size_t i = 0; i < live.front().size(); ++i) {
     for (size_t f = 0; f < kFeatures; ++f) row[f] = live[f][i];
     stability.Add(row);
-    if (i % 100 != 99 || i < 255) continue;
+    if (i % 100 != 99 || i < 127) continue;
     for (size_t f = 0; f < kFeatures; ++f) {
       const FeatureShift shift = stability.Shift(f);
       largest = std::max(largest, *shift.recent_psi);
@@ -124,8 +124,8 @@ TEST(PopulationStability, StationaryFeaturesStayStable) {
       if (i == live.front().size() - 1) sum += *shift.psi;
     }
   }
-  std::printf("stationary: largest PSI of 256 rows %.3f, mean of 1000 %.4f\n", largest, sum / kFeatures);
-  EXPECT_LT(largest, 0.1);
+  std::printf("stationary: largest PSI of 128 rows %.3f, mean of 1000 %.4f\n", largest, sum / kFeatures);
+  EXPECT_LT(largest, 0.2);
   EXPECT_LT(sum / kFeatures, 0.01);
 }
 
@@ -150,7 +150,7 @@ TEST(PopulationStability, SaysNothingOfFewRowsOrWithoutBins) {
   profiles[1].clear_shares();
   PopulationStability stability(profiles, 1000, 1);
   EXPECT_FALSE(stability.Shift(0).psi.has_value());
-  AddAll({Normals(255, 9, random), Normals(255, 9, random)}, &stability);
+  AddAll({Normals(127, 9, random), Normals(127, 9, random)}, &stability);
   EXPECT_FALSE(stability.Shift(0).psi.has_value());
   AddAll({Normals(1, 9, random), Normals(1, 9, random)}, &stability);
   EXPECT_TRUE(stability.Shift(0).shifted);
