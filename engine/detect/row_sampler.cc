@@ -12,6 +12,12 @@ void RowSampler::Refill(absl::Time now) {
   const double seconds = absl::ToDoubleSeconds(now - refilled_);
   refilled_ = now;
   tokens_ = std::min(tokens_ + seconds * options_.rows_per_second, options_.burst_rows);
+  if (stride_ > options_.spacing && tokens_ >= options_.burst_rows / 2 && now - halved_ >= absl::Seconds(1)) {
+    halved_ = now;
+    stride_ = std::max(stride_ / 2, options_.spacing);
+    // Rows may have become few: the distance drawn for many could take days.
+    skip_ = std::min(skip_, Distance());
+  }
 }
 
 bool RowSampler::TakeToken() {
@@ -20,7 +26,6 @@ bool RowSampler::TakeToken() {
     return false;
   }
   tokens_ -= 1;
-  if (tokens_ >= options_.burst_rows / 2) stride_ = std::max(stride_ / 2, options_.spacing);
   return true;
 }
 

@@ -6,8 +6,8 @@
 // only, and what correlations add up to over all distances is that of one machine alone. Random distances, because
 // equal ones could meet the same machine each time.
 //
-// Rows cost tokens, which come at a steady rate up to a burst. Where they run out, distances double, and halve again
-// once half a burst is there. Not thread-safe.
+// Rows cost tokens, which come at a steady rate up to a burst. Where they run out, distances double; while half a burst
+// is there they halve again, once a second. Not thread-safe.
 #pragma once
 
 #include <algorithm>
@@ -52,7 +52,7 @@ class RowSampler {
   size_t stride_;
   size_t skip_ = 0;  // rows until the next that may count
   double tokens_;
-  absl::Time refilled_ = absl::InfinitePast();
+  absl::Time refilled_ = absl::InfinitePast(), halved_ = absl::InfinitePast();
 };
 
 }  // namespace astray

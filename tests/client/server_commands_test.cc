@@ -328,7 +328,7 @@ TEST_F(ServerCommands, CalibratePromoteAndRollback) {
       AllOf(HasSubstr("epoch 1     threshold"), HasSubstr("with the artifact  (live)"), HasSubstr("epoch 2"),
             HasSubstr("temperature"), HasSubstr("drift                    Nothing to do so far; features are judged"),
             HasSubstr("change statistic 10^"), HasSubstr("largest PSI unknown, 0 of 3 moved")));
-  EXPECT_THAT(Ok({"models", "describe", "--model=pump", "--json"}), HasSubstr(R"("martingaleLog10")"));
+  EXPECT_THAT(Ok({"models", "describe", "--model=pump", "--json"}), HasSubstr(R"("martingale_log10")"));
   EXPECT_THAT(Ok({"models", "promote", "--model=pump", "--epoch=2"}), HasSubstr("(live)"));
   EXPECT_THAT(Ok({"models", "list"}), HasSubstr("pump                           1  serving       2"));
   EXPECT_THAT(Ok({"models", "rollback", "--model=pump"}), HasSubstr("(live)"));

@@ -51,6 +51,16 @@ TEST(RowSampler, ManyRowsASecondAreThinnedToTheRate) {
   EXPECT_EQ(places.size(), 10u);
 }
 
+TEST(RowSampler, RowsThatBecomeFewAreAllCountedAgain) {
+  RowSampler sampler({.spacing = 1, .rows_per_second = 10, .burst_rows = 50}, 3);
+  Counted(sampler, 10'000, 1000, absl::Milliseconds(10));  // 100 seconds
+  size_t counted = 0;
+  for (int second = 100; second < 1100; ++second) {
+    sampler.Sample(1, kStart + absl::Seconds(second), [&](size_t) { ++counted; });
+  }
+  EXPECT_GT(counted, 950u);
+}
+
 TEST(RowSampler, MachinesThatTakeTurnsAreCountedAlike) {
   constexpr size_t kMachines = 24;
   RowSampler sampler({.spacing = 24, .rows_per_second = 1e9, .burst_rows = 1e9}, 4);
