@@ -161,18 +161,20 @@ void DriftMonitor::ObserveVerdicts(std::span<const Verdict> verdicts, absl::Time
   }
   scored_rows_ += scored;
   rate_.Count(scored, anomalous);
-  error_sampler_.Sample(verdicts.size(), now, [&](size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(errors_mutex_) {
-    if (verdicts[i].state == Verdict::State::kScored) Step(verdicts[i]);
-  });
+  error_sampler_.Begin(now);
+  for (size_t row = 0; error_sampler_.Next(verdicts.size(), &row);) {
+    if (verdicts[row].state == Verdict::State::kScored) Step(verdicts[row]);
+  }
   errors_mutex_.Unlock();
 }
 
 void DriftMonitor::ObserveRows(std::span<const float> rows, absl::Time now) {
   const size_t features = feature_names_.size();
   if (!features_mutex_.TryLock()) return;
-  feature_sampler_.Sample(rows.size() / features, now, [&](size_t i) ABSL_EXCLUSIVE_LOCKS_REQUIRED(features_mutex_) {
-    stability_.Add(rows.subspan(i * features, features));
-  });
+  feature_sampler_.Begin(now);
+  for (size_t row = 0; feature_sampler_.Next(rows.size() / features, &row);) {
+    stability_.Add(rows.subspan(row * features, features));
+  }
   features_mutex_.Unlock();
 }
 

@@ -1,5 +1,7 @@
 #include "engine/detect/row_sampler.h"
 
+#include <algorithm>
+
 namespace astray {
 namespace {
 
@@ -7,7 +9,7 @@ constexpr size_t kLargestStride = size_t{1} << 20;
 
 }  // namespace
 
-void RowSampler::Refill(absl::Time now) {
+void RowSampler::Begin(absl::Time now) {
   if (now <= refilled_) return;
   const double seconds = absl::ToDoubleSeconds(now - refilled_);
   refilled_ = now;
@@ -27,6 +29,19 @@ bool RowSampler::TakeToken() {
   }
   tokens_ -= 1;
   return true;
+}
+
+bool RowSampler::Next(size_t rows, size_t* row) {
+  while (skip_ < rows) {
+    const size_t candidate = skip_;
+    const bool counts = TakeToken();
+    skip_ += Distance();
+    if (!counts) continue;
+    *row = candidate;
+    return true;
+  }
+  skip_ -= rows;
+  return false;
 }
 
 }  // namespace astray

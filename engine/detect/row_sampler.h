@@ -10,7 +10,6 @@
 // is there they halve again, once a second. Not thread-safe.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -30,20 +29,14 @@ class RowSampler {
   RowSampler(const Options& options, uint64_t seed)
       : options_(options), random_(seed), stride_(options.spacing), tokens_(options.burst_rows) {}
 
-  // Calls count(i) for those of the sequence's next rows, [0, rows) here, that are counted.
-  template <typename Count>
-  void Sample(size_t rows, absl::Time now, Count count) {
-    Refill(now);
-    for (; skip_ < rows; skip_ += Distance()) {
-      if (TakeToken()) count(skip_);
-    }
-    skip_ -= rows;
-  }
+  // The sequence's next rows come: first Begin, then Next until it is false. Next sets `row`, in [0, rows), to one of
+  // them that counts.
+  void Begin(absl::Time now);
+  bool Next(size_t rows, size_t* row);
 
   size_t spacing() const { return options_.spacing; }
 
  private:
-  void Refill(absl::Time now);
   bool TakeToken();
   size_t Distance() { return stride_ + random_.UniformInt(stride_); }
 

@@ -10,11 +10,20 @@ namespace {
 
 constexpr absl::Time kStart = absl::UnixEpoch();
 
+// Of the next `rows`, those that count.
+std::vector<size_t> Sample(RowSampler& sampler, size_t rows, absl::Time now) {
+  std::vector<size_t> counted;
+  sampler.Begin(now);
+  for (size_t row = 0; sampler.Next(rows, &row);) counted.push_back(row);
+  return counted;
+}
+
 std::vector<size_t> Counted(RowSampler& sampler, size_t calls, size_t rows, absl::Duration step) {
   std::vector<size_t> counted;
   for (size_t call = 0; call < calls; ++call) {
-    sampler.Sample(rows, kStart + static_cast<double>(call) * step,
-                   [&](size_t i) { counted.push_back(call * rows + i); });
+    for (const size_t row : Sample(sampler, rows, kStart + static_cast<double>(call) * step)) {
+      counted.push_back(call * rows + row);
+    }
   }
   return counted;
 }
@@ -56,7 +65,7 @@ TEST(RowSampler, RowsThatBecomeFewAreAllCountedAgain) {
   Counted(sampler, 10'000, 1000, absl::Milliseconds(10));  // 100 seconds
   size_t counted = 0;
   for (int second = 100; second < 1100; ++second) {
-    sampler.Sample(1, kStart + absl::Seconds(second), [&](size_t) { ++counted; });
+    counted += Sample(sampler, 1, kStart + absl::Seconds(second)).size();
   }
   EXPECT_GT(counted, 950u);
 }
@@ -72,12 +81,8 @@ TEST(RowSampler, MachinesThatTakeTurnsAreCountedAlike) {
 
 TEST(RowSampler, AClockThatIsSetBackGivesNothing) {
   RowSampler sampler({.spacing = 1, .rows_per_second = 10, .burst_rows = 2}, 5);
-  size_t counted = 0;
-  const auto count = [&](size_t) { ++counted; };
-  sampler.Sample(2, kStart + absl::Hours(1), count);
-  EXPECT_EQ(counted, 2u);
-  for (int i = 0; i < 100; ++i) sampler.Sample(5, kStart, count);
-  EXPECT_EQ(counted, 2u);
+  EXPECT_EQ(Sample(sampler, 2, kStart + absl::Hours(1)).size(), 2u);
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(Sample(sampler, 5, kStart).empty());
 }
 
 }  // namespace
