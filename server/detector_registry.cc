@@ -33,6 +33,7 @@ void StopServing(ServedVersion* version) {
   version->detector = nullptr;
   version->calibration = nullptr;
   version->metrics = nullptr;
+  version->drift = nullptr;
 }
 
 }  // namespace
@@ -72,7 +73,7 @@ absl::StatusOr<const ServedVersion*> DetectorRegistry::FindIn(const RegistrySnap
 absl::StatusOr<ServedDetector> DetectorRegistry::Find(const v1::ModelRef& ref) const {
   const std::shared_ptr<const RegistrySnapshot> current = snapshot();
   ASSIGN_OR_RETURN(const ServedVersion* version, FindIn(*current, ref));
-  return ServedDetector{version->detector, version->metrics};
+  return ServedDetector{version->detector, version->metrics, version->drift};
 }
 
 absl::Status DetectorRegistry::Poll() {
@@ -184,6 +185,9 @@ void DetectorRegistry::LoadVersion(const std::string& name, const v1::ServingSta
   }
   version->error.clear();
   version->state = v1::VersionSummary::SERVING;
+  if (version->detector != nullptr && version->artifact_sha256() != (*detector)->model().artifact_sha256) {
+    version->drift = nullptr;
+  }
   version->detector = *std::move(detector);
   version->calibration = std::make_shared<const Calibration>(version->detector->calibration());
   if (version->metrics == nullptr) version->metrics = metrics_->ForModel(name, version->number);
@@ -271,6 +275,16 @@ v1::ListModelsResponse DetectorRegistry::List() const {
   v1::ListModelsResponse response;
   for (const auto& [name, model] : *snapshot()) *response.add_models() = Summarize(name, *model);
   return response;
+}
+
+void DetectorRegistry::RecordDrift() const {
+  // The snapshot keeps the series that are set.
+  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  for (const auto& [name, model] : *current) {
+    for (const auto& [number, version] : model->versions) {
+      if (version.drift != nullptr) metrics_->drift().Set(name, number, version.drift->Summarize());
+    }
+  }
 }
 
 }  // namespace astray

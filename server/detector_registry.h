@@ -30,6 +30,7 @@ namespace astray {
 struct ServedDetector {
   std::shared_ptr<const Detector> detector;
   std::shared_ptr<ModelMetrics> metrics;
+  std::shared_ptr<DriftMonitor> drift;
 };
 
 class DetectorRegistry {
@@ -52,6 +53,7 @@ class DetectorRegistry {
   absl::StatusOr<v1::ModelSummary> SetLabel(const std::string& name, const std::string& label, int64_t version)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
   v1::ListModelsResponse List() const;
+  void RecordDrift() const;                                                      // of every version, in metrics
   absl::StatusOr<v1::ModelDescription> Describe(const v1::ModelRef& ref) const;  // reads calibration files
 
   // Makes a calibration of `errors` with the next epoch and saves it; with `promote`, makes it live too.

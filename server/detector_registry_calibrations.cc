@@ -34,9 +34,19 @@ void SetPromotedEpochs(const ServedVersion& version, const std::vector<uint64_t>
   target->mutable_promoted_epochs()->Assign(epochs.end() - static_cast<std::ptrdiff_t>(kept), epochs.end());
 }
 
+// Calibrations do not know their autocorrelation time.
+size_t DriftSpacing(const Detector& detector) { return DriftMonitor::Spacing(detector.window(), 0); }
+
 void SetCalibration(std::shared_ptr<const Calibration> calibration, ServedVersion* version) {
   version->metrics->SetCalibration(*calibration);
   version->detector = version->detector->WithCalibration(std::move(calibration));
+  // A look at the state on disk may find what was live before.
+  const Detector& detector = *version->detector;
+  if (version->drift == nullptr || version->drift->calibration_epoch() != detector.calibration().epoch()) {
+    version->drift = std::make_shared<DriftMonitor>(
+        detector.calibration(), detector.model().pipeline,
+        DriftMonitor::Options{.spacing = DriftSpacing(detector), .seed = detector.calibration().epoch()});
+  }
 }
 
 }  // namespace
@@ -203,6 +213,7 @@ absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelR
     description.set_memory_rows(static_cast<uint32_t>(EntityStreams::MemoryRows(model.pipeline.window(), *policy)));
   }
   description.set_code_units(static_cast<uint32_t>(model.executors.network().code_size()));
+  *description.mutable_drift() = version->drift->Summarize();
 
   const uint64_t live = version->detector->calibration().epoch();
   *description.add_calibrations() = Summarize(*version->calibration, live == kOwnEpoch);

@@ -78,6 +78,7 @@ absl::Status LogScorer::Score(std::vector<Arrived> requests, StreamRelease relea
     }
   }
   FillSessionRows(*served_.detector->model().pipeline.log(), complete_, &rows_);
+  served_.drift->ObserveRows(rows_, absl::Now());
   ScoringJob job;
   job.detector = served_.detector;
   job.rows = rows_;
@@ -86,7 +87,7 @@ absl::Status LogScorer::Score(std::vector<Arrived> requests, StreamRelease relea
   job.cancelled = cancelled;
   job.consume = [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
     FillVerdicts(*served_.detector, result, first, count, std::span(verdict_messages_).subspan(job_first, count));
-    served_.metrics->RecordVerdicts(result, first, count);
+    RecordVerdicts(result, first, count, served_);
   };
   job.done = [this, done](absl::Status status) {
     if (status.ok()) Finish();

@@ -123,7 +123,8 @@ Metrics::Metrics()
           Make(*registry_, BuildGauge(), "astray_calibration_samples", "Normal vectors behind the live threshold.")),
       calibration_timestamp_(Make(*registry_, BuildGauge(), "astray_calibration_timestamp_seconds",
                                   "When the live calibration was made; 0 if with the artifact.")),
-      calibration_epoch_(Make(*registry_, BuildGauge(), "astray_calibration_epoch", "Epoch of the live calibration.")) {
+      calibration_epoch_(Make(*registry_, BuildGauge(), "astray_calibration_epoch", "Epoch of the live calibration.")),
+      drift_(registry_.get()) {
   prometheus::Registry& registry = *registry_;
   ready_ = &Make(registry, BuildGauge(), "astray_ready", "1 while the server takes requests.").Add({});
   models_loaded_ = &Make(registry, BuildGauge(), "astray_models_loaded", "Model versions being served.").Add({});
@@ -210,6 +211,7 @@ void Metrics::Release(const Key& key, const ModelMetrics& metrics) {
   calibration_samples_.Remove(metrics.calibration_samples);
   calibration_timestamp_.Remove(metrics.calibration_timestamp);
   calibration_epoch_.Remove(metrics.calibration_epoch);
+  drift_.Drop(key.first, key.second);
 }
 
 void Metrics::RecordRequest(Method method, grpc::StatusCode code) {

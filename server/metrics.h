@@ -24,6 +24,7 @@
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
+#include "server/drift_metrics.h"
 #include "server/status.h"
 
 namespace astray {
@@ -84,6 +85,8 @@ class Metrics {
   // The series of a version; the same ones for as long as anybody holds them. Must not outlive this object.
   std::shared_ptr<ModelMetrics> ForModel(const std::string& model, int64_t version);
 
+  DriftMetrics& drift() { return drift_; }
+
   void RecordRequest(Method method, grpc::StatusCode code);
   void RecordDuration(Method method, absl::Duration duration);
   void CountLoadFailure(const std::string& model);
@@ -125,6 +128,7 @@ class Metrics {
   Family<prometheus::Gauge>& calibration_samples_;
   Family<prometheus::Gauge>& calibration_timestamp_;
   Family<prometheus::Gauge>& calibration_epoch_;
+  DriftMetrics drift_;
   prometheus::Gauge* ready_;
   prometheus::Gauge* models_loaded_;
   prometheus::Gauge* streams_active_;

@@ -11,6 +11,7 @@
 #include "astray/v1/service.pb.h"
 #include "engine/detect/calibration.h"
 #include "engine/detect/detector.h"
+#include "engine/detect/drift_monitor.h"
 #include "server/metrics.h"
 
 namespace astray {
@@ -23,6 +24,7 @@ struct ServedVersion {
   std::shared_ptr<const Detector> detector;        // null unless SERVING
   std::shared_ptr<const Calibration> calibration;  // the artifact's own, epoch 1
   std::shared_ptr<ModelMetrics> metrics;
+  std::shared_ptr<DriftMonitor> drift;  // of the detector's calibration
 
   const std::string& artifact_sha256() const { return detector->model().artifact_sha256; }
 };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/verdict_message.h"
 
@@ -41,7 +42,7 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   RETURN_IF_ERROR(CheckValues(detector, job.rows));
   const size_t rows = job.rows.size() / detector.features();
   RETURN_IF_ERROR(CheckRowCount(detector, rows, most_rows));
-  RecordValues(job.rows, served.metrics.get());
+  RecordValues(job.rows, served);
 
   FillProvenance(detector, response->mutable_provenance());
   response->set_id(request.id());
@@ -50,11 +51,11 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   response->mutable_verdicts()->Reserve(static_cast<int>(rows));
   for (v1::Verdict*& verdict : verdicts) verdict = response->add_verdicts();
   for (size_t i = 0; i < warming_up; ++i) FillUnscored(v1::Verdict::WARMING_UP, verdicts[i]);
-  job.detector = std::move(served.detector);
-  job.consume = [&detector, warming_up, verdicts = std::move(verdicts), metrics = std::move(served.metrics)](
+  job.detector = served.detector;
+  job.consume = [warming_up, verdicts = std::move(verdicts), served = std::move(served)](
                     size_t job_first, const ScoreResult& result, size_t first, size_t count) {
-    FillVerdicts(detector, result, first, count, std::span(verdicts).subspan(warming_up + job_first, count));
-    metrics->RecordVerdicts(result, first, count);
+    FillVerdicts(*served.detector, result, first, count, std::span(verdicts).subspan(warming_up + job_first, count));
+    RecordVerdicts(result, first, count, served);
   };
   return job;
 }
@@ -72,9 +73,15 @@ absl::Status CheckValues(const Detector& detector, std::span<const float> values
   return absl::InvalidArgumentError(absl::StrCat("values: ", status.message()));
 }
 
-void RecordValues(std::span<const float> values, ModelMetrics* metrics) {
+void RecordValues(std::span<const float> values, const ServedDetector& served) {
   const auto missing = std::count_if(values.begin(), values.end(), [](float value) { return std::isnan(value); });
-  metrics->RecordValues(values.size(), static_cast<size_t>(missing));
+  served.metrics->RecordValues(values.size(), static_cast<size_t>(missing));
+  served.drift->ObserveRows(values, absl::Now());
+}
+
+void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const ServedDetector& served) {
+  served.metrics->RecordVerdicts(result, first, count);
+  served.drift->ObserveVerdicts(std::span(result.verdicts).subspan(first, count), absl::Now());
 }
 
 void FillProvenance(const Detector& detector, v1::Provenance* provenance) {

@@ -22,8 +22,10 @@ namespace astray {
 // (from 0) and the feature: "values: row 3, feature 'flow': expected a finite number, or NaN for missing, got inf".
 absl::Status CheckValues(const Detector& detector, std::span<const float> values);
 
-// Counts the rows' values, and how many of them are missing.
-void RecordValues(std::span<const float> values, ModelMetrics* metrics);
+// Counts the rows' values, how many of them are missing, and how they are spread.
+void RecordValues(std::span<const float> values, const ServedDetector& served);
+// Verdicts [first, first + count) of `result`.
+void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const ServedDetector& served);
 
 void FillProvenance(const Detector& detector, v1::Provenance* provenance);
 

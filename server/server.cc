@@ -67,7 +67,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config
 
 absl::Status Server::Listen() {
   ASSIGN_OR_RETURN(http_, HttpServer::Start(config_.host, config_.http_port,
-                                            {.metrics = [this] { return metrics_.Serialize(); },
+                                            {.metrics =
+                                                 [this] {
+                                                   registry_.RecordDrift();
+                                                   return metrics_.Serialize();
+                                                 },
                                              .ready = [this] { return Ready(); },
                                              .index = [this] { return IndexPage(); }}));
   InitializeGrpcPlugins();

@@ -54,7 +54,7 @@ ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   job.options = options_;
   job.consume = [&piece, served = served_](size_t job_first, const ScoreResult& result, size_t from, size_t count) {
     FillVerdicts(*served.detector, result, from, count, std::span(piece.verdicts).subspan(job_first, count));
-    if (!piece.replay) served.metrics->RecordVerdicts(result, from, count);
+    if (!piece.replay) RecordVerdicts(result, from, count, served);
   };
   return job;
 }
@@ -65,7 +65,7 @@ absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease re
   for (Arrived& arrived : requests) {
     const auto& values = arrived.request.values();
     if (!arrived.request.replay()) {
-      RecordValues({values.data(), static_cast<size_t>(values.size())}, served_.metrics.get());
+      RecordValues({values.data(), static_cast<size_t>(values.size())}, served_);
     }
     streams_->Add(std::move(arrived.request), arrived.time);
   }

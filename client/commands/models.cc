@@ -1,6 +1,7 @@
 #include "client/commands/models.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <string>
@@ -56,6 +57,23 @@ void Print(const v1::CalibrationSummary& c, std::ostream& out) {
                          c.threshold(), c.false_positive_rate(), c.samples(), made, c.live() ? "  (live)" : "");
 }
 
+void Print(const v1::DriftSummary& drift, std::ostream& out) {
+  out << absl::StrFormat("%-24s %s\n", "drift", drift.advice());
+  out << absl::StrFormat(
+      "  errors                 change statistic 10^%.1f of 10^%.0f%s, martingale 10^%.1f, at most 10^%.1f\n",
+      drift.error_change_log10(), std::log10(drift.alarm_rows()),
+      drift.alarm() ? absl::StrFormat(" (alarm at row %d)", drift.alarm_at_row()) : "", drift.martingale_log10(),
+      drift.martingale_peak_log10());
+  out << absl::StrFormat(
+      "  anomalous rows         %.3g %% of recent ones, calibrated for %.3g %%, change statistic 10^%.1f\n",
+      100 * drift.anomaly_rate(), 100 * drift.calibrated_anomaly_rate(), drift.rate_change_log10());
+  out << absl::StrFormat("  features               largest PSI %s, %d of %d moved\n",
+                         drift.has_psi_max() ? absl::StrFormat("%.2f", drift.psi_max()) : "unknown",
+                         drift.shifted_features(), drift.features_size());
+  out << absl::StrFormat("  rows                   %d scored, %d counted (one in %d or fewer), values of %d\n",
+                         drift.scored_rows(), drift.counted_rows(), drift.spacing(), drift.sampled_rows());
+}
+
 void Print(const v1::ModelDescription& model, std::ostream& out) {
   out << absl::StrFormat("%-24s %s version %d, %s\n", "model", model.name(), model.version().version(),
                          absl::AsciiStrToLower(v1::VersionSummary::State_Name(model.version().state())));
@@ -65,11 +83,13 @@ void Print(const v1::ModelDescription& model, std::ostream& out) {
                          model.features_size(), model.parameters());
   out << "calibrations\n";
   for (const v1::CalibrationSummary& calibration : model.calibrations()) Print(calibration, out);
-  out << absl::StrFormat("%-24s %12s %12s %12s\n", "feature", "min", "mean", "max");
+  if (model.has_drift()) Print(model.drift(), out);
+  out << absl::StrFormat("%-24s %12s %12s %12s %6s\n", "feature", "min", "mean", "max", "PSI");
   for (int i = 0; i < model.features_size() && i < model.profiles_size(); ++i) {
     const v1::ColumnProfile& profile = model.profiles(i);
-    out << absl::StrFormat("%-24s %12.6g %12.6g %12.6g\n", model.features(i), profile.min(), profile.mean(),
-                           profile.max());
+    const bool known = i < model.drift().features_size() && model.drift().features(i).has_psi();
+    out << absl::StrFormat("%-24s %12.6g %12.6g %12.6g %6s\n", model.features(i), profile.min(), profile.mean(),
+                           profile.max(), known ? absl::StrFormat("%.2f", model.drift().features(i).psi()) : "-");
   }
 }
 
@@ -145,7 +165,7 @@ void AddModelsCommand(CLI::App& app, CommandContext& context) {
                                   "list --server=localhost:8001",
                                   [](Client& client, const Flags&) { return client.ListModels(); });
   flags->server.AddModel(AddCall<v1::ModelDescription>(
-      models, context, flags, "describe", "Show a version's features and calibrations", "describe --model=pump",
+      models, context, flags, "describe", "Show a version's features, calibrations and drift", "describe --model=pump",
       [](Client& client, const Flags& f) { return client.DescribeModel(f.server.ref()); }));
   AddName(AddCall<v1::LoadModelResponse>(
               models, context, flags, "load", "Look at a model's folder now", "load --model=pump",

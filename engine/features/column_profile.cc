@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 
@@ -17,6 +19,48 @@ double Quantile(std::vector<float>& values, double q) {
   if (fraction == 0) return *lower;
   const double upper = *std::min_element(lower + 1, values.end());
   return *lower + fraction * (upper - *lower);
+}
+
+constexpr size_t kDeciles = 10;
+
+// The cuts of ColumnProfile.deciles: values of the column, so that no bin between two of them is empty; `values` as
+// Quantile leaves them.
+std::vector<float> Cuts(const v1::ColumnProfile& profile, double magnitude, std::vector<float>& values) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto least = static_cast<float>(profile.min());
+  if (profile.constant()) {
+    // What would count as the same constant lies between the cuts.
+    constexpr double kLargest = std::numeric_limits<float>::max();
+    const double slack = kConstantRange * magnitude;
+    return {std::nextafterf(static_cast<float>(std::max(profile.max() - slack, -kLargest)), -kInfinity),
+            static_cast<float>(std::min(profile.min() + slack, kLargest))};
+  }
+  std::vector<float> cuts;
+  auto begin = values.begin();
+  for (size_t i = 1; i < kDeciles; ++i) {
+    const auto rank = static_cast<std::ptrdiff_t>((i * values.size() + kDeciles - 1) / kDeciles) - 1;
+    const auto cut = values.begin() + rank;
+    if (cut < begin) continue;  // fewer values than deciles
+    std::nth_element(begin, cut, values.end());
+    begin = cut + 1;
+    // A column with ties at its least value: less than that is another bin, which training left empty.
+    if (*cut == least && cuts.empty()) cuts.push_back(std::nextafterf(least, -kInfinity));
+    if (cuts.empty() || *cut > cuts.back()) cuts.push_back(*cut);
+  }
+  return cuts;
+}
+
+void FillBins(double magnitude, std::vector<float>& values, v1::ColumnProfile* profile) {
+  std::vector<float> cuts = Cuts(*profile, magnitude, values);
+  std::erase_if(cuts, [](float cut) { return !std::isfinite(cut); });
+  std::vector<size_t> counts(cuts.size() + 1);
+  for (const float value : values) {
+    ++counts[static_cast<size_t>(std::lower_bound(cuts.begin(), cuts.end(), value) - cuts.begin())];
+  }
+  profile->mutable_deciles()->Add(cuts.begin(), cuts.end());
+  for (const size_t count : counts) {
+    profile->add_shares(static_cast<double>(count) / static_cast<double>(values.size()));
+  }
 }
 
 }  // namespace
@@ -63,6 +107,7 @@ absl::StatusOr<ColumnStatistics> MeasureColumn(const std::string& name, std::spa
   profile.set_median(Quantile(values, 0.5));
   statistics.first_quartile = Quantile(values, 0.25);
   statistics.third_quartile = Quantile(values, 0.75);
+  FillBins(statistics.magnitude(), values, &profile);
   return statistics;
 }
 

@@ -15,6 +15,9 @@ namespace astray {
 // number format, which would be blown up to unit variance. It counts as constant.
 inline constexpr double kConstantRange = 1e-6;
 
+// The most that ColumnProfile.deciles has: nine, and one below the least value.
+inline constexpr int kMaxCuts = 10;
+
 struct ColumnStatistics {
   astray::v1::ColumnProfile profile;  // complete
   double first_quartile = 0;          // linear interpolation between order statistics (Hyndman & Fan 1996, type 7)

@@ -55,6 +55,34 @@ absl::StatusOr<ColumnScale> FitColumn(v1::Scaling scaling, const ColumnStatistic
   return column;
 }
 
+// Of deciles and shares, which older artifacts do not have.
+absl::Status CheckBins(const v1::ColumnProfile& profile) {
+  const int cuts = profile.deciles_size(), shares = profile.shares_size();
+  if (cuts == 0 && shares == 0) return absl::OkStatus();
+  if (cuts > kMaxCuts || shares != cuts + 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected at most ", kMaxCuts, " deciles and one share more, got ", cuts, " and ", shares));
+  }
+  for (int i = 0; i < cuts; ++i) {
+    const double cut = profile.deciles(i);
+    if (!(std::abs(cut) <= std::numeric_limits<float>::max()) || (i > 0 && cut <= profile.deciles(i - 1))) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("decile ", i, ": expected ascending numbers within float32, got ", cut));
+    }
+  }
+  double sum = 0;
+  for (const double share : profile.shares()) {
+    if (!(share >= 0 && share <= 1)) {
+      return absl::InvalidArgumentError(absl::StrCat("shares: expected numbers from 0 to 1, got ", share));
+    }
+    sum += share;
+  }
+  if (!(std::abs(sum - 1) <= 1e-6)) {
+    return absl::InvalidArgumentError(absl::StrCat("shares: expected a sum of 1, got ", sum));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckProfile(const v1::ColumnProfile& profile) {
   for (const double number :
        {profile.min(), profile.max(), profile.mean(), profile.standard_deviation(), profile.median()}) {
@@ -65,7 +93,7 @@ absl::Status CheckProfile(const v1::ColumnProfile& profile) {
   if (profile.min() > profile.max()) {
     return absl::InvalidArgumentError(absl::StrCat("expected min <= max, got ", profile.min(), " and ", profile.max()));
   }
-  return absl::OkStatus();
+  return CheckBins(profile);
 }
 
 }  // namespace

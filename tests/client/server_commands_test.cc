@@ -323,9 +323,12 @@ TEST_F(ServerCommands, CalibratePromoteAndRollback) {
   const std::string made = Ok({"calibrate", "--model=pump", data, "--false-positive-rate=0.1"});
   EXPECT_THAT(made, AllOf(HasSubstr("2, of 500 errors"), HasSubstr("false-positive rate of 0.1;"),
                           HasSubstr("astray models promote --server=")));
-  EXPECT_THAT(Ok({"models", "describe", "--model=pump"}),
-              AllOf(HasSubstr("epoch 1     threshold"), HasSubstr("with the artifact  (live)"), HasSubstr("epoch 2"),
-                    HasSubstr("temperature")));
+  EXPECT_THAT(
+      Ok({"models", "describe", "--model=pump"}),
+      AllOf(HasSubstr("epoch 1     threshold"), HasSubstr("with the artifact  (live)"), HasSubstr("epoch 2"),
+            HasSubstr("temperature"), HasSubstr("drift                    Nothing to do so far; features are judged"),
+            HasSubstr("change statistic 10^"), HasSubstr("largest PSI unknown, 0 of 3 moved")));
+  EXPECT_THAT(Ok({"models", "describe", "--model=pump", "--json"}), HasSubstr(R"("martingale_log10")"));
   EXPECT_THAT(Ok({"models", "promote", "--model=pump", "--epoch=2"}), HasSubstr("(live)"));
   EXPECT_THAT(Ok({"models", "list"}), HasSubstr("pump                           1  serving       2"));
   EXPECT_THAT(Ok({"models", "rollback", "--model=pump"}), HasSubstr("(live)"));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -65,6 +66,53 @@ TEST(ColumnProfile, NamesAColumnWithoutValuesAndAnInfinity) {
             absl::InvalidArgumentError("column 'flow': expected values, all 400 are missing"));
   EXPECT_EQ(MeasureColumn("flow", std::vector<float>{1, 2, HUGE_VALF}, 1, 0, &scratch).status(),
             absl::InvalidArgumentError("column 'flow' row 2: expected a finite number, got inf"));
+}
+
+std::vector<double> Numbers(const google::protobuf::RepeatedField<double>& field) {
+  return {field.begin(), field.end()};
+}
+
+TEST(ColumnProfile, DecilesAreValuesThatCutTheColumnInTenths) {
+  std::vector<float> values;
+  for (int i = 1000; i > 0; --i) values.push_back(static_cast<float>(i * 7 % 1009));  // each once
+  std::vector<float> sorted = values;
+  std::sort(sorted.begin(), sorted.end());
+  values.push_back(kNaN);
+  const v1::ColumnProfile profile = Measure(values).profile;
+  ASSERT_EQ(profile.deciles_size(), 9);
+  ASSERT_EQ(profile.shares_size(), 10);
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(profile.deciles(i), sorted[static_cast<size_t>(100 * (i + 1) - 1)]);
+  for (const double share : profile.shares()) EXPECT_DOUBLE_EQ(share, 0.1);
+}
+
+TEST(ColumnProfile, TiesShareABinAndWhatTrainingNeverSawHasOne) {
+  // Mostly 0: less than 0, 0, and more.
+  const v1::ColumnProfile mostly = Measure({0, 0, 0, 0, 0, 0, 0, 0, 0, 5}).profile;
+  EXPECT_EQ(Numbers(mostly.deciles()), (std::vector<double>{-std::numeric_limits<float>::denorm_min(), 0}));
+  EXPECT_EQ(Numbers(mostly.shares()), (std::vector<double>{0, 0.9, 0.1}));
+  // A switch: less than 1, 1, 2, more than 2.
+  const v1::ColumnProfile binary = Measure({1, 2, 1, 2}).profile;
+  EXPECT_EQ(Numbers(binary.deciles()), (std::vector<double>{std::nextafterf(1, 0), 1, 2}));
+  EXPECT_EQ(Numbers(binary.shares()), (std::vector<double>{0, 0.5, 0.5, 0}));
+}
+
+TEST(ColumnProfile, AConstantIsABinWithRoomForRounding) {
+  for (const float value :
+       {7.0f, -7.0f, 0.0f, 1e9f, std::numeric_limits<float>::max(), -std::numeric_limits<float>::max()}) {
+    SCOPED_TRACE(value);
+    const v1::ColumnProfile profile = Measure({value, value}).profile;
+    ASSERT_GE(profile.deciles_size(), 1);
+    const auto bin = [&](float live) {
+      return profile.shares(static_cast<int>(
+          std::count_if(profile.deciles().begin(), profile.deciles().end(), [&](double cut) { return live > cut; })));
+    };
+    EXPECT_EQ(bin(value), 1);
+    EXPECT_EQ(bin(value - std::abs(value) * 1e-7f), 1);
+    if (std::abs(value) < 1e30) {
+      EXPECT_EQ(bin(value + std::max(std::abs(value) * 1e-5f, 1e-30f)), 0);
+      EXPECT_EQ(bin(value - std::max(std::abs(value) * 1e-5f, 1e-30f)), 0);
+    }
+  }
 }
 
 }  // namespace

@@ -181,6 +181,18 @@ TEST(Scaler, RefusesABadState) {
       {[](v1::ScalerState& s) { s.set_fill(0, std::nan("")); }, "fill 0"},
       {[](v1::ScalerState& s) { s.mutable_profile(1)->set_mean(kInf); }, "profile 1: expected finite"},
       {[](v1::ScalerState& s) { s.mutable_profile(1)->set_min(100); }, "profile 1: expected min <= max"},
+      {[](v1::ScalerState& s) { s.mutable_profile(1)->clear_shares(); }, "one share more, got "},
+      {[](v1::ScalerState& s) {
+         s.mutable_profile(1)->mutable_deciles()->Resize(11, 0);
+         s.mutable_profile(1)->mutable_shares()->Resize(12, 0);
+       },
+       "profile 1: expected at most 10 deciles and one share more, got 11 and 12"},
+      {[](v1::ScalerState& s) { s.mutable_profile(1)->set_deciles(1, -1e30); },
+       "profile 1: decile 1: expected ascending numbers within float32, got -1e+30"},
+      {[](v1::ScalerState& s) { s.mutable_profile(1)->set_deciles(0, kInf); },
+       "profile 1: decile 0: expected ascending"},
+      {[](v1::ScalerState& s) { s.mutable_profile(1)->set_shares(0, -0.5); }, "shares: expected numbers from 0 to 1"},
+      {[](v1::ScalerState& s) { s.mutable_profile(1)->set_shares(0, 1); }, "shares: expected a sum of 1, got "},
   };
   for (const auto& [damage, message] : cases) {
     v1::ScalerState state = good;
