@@ -124,6 +124,7 @@ TEST_F(OfflineCommands, TrainInspectAndEvaluateAgree) {
   EXPECT_DOUBLE_EQ(evaluation.threshold(), report.threshold());
   EXPECT_GT(evaluation.rows_per_second(), 0);
   EXPECT_GE(evaluation.culprit_top3_rate(), evaluation.culprit_top1_rate());
+  EXPECT_GT(evaluation.counterfactual_top1_rate(), 0.5);
 
   EXPECT_EQ(RunCommand(train).code, 0);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "models/pump/2")) << "the next version beside the first";
