@@ -15,7 +15,7 @@
 
 namespace astray {
 
-inline constexpr int kMaxDeviationRules = 4096;
+inline constexpr int kMaxDeviationRules = 1000;
 
 // InvalidArgument where a rule cannot be one (untrusted); names it and, for an unknown feature, the known one that is
 // spelled most like it: "rule[1].feature: expected a feature of the model, got 'flw'; did you mean 'flow'?". The same

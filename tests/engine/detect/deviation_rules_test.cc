@@ -164,7 +164,7 @@ TEST(DeviationRules, WhatCannotBeARuleIsRefused) {
             "rule[0].direction: expected BOTH, ABOVE or BELOW, got 7");
   for (int i = 0; i < kMaxDeviationRules; ++i) recipe.add_rule()->set_ignore_below(1);
   EXPECT_EQ(CheckDeviationRules(recipe.rule(), kNames, v1::MEAN_SQUARED, v1::HUBER).message(),
-            "rule: expected at most 4096, got 4097");
+            "rule: expected at most 1000, got 1001");
 }
 
 TEST(DeviationRules, NeedAScoreThatIsNoneWhereNothingDeviates) {
