@@ -117,6 +117,11 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
   resize(options.score_function, &result->score_function);
   result->code.resize(options.code ? vectors * code_size() : 0);
   result->imputations.resize(options.imputation ? vectors : 0);
+  if (options.counterfactual > 0 && model_->pipeline.log() != nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("counterfactual: expected a model of rows, got '", model_->name,
+                     "' of a log: the counts of a session follow from each other, none can be repaired alone"));
+  }
   double variance = 0;
   if (options.score_function) {
     ASSIGN_OR_RETURN(const double sigma, NoiseLevel());

@@ -396,6 +396,14 @@ TEST_F(LogCommands, RefusalsSayWhatWasExpected) {
   const auto unlabelled = RunCommand({"evaluate", "--model=" + Path("models/m/1"), "--data=" + log});
   EXPECT_EQ(unlabelled.code, 64);
   EXPECT_THAT(unlabelled.err, HasSubstr("--labels: expected a CSV"));
+
+  Serve();
+  for (const auto& repaired :
+       {RunCommand({"score", "--offline", "--model=" + Path("models/m/1"), "--data=" + log, "--counterfactual"}),
+        Run({"score", "--model=m", "--data=" + log, "--counterfactual"})}) {
+    EXPECT_EQ(repaired.code, 65);
+    EXPECT_THAT(repaired.err, HasSubstr("counterfactual: expected a model of rows, got 'm' of a log"));
+  }
 }
 
 }  // namespace
