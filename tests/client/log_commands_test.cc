@@ -398,11 +398,13 @@ TEST_F(LogCommands, RefusalsSayWhatWasExpected) {
   EXPECT_THAT(unlabelled.err, HasSubstr("--labels: expected a CSV"));
 
   Serve();
-  for (const auto& repaired :
-       {RunCommand({"score", "--offline", "--model=" + Path("models/m/1"), "--data=" + log, "--counterfactual"}),
-        Run({"score", "--model=m", "--data=" + log, "--counterfactual"})}) {
-    EXPECT_EQ(repaired.code, 65);
-    EXPECT_THAT(repaired.err, HasSubstr("counterfactual: expected a model of rows, got 'm' of a log"));
+  const auto offline =
+      RunCommand({"score", "--offline", "--model=" + Path("models/m/1"), "--data=" + log, "--counterfactual"});
+  const auto online = Run({"score", "--model=m", "--data=" + log, "--counterfactual"});
+  EXPECT_EQ(offline.code, 65);
+  EXPECT_EQ(online.code, 1);
+  for (const std::string& error : {offline.err, online.err}) {
+    EXPECT_THAT(error, HasSubstr("counterfactual: expected a model of rows, got 'm' of a log"));
   }
 }
 
