@@ -65,7 +65,7 @@ class Collector {
     }
     if (data_.culprits.empty() || data_.labels[row] == 0 || data_.culprits[row].empty()) return;
     const auto first = [&](size_t count) { return contributions.first(std::min(count, contributions.size())); };
-    ++scores_.blamed;
+    scores_.blamed.push_back(row);
     scores_.top1 += NamesACulprit(data_, row, first(1)) ? 1 : 0;
     scores_.top3 += NamesACulprit(data_, row, first(3)) ? 1 : 0;
   }
@@ -130,6 +130,28 @@ absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dat
   return scores;
 }
 
+absl::Status NameByRepair(const Detector& detector, const Dataset& data, LabelledScores* scores) {
+  constexpr size_t kWindows = 256;
+  const size_t size = detector.window() * data.features();
+  ScoreResult result;
+  std::vector<float> windows;
+  for (size_t first = 0; first < scores->blamed.size(); first += kWindows) {
+    const auto rows = std::span(scores->blamed).subspan(first, std::min(kWindows, scores->blamed.size() - first));
+    windows.clear();
+    for (const size_t row : rows) {
+      const auto window = std::span(data.values).subspan((row + 1) * data.features() - size, size);
+      windows.insert(windows.end(), window.begin(), window.end());
+    }
+    RETURN_IF_ERROR(detector.ScoreWindows(windows, {.top_contributors = 1, .counterfactual = 1}, &result));
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const std::span<const Contribution> named(result.contributions.data() + i * result.contributions_stride,
+                                                result.verdicts[i].contributions);
+      scores->repaired_top1 += NamesACulprit(data, rows[i], named) ? 1 : 0;
+    }
+  }
+  return absl::OkStatus();
+}
+
 v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const LabelledScores& all, bool time_ordered,
                         double seconds) {
   const std::vector<float>& scores = all.scores;
@@ -152,9 +174,10 @@ v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const Lab
   evaluation.set_threshold(detector.calibration().threshold());
   evaluation.set_rows_per_second(seconds > 0 ? static_cast<double>(data.rows()) / seconds : 0);
   if (!data.culprits.empty()) {
-    const double blamed = std::max<double>(1, static_cast<double>(all.blamed));
+    const double blamed = std::max<double>(1, static_cast<double>(all.blamed.size()));
     evaluation.set_culprit_top1_rate(static_cast<double>(all.top1) / blamed);
     evaluation.set_culprit_top3_rate(static_cast<double>(all.top3) / blamed);
+    evaluation.set_counterfactual_top1_rate(static_cast<double>(all.repaired_top1) / blamed);
   }
   if (time_ordered) {
     EvaluateRanges(data, all, &evaluation);

@@ -36,7 +36,9 @@ struct LabelledScores {
   std::vector<LeadCount> leads;       // one a feature
   // Of flagged anomalous rows with culprits: how many there are, and of how many a true culprit is the first
   // contributor, or among the first three.
-  uint64_t blamed = 0, top1 = 0, top3 = 0;
+  std::vector<size_t> blamed;  // those rows, of the data
+  uint64_t top1 = 0, top3 = 0;
+  uint64_t repaired_top1 = 0;  // the same by repair (NameByRepair)
   // Scored rows at which an entity begins, ascending from 0; those with no scored row are left out.
   std::vector<uint32_t> ScoredBegins() const;
 
@@ -49,6 +51,9 @@ bool IsTimeOrdered(const Detector& detector, const Dataset& data);
 // Scores each entity's rows by themselves. data: labelled, grouped by entity. time_ordered: adjacent flagged rows are
 // one run.
 absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dataset& data, bool time_ordered);
+
+// Names the features of the blamed rows once more, by repair (detect/counterfactual.h).
+absl::Status NameByRepair(const Detector& detector, const Dataset& data, LabelledScores* scores);
 
 // time_ordered: measure ranges of rows, too. seconds: how long the scoring took.
 v1::Evaluation Evaluate(const Detector& detector, const Dataset& data, const LabelledScores& scores, bool time_ordered,

@@ -27,6 +27,10 @@ void VerdictFlags::Add(CLI::App* command) {
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
   command->add_flag("--explain-all", explain_all, "Name features for normal rows, too");
+  command
+      ->add_flag("--counterfactual{3}", counterfactual,
+                 "Name features by what their repair does to the score, and repair up to so many (default: 3)")
+      ->check(CLI::Range(0, 8));
 }
 
 void VerdictFlags::AddAlarmsOnly(CLI::App* command) {
@@ -40,6 +44,7 @@ v1::ScoreOptions VerdictFlags::ToRequest() const {
   v1::ScoreOptions options;
   options.set_top_contributors(top_contributors);
   options.set_explain_all(explain_all);
+  options.set_counterfactual(counterfactual);
   return options;
 }
 

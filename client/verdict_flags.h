@@ -14,6 +14,7 @@ struct VerdictFlags {
   VerdictFilter filter = VerdictFilter::kAll;
   bool explain_all = false;
   uint32_t top_contributors = 3;
+  uint32_t counterfactual = 0;
 
   void Add(CLI::App* command);
   void AddAlarmsOnly(CLI::App* command);  // of rows, not of sessions

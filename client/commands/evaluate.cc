@@ -93,6 +93,7 @@ void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
   if (culprits) {
     out << absl::StrFormat("%-24s %.1f %% first, %.1f %% among the first three\n", "true culprit named",
                            100 * e.culprit_top1_rate(), 100 * e.culprit_top3_rate());
+    out << absl::StrFormat("%-24s %.1f %% first\n", "... by repair", 100 * e.counterfactual_top1_rate());
   }
   out << absl::StrFormat("%-24s %.0f rows/s\n", "scoring", e.rows_per_second());
 }
@@ -102,8 +103,9 @@ absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const LabelledRows rows, ReadLabelled(flags, *detector, context));
   const bool time_ordered = flags.time_ordered || IsTimeOrdered(*detector, rows.data);
   const auto start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(const LabelledScores scores, ScoreLabelled(*detector, rows.data, time_ordered));
+  ASSIGN_OR_RETURN(LabelledScores scores, ScoreLabelled(*detector, rows.data, time_ordered));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  RETURN_IF_ERROR(NameByRepair(*detector, rows.data, &scores));
   const v1::Evaluation evaluation = Evaluate(*detector, rows.data, scores, time_ordered, seconds.count());
   if (!flags.report.empty()) {
     const std::string file = std::filesystem::path(flags.data).filename().string();

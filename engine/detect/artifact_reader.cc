@@ -10,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/detect/artifact.h"
 #include "engine/detect/artifact_format.h"
+#include "engine/detect/deviation_rules.h"
 #include "engine/detect/golden.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/stream_policy.h"
@@ -218,6 +219,11 @@ absl::Status CheckTogether(const std::filesystem::path& folder, const DetectorMo
   if (const absl::Status status = CheckScoreScale(model.score_scale, model.pipeline.features(), width); !status.ok()) {
     return DataLossAt(folder / kManifestFile.name, status.message());
   }
+  if (const absl::Status status = CheckDeviationRules(model.recipe.rule(), model.pipeline.feature_names(),
+                                                      model.score_scale.kind(), model.score_scale.loss());
+      !status.ok()) {
+    return DataLossAt(folder / kRecipeFile.name, status.message());
+  }
   return absl::OkStatus();
 }
 
@@ -262,6 +268,7 @@ absl::StatusOr<std::shared_ptr<const Detector>> ReadArtifact(const std::filesyst
       .executors = ExecutorPool(std::move(network)),
   });
   RETURN_IF_ERROR(CheckTogether(path, *model));
+  model->rules = DeviationRules::Compile(model->recipe.rule(), model->pipeline);
   auto detector =
       std::make_shared<const Detector>(std::move(model), std::make_shared<const Calibration>(std::move(calibration)));
   if (const absl::Status status = ReplayGolden(*detector, golden); !status.ok()) {

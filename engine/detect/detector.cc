@@ -1,6 +1,7 @@
 #include "engine/detect/detector.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -37,7 +38,23 @@ size_t SelectLargest(std::span<const float> feature_error, std::span<Contributio
   return used;
 }
 
+// Those that were repaired alone first, by what that leaves of the score.
+void OrderByRepair(std::span<Contribution> contributions, std::span<const float> repaired_scores) {
+  const auto suspects = contributions.first(repaired_scores.size());
+  for (size_t k = 0; k < suspects.size(); ++k) suspects[k].repaired_score = repaired_scores[k];
+  std::ranges::sort(suspects, [](const Contribution& a, const Contribution& b) {
+    const bool known = !std::isnan(a.repaired_score), other_known = !std::isnan(b.repaired_score);
+    if (known != other_known) return known;
+    if (known && a.repaired_score != b.repaired_score) return a.repaired_score < b.repaired_score;
+    return a.share != b.share ? a.share > b.share : a.feature < b.feature;
+  });
+}
+
 }  // namespace
+
+float ScoreOf(float error, double threshold) {
+  return static_cast<float>(std::min<double>(error / threshold, std::numeric_limits<float>::max()));
+}
 
 Detector::Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const Calibration> calibration)
     : model_(std::move(model)), calibration_(std::move(calibration)) {}
@@ -86,8 +103,11 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
   RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   const size_t vectors = model_->pipeline.Vectors(rows.size() / features(), stride);
   result->verdicts.assign(vectors, Verdict());
-  result->contributions_stride = std::min(options.top_contributors, features());
+  const size_t suspects = Counterfactual::Suspects(options.counterfactual);
+  result->contributions_stride = std::min(std::max(options.top_contributors, suspects), features());
   result->contributions.resize(vectors * result->contributions_stride);
+  result->repairs_stride = std::min<size_t>(options.counterfactual, features());
+  result->repairs.resize(vectors * result->repairs_stride);
   const auto resize = [&](bool wanted, std::vector<float>* values) {
     values->resize(wanted ? vectors * features() : 0);
   };
@@ -97,6 +117,11 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
   resize(options.score_function, &result->score_function);
   result->code.resize(options.code ? vectors * code_size() : 0);
   result->imputations.resize(options.imputation ? vectors : 0);
+  if (options.counterfactual > 0 && model_->pipeline.log() != nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("counterfactual: expected a model of rows, got '", model_->name,
+                     "' of a log: the counts of a session follow from each other, none can be repaired alone"));
+  }
   double variance = 0;
   if (options.score_function) {
     ASSIGN_OR_RETURN(const double sigma, NoiseLevel());
@@ -108,7 +133,9 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
   const auto visit_vector = [&](size_t i, std::span<const float> input, std::span<const float> output,
                                 std::span<const float> observed) {
     Verdict& verdict = result->verdicts[i];
-    const float error = VectorError(model_->score_scale, input, output, observed, {});
+    const std::span<const float> counted =
+        model_->rules.Counted(model_->pipeline.scaler(), input, output, observed, &result->counted);
+    const float error = VectorError(model_->score_scale, input, counted, observed, {});
     if (options.reconstruction) {
       model_->pipeline.InvertNewestRow(output.first(width),
                                        std::span(result->reconstruction).subspan(i * features(), features()));
@@ -120,12 +147,11 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     }
     verdict.state = Verdict::State::kScored;
     verdict.error = error;
-    verdict.score = static_cast<float>(std::min<double>(error / threshold, std::numeric_limits<float>::max()));
-    // The same as error > threshold: the quotient of two floats next to each other rounds to more than 1.
+    verdict.score = ScoreOf(error, threshold);
     verdict.anomalous = verdict.score > 1;
     verdict.p_value = calibration_->PValue(error);
     if (result->contributions_stride > 0 && (verdict.anomalous || options.explain_all)) {
-      Explain(i, NewestRow(rows, stride, i), input, output, observed, result);
+      Explain(i, NewestRow(rows, stride, i), input, output, counted, observed, result);
     }
   };
   return ForEachChunk(
@@ -134,6 +160,7 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
           visit_vector(first + i, result->batch.vector(i), std::span(result->output).subspan(i * outputs, outputs),
                        std::span(result->batch.observed).subspan(i * width, width));
         }
+        if (options.counterfactual > 0) RETURN_IF_ERROR(Repair(first, count, options, executor, result));
         return Complete(first, count, rows, stride, options, executor, result);
       });
 }
@@ -173,6 +200,39 @@ absl::Status Detector::Complete(size_t first, size_t count, std::span<const floa
   return absl::OkStatus();
 }
 
+absl::Status Detector::Repair(size_t first, size_t count, const ScoreOptions& options, Executor& executor,
+                              ScoreResult* result) const {
+  const auto contributions = [&](size_t i) {
+    return std::span(result->contributions)
+        .subspan((first + i) * result->contributions_stride, result->verdicts[first + i].contributions);
+  };
+  const size_t most_suspects = Counterfactual::Suspects(options.counterfactual);
+  Counterfactual& counterfactual = result->counterfactual;
+  counterfactual.Clear();
+  for (size_t i = 0; i < count; ++i) {
+    if (!result->verdicts[first + i].anomalous) continue;
+    std::array<uint32_t, kMaxRepairs> suspects;
+    const auto largest = contributions(i).first(std::min(most_suspects, contributions(i).size()));
+    std::ranges::transform(largest, suspects.begin(), &Contribution::feature);
+    counterfactual.Add(i, result->verdicts[first + i].score, std::span(suspects).first(largest.size()));
+  }
+  RETURN_IF_ERROR(
+      counterfactual.Run(*model_, calibration_->threshold(), options.counterfactual, result->batch, executor));
+  size_t explained = 0;
+  for (size_t i = 0; i < count; ++i) {
+    Verdict& verdict = result->verdicts[first + i];
+    if (verdict.anomalous) {
+      OrderByRepair(contributions(i), counterfactual.alone(explained));
+      const std::span<const RepairStep> steps = counterfactual.steps(explained++);
+      verdict.repairs = static_cast<uint32_t>(steps.size());
+      std::ranges::copy(steps,
+                        result->repairs.begin() + static_cast<std::ptrdiff_t>((first + i) * result->repairs_stride));
+    }
+    verdict.contributions = static_cast<uint32_t>(std::min<size_t>(verdict.contributions, options.top_contributors));
+  }
+  return absl::OkStatus();
+}
+
 void Detector::EstimateScoreFunction(size_t i, double variance, std::span<const float> input,
                                      std::span<const float> output, std::span<const float> observed,
                                      ScoreResult* result) const {
@@ -186,9 +246,10 @@ void Detector::EstimateScoreFunction(size_t i, double variance, std::span<const 
 }
 
 void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<const float> input,
-                       std::span<const float> output, std::span<const float> observed, ScoreResult* result) const {
+                       std::span<const float> output, std::span<const float> counted, std::span<const float> observed,
+                       ScoreResult* result) const {
   result->feature_error.assign(features(), 0);
-  VectorError(model_->score_scale, input, output, observed, result->feature_error);
+  VectorError(model_->score_scale, input, counted, observed, result->feature_error);
   double total = 0;
   for (const float part : result->feature_error) total += part;
 
@@ -210,14 +271,16 @@ absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows)
   std::vector<float> errors;
   errors.reserve(rows.size() / features());
   Batch batch;
-  std::vector<float> output;
+  std::vector<float> output, counted_output;
   const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
   RETURN_IF_ERROR(
       ForEachChunk(rows, 1, &batch, &output, {}, [&](size_t /*first*/, size_t count, Executor& /*executor*/) {
         for (size_t i = 0; i < count; ++i) {
-          const float error =
-              VectorError(model_->score_scale, batch.vector(i), std::span(output).subspan(i * outputs, outputs),
-                          std::span(batch.observed).subspan(i * width, width), {});
+          const auto observed = std::span<const float>(batch.observed).subspan(i * width, width);
+          const std::span<const float> counted =
+              model_->rules.Counted(model_->pipeline.scaler(), batch.vector(i),
+                                    std::span(output).subspan(i * outputs, outputs), observed, &counted_output);
+          const float error = VectorError(model_->score_scale, batch.vector(i), counted, observed, {});
           if (!std::isnan(error)) errors.push_back(error);
         }
         return absl::OkStatus();

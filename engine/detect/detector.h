@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,8 @@
 #include "astray/v1/artifact.pb.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/detect/calibration.h"
+#include "engine/detect/counterfactual.h"
+#include "engine/detect/deviation_rules.h"
 #include "engine/detect/imputation.h"
 #include "engine/features/batch.h"
 #include "engine/features/pipeline.h"
@@ -29,6 +32,7 @@ struct DetectorModel {
   astray::v1::Recipe recipe;    // complete
   Pipeline pipeline;
   astray::v1::ScoreScale score_scale;
+  DeviationRules rules;    // the recipe's
   ExecutorPool executors;  // holds the network
 };
 
@@ -37,7 +41,12 @@ struct Contribution {
   float share = 0;     // of the error, summed over the window's rows; shares of a verdict add up to 1
   float observed = 0;  // newest row, the user's units; NaN where missing
   float expected = 0;
+  float repaired_score = std::numeric_limits<float>::quiet_NaN();  // NaN where its repair was not asked for or tried
 };
+
+// error / threshold, held at float's largest number. Above 1 is the same as error > threshold: the quotient of two
+// floats next to each other rounds to more than 1.
+float ScoreOf(float error, double threshold);
 
 struct Verdict {
   enum class State : uint8_t { kScored, kWarmingUp, kAllMissing };
@@ -48,6 +57,7 @@ struct Verdict {
   double p_value = 1;
   uint32_t contributions = 0;  // how many of this verdict's entries in ScoreResult::contributions are used; a feature
                                // with no part in the error has none
+  uint32_t repairs = 0;        // and in ScoreResult::repairs
 };
 
 struct ScoreOptions {
@@ -58,27 +68,32 @@ struct ScoreOptions {
   bool imputation = false;
   uint32_t purification_passes = 0;  // through the network; 0: none
   bool score_function = false;
+  uint32_t counterfactual = 0;  // features of an anomalous vector to repair; 0: none, at most kMaxRepairs
 
   bool operator==(const ScoreOptions&) const = default;
 };
 
 // Buffers of one scoring call; reuse it from call to call and nothing is allocated.
 struct ScoreResult {
-  std::vector<Verdict> verdicts;               // one for each vector
-  std::vector<Contribution> contributions;     // verdicts x min(top_contributors, features), largest first
-  std::vector<float> reconstruction;           // verdicts x features, or empty
-  std::vector<float> code;                     // verdicts x code_size(), or empty
-  std::vector<float> imputed;                  // verdicts x features, or empty
+  std::vector<Verdict> verdicts;            // one for each vector
+  std::vector<Contribution> contributions;  // verdicts x contributions_stride, largest first; with counterfactual, of
+                                            // anomalous ones the suspects first, lowest repaired_score first
+  std::vector<RepairStep> repairs;          // verdicts x repairs_stride
+  std::vector<float> reconstruction;        // verdicts x features, or empty
+  std::vector<float> code;                  // verdicts x code_size(), or empty
+  std::vector<float> imputed;               // verdicts x features, or empty
   std::vector<ImputationOutcome> imputations;  // beside imputed
   std::vector<float> purified;                 // verdicts x features, or empty
   std::vector<float> score_function;           // verdicts x features, in scaled units, NaN where missing; or empty
-  size_t contributions_stride = 0;
+  size_t contributions_stride = 0, repairs_stride = 0;
   Batch batch;                           // scratch: the network's input, a chunk of vectors at a time
   std::vector<float> output;             // scratch: its output
+  std::vector<float> counted;            // scratch: the output by which a vector is judged
   std::vector<float> feature_error;      // scratch
   std::vector<float> expected_row;       // scratch
   Imputer imputer;                       // scratch
   std::vector<float> completed, passed;  // scratch
+  Counterfactual counterfactual;         // scratch
 };
 
 class Detector {
@@ -135,9 +150,14 @@ class Detector {
   void EstimateScoreFunction(size_t i, double variance, std::span<const float> input, std::span<const float> output,
                              std::span<const float> observed, ScoreResult* result) const;
 
-  // Fills in contributions and expected row of vector i, whose verdict has its error.
+  // Fills in contributions and expected row of vector i, whose verdict has its error. `counted` is what it is judged
+  // by.
   void Explain(size_t i, std::span<const float> newest_row, std::span<const float> input, std::span<const float> output,
-               std::span<const float> observed, ScoreResult* result) const;
+               std::span<const float> counted, std::span<const float> observed, ScoreResult* result) const;
+
+  // Of chunk vectors [first, first + count), those that are anomalous: repairs, and contributions in their order.
+  absl::Status Repair(size_t first, size_t count, const ScoreOptions& options, Executor& executor,
+                      ScoreResult* result) const;
 
   // The pool inside is thread-safe; the rest is never changed.
   std::shared_ptr<DetectorModel> model_;

@@ -13,14 +13,14 @@ void Imputer::SetRange(std::span<const float> low, std::span<const float> high) 
 }
 
 absl::Status Imputer::Impute(Executor& executor, size_t width, std::span<const float> observed, std::span<float> values,
-                             std::span<ImputationOutcome> outcomes) {
+                             std::span<ImputationOutcome> outcomes, uint32_t max_iterations) {
   active_.clear();
   for (size_t i = 0; i < outcomes.size(); ++i) {
     outcomes[i] = ImputationOutcome();
     if (std::ranges::find(observed.subspan(i * width, width), 0.0f) == observed.begin() + (i + 1) * width) continue;
     active_.push_back(i);
   }
-  for (uint32_t iteration = 1; !active_.empty() && iteration <= kMaxImputationIterations; ++iteration) {
+  for (uint32_t iteration = 1; !active_.empty() && iteration <= max_iterations; ++iteration) {
     input_.clear();
     for (const size_t i : active_) {
       const auto vector = values.subspan(i * width, width);

@@ -21,7 +21,7 @@ struct ImputationOutcome {
 
 // Solves x_j = r(x)_j for the missing entries j of each vector, r being the network's reconstruction held within the
 // feature's range in training: from the values they come with, x_j <- (x_j + r(x)_j) / 2 until |r(x)_j - x_j| <=
-// kImputationTolerance for all of them or kMaxImputationIterations are done. The half step damps what would swing; the
+// kImputationTolerance for all of them or max_iterations are done. The half step damps what would swing; the
 // range keeps a guess from running away.
 // A vector's outcome does not depend on the vectors beside it. Reuse an object and nothing is allocated.
 class Imputer {
@@ -32,7 +32,7 @@ class Imputer {
 
   // values, observed: [outcomes.size() x width]; observed is 1, or 0 for the entries to fill in.
   absl::Status Impute(Executor& executor, size_t width, std::span<const float> observed, std::span<float> values,
-                      std::span<ImputationOutcome> outcomes);
+                      std::span<ImputationOutcome> outcomes, uint32_t max_iterations = kMaxImputationIterations);
 
  private:
   std::span<const float> low_, high_;

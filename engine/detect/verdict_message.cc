@@ -1,5 +1,6 @@
 #include "engine/detect/verdict_message.h"
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ absl::Status CheckAtMost(absl::string_view field, uint32_t value, uint32_t most)
 absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
   RETURN_IF_ERROR(CheckAtMost("top_contributors", options.top_contributors(), kMaxTopContributors));
   RETURN_IF_ERROR(CheckAtMost("purification_passes", options.purification_passes(), kMaxPurificationPasses));
+  RETURN_IF_ERROR(CheckAtMost("counterfactual", options.counterfactual(), static_cast<uint32_t>(kMaxRepairs)));
   ScoreOptions read;
   if (options.has_top_contributors()) read.top_contributors = options.top_contributors();
   read.explain_all = options.explain_all();
@@ -40,6 +42,7 @@ absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
   read.imputation = options.imputation();
   read.purification_passes = options.purification_passes();
   read.score_function = options.score_function();
+  read.counterfactual = options.counterfactual();
   return read;
 }
 
@@ -58,6 +61,12 @@ void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, 
     contribution->set_share(contributions[j].share);
     contribution->set_observed(contributions[j].observed);
     contribution->set_expected(contributions[j].expected);
+    if (!std::isnan(contributions[j].repaired_score)) contribution->set_repaired_score(contributions[j].repaired_score);
+  }
+  const RepairStep* steps = result.repairs.data() + i * result.repairs_stride;
+  for (uint32_t j = 0; j < verdict.repairs; ++j) {
+    message->mutable_repair()->add_features(names[steps[j].feature]);
+    message->mutable_repair()->add_scores(steps[j].score);
   }
   const auto add_row = [&](const std::vector<float>& values, google::protobuf::RepeatedField<float>* field) {
     if (!values.empty()) field->Add(values.data() + i * names.size(), values.data() + (i + 1) * names.size());

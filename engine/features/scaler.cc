@@ -177,14 +177,17 @@ void Scaler::Apply(std::span<const float> rows, std::span<float> scaled, std::sp
   }
 }
 
+double Scaler::InvertValue(size_t column, double scaled) const {
+  const double value = scaled * scale_[column] + offset_[column];
+  return state_.scaling() == v1::LOG1P ? SignedExp(value) : value;
+}
+
 void Scaler::Invert(std::span<const float> scaled, std::span<float> rows) const {
   constexpr double kLargest = std::numeric_limits<float>::max();
   const size_t width = columns();
-  const bool log = state_.scaling() == v1::LOG1P;
   for (size_t row = 0; row + width <= scaled.size(); row += width) {
     for (size_t i = 0; i < width; ++i) {
-      const double value = scaled[row + i] * scale_[i] + offset_[i];
-      rows[row + i] = static_cast<float>(std::clamp(log ? SignedExp(value) : value, -kLargest, kLargest));
+      rows[row + i] = static_cast<float>(std::clamp(InvertValue(i, scaled[row + i]), -kLargest, kLargest));
     }
   }
 }

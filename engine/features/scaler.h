@@ -38,6 +38,8 @@ class Scaler {
 
   // rows, scaled, observed: [n x columns], no infinities. A NaN becomes the column's fill, with observed 0.
   void Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const;
+  // One value of a column, in double precision and unbounded.
+  double InvertValue(size_t column, double scaled) const;
   // scaled, rows: [n x columns]. What is past float32 becomes its largest number.
   void Invert(std::span<const float> scaled, std::span<float> rows) const;
 

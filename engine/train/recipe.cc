@@ -10,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
+#include "engine/detect/deviation_rules.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/stream_policy.h"
 #include "engine/features/log_rules.h"
@@ -252,6 +253,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   RETURN_IF_ERROR(CheckRanges(recipe));
   RETURN_IF_ERROR(CheckCorruption(recipe.corruption(), TokensOf(shape)));
   RETURN_IF_ERROR(CheckTogether(recipe));
+  RETURN_IF_ERROR(CheckDeviationRules(recipe.rule(), dataset.feature_names, recipe.score().kind(), recipe.loss()));
   if (recipe.loss() == v1::ZERO_INFLATED_NEGATIVE_BINOMIAL) RETURN_IF_ERROR(CheckCounts(dataset));
   ASSIGN_OR_RETURN(const Network network, Network::Create(BuildNetworkSpec(recipe, width)));
   RETURN_IF_ERROR(CheckRegularizers(recipe.regularizer(), network));

@@ -22,6 +22,7 @@ namespace {
 constexpr size_t kMinVectorsToChoose = 8;
 constexpr double kLeastMove = 0.5, kMostMove = 3;  // in scaled units
 constexpr size_t kRecentShare = 4;                 // the newest quarter of a window
+constexpr size_t kVectorsForScales = 500;          // that tell how far a single row's error goes by chance
 constexpr size_t kAnomalies = 2048;                // that are injected, about
 constexpr size_t kMostCopies = 16;                 // of one vector
 constexpr double kClearly = 2;                     // standard errors
@@ -106,7 +107,7 @@ Vectors WithAnomalies(const Vectors& normal, uint64_t seed) {
 
 // The first is what stands where none is clearly better. WORST_FEATURE is none of them: it finds what is injected into
 // few features, and was the poorest on every public data set.
-std::vector<v1::ScoreRecipe> Candidates(v1::Loss loss, VectorShape shape) {
+std::vector<v1::ScoreRecipe> Candidates(v1::Loss loss, VectorShape shape, size_t vectors) {
   std::vector<v1::ScoreRecipe> candidates;
   const auto add = [&](v1::ScoreKind kind, size_t recent_rows) {
     v1::ScoreRecipe& score = candidates.emplace_back();
@@ -114,14 +115,15 @@ std::vector<v1::ScoreRecipe> Candidates(v1::Loss loss, VectorShape shape) {
     score.set_recent_rows(static_cast<uint32_t>(recent_rows));
   };
   const size_t window = shape.rows;
-  if (window > 1) add(v1::WINDOW_SCALES, window);
+  const bool scales_first = vectors >= kVectorsForScales;
+  if (window > 1) add(scales_first ? v1::WINDOW_SCALES : v1::WINDOW_NORMALISED, window);
   add(v1::MEAN_SQUARED, window);
   add(v1::FEATURE_NORMALISED, window);
   if (loss != v1::MEAN_SQUARED_ERROR) add(v1::TRAINING_LOSS, window);
   if (shape.features > 1 && shape.features <= kMaxMahalanobisFeatures) add(v1::MAHALANOBIS, window);
   if (window > 1) {
     add(v1::FEATURE_NORMALISED, (window + kRecentShare - 1) / kRecentShare);
-    add(v1::WINDOW_NORMALISED, window);
+    add(scales_first ? v1::WINDOW_NORMALISED : v1::WINDOW_SCALES, window);
   }
   return candidates;
 }
@@ -241,7 +243,7 @@ absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet&
     Vectors judging = WithAnomalies(Gather(held_out, half, held_out.size()), recipe->seed());
     RETURN_IF_ERROR(Rebuild(*executor, outputs, &judging));
     std::vector<Judged> judged;
-    for (const v1::ScoreRecipe& candidate : Candidates(recipe->loss(), held_out.shape())) {
+    for (const v1::ScoreRecipe& candidate : Candidates(recipe->loss(), held_out.shape(), held_out.size())) {
       ASSIGN_OR_RETURN(const v1::ScoreScale scale, Fit(candidate, recipe->loss(), fitting));
       judged.push_back(Judge(candidate, scale, outputs, judging));
     }
@@ -253,7 +255,7 @@ absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet&
     for (Judged& j : judged) choice.candidates.push_back(std::move(j.candidate));
   }
   if (score->kind() == v1::SCORE_KIND_UNSPECIFIED) {
-    score->set_kind(held_out.shape().rows > 1 ? v1::WINDOW_SCALES : v1::FEATURE_NORMALISED);
+    score->set_kind(held_out.shape().rows > 1 ? v1::WINDOW_NORMALISED : v1::FEATURE_NORMALISED);
   }
   if (score->recent_rows() == 0) score->set_recent_rows(static_cast<uint32_t>(held_out.shape().rows));
   Vectors all = Gather(held_out, 0, held_out.size());

@@ -150,12 +150,14 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   AddWarnings(recipe, pipeline, &report);
 
   // Errors come from the detector itself, so that calibration and scoring cannot differ.
+  DeviationRules rules = DeviationRules::Compile(recipe.rule(), pipeline);
   const std::shared_ptr<DetectorModel> model(new DetectorModel{.name = recipe.name(),
                                                                .version = 0,
                                                                .artifact_sha256 = "",
                                                                .recipe = {},
                                                                .pipeline = std::move(pipeline),
                                                                .score_scale = std::move(score.scale),
+                                                               .rules = std::move(rules),
                                                                .executors = ExecutorPool(std::move(network))});
   const Detector uncalibrated(model, nullptr);
   std::vector<float> errors;

@@ -396,6 +396,16 @@ TEST_F(LogCommands, RefusalsSayWhatWasExpected) {
   const auto unlabelled = RunCommand({"evaluate", "--model=" + Path("models/m/1"), "--data=" + log});
   EXPECT_EQ(unlabelled.code, 64);
   EXPECT_THAT(unlabelled.err, HasSubstr("--labels: expected a CSV"));
+
+  Serve();
+  const auto offline =
+      RunCommand({"score", "--offline", "--model=" + Path("models/m/1"), "--data=" + log, "--counterfactual"});
+  const auto online = Run({"score", "--model=m", "--data=" + log, "--counterfactual"});
+  EXPECT_EQ(offline.code, 65);
+  EXPECT_EQ(online.code, 1);
+  for (const std::string& error : {offline.err, online.err}) {
+    EXPECT_THAT(error, HasSubstr("counterfactual: expected a model of rows, got 'm' of a log"));
+  }
 }
 
 }  // namespace

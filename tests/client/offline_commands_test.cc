@@ -125,6 +125,7 @@ TEST_F(OfflineCommands, TrainInspectAndEvaluateAgree) {
   EXPECT_DOUBLE_EQ(evaluation.threshold(), report.threshold());
   EXPECT_GT(evaluation.rows_per_second(), 0);
   EXPECT_GE(evaluation.culprit_top3_rate(), evaluation.culprit_top1_rate());
+  EXPECT_GT(evaluation.counterfactual_top1_rate(), 0.5);
   EXPECT_TRUE(evaluation.time_ordered());
   EXPECT_EQ(evaluation.ranges(), 1u);
 

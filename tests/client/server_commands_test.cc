@@ -70,6 +70,13 @@ TEST_F(WindowedServerCommands, OneServerManyMessagesAndNoServerGiveTheSameBits) 
   EXPECT_EQ(Ok(with({"stream", "--model=pump", source})), offline);
   EXPECT_EQ(Ok(with({"score", "--model=pump", data, "--format=jsonl"})),
             RunCommand(with({"score", "--offline", "--model=" + Artifact(), data, "--format=jsonl"})).out);
+  for (const char* repair : {"--counterfactual", "--counterfactual=1"}) {
+    const std::string repaired =
+        RunCommand(with({"score", "--offline", "--model=" + Artifact(), data, "--format=jsonl", repair})).out;
+    EXPECT_THAT(repaired, HasSubstr("\"repair\":{\"features\":["));
+    EXPECT_EQ(Ok(with({"score", "--model=pump", data, "--format=jsonl", repair})), repaired);
+    EXPECT_EQ(Ok(with({"stream", "--model=pump", source, "--format=jsonl", repair})), repaired);
+  }
 }
 
 TEST_F(WindowedServerCommands, EncodeReconstructAndImputeGiveTheSameBytesWithAndWithoutAServer) {

@@ -39,14 +39,19 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
   request.mutable_options()->set_imputation(true);
   request.mutable_options()->set_purification_passes(2);
   request.mutable_options()->set_top_contributors(2);
+  request.mutable_options()->set_counterfactual(2);
   v1::ScoreResponse response;
   const grpc::Status status = server_.Score(request, &response);
   ASSERT_TRUE(status.ok()) << status.error_message();
 
   const auto detector = server_.server().registry().Find(request.model())->detector;
   ScoreResult expected;
-  const ScoreOptions options = {
-      .top_contributors = 2, .reconstruction = true, .code = true, .imputation = true, .purification_passes = 2};
+  const ScoreOptions options = {.top_contributors = 2,
+                                .reconstruction = true,
+                                .code = true,
+                                .imputation = true,
+                                .purification_passes = 2,
+                                .counterfactual = 2};
   ASSERT_TRUE(detector->Score(rows, options, &expected).ok());
   ASSERT_EQ(response.verdicts_size(), 700);
   for (int i = 0; i < 700; ++i) {
@@ -57,6 +62,21 @@ TEST_F(DetectionServiceTest, ScoreGivesTheDetectorsVerdictsBitForBit) {
     ASSERT_EQ(got.p_value(), want.p_value);
     ASSERT_EQ(got.anomalous(), want.anomalous);
     ASSERT_EQ(got.contributions_size(), static_cast<int>(want.contributions));
+    ASSERT_EQ(got.has_repair(), want.repairs > 0);
+    ASSERT_EQ(got.repair().features_size(), static_cast<int>(want.repairs));
+    for (int k = 0; k < got.repair().scores_size(); ++k) {
+      const RepairStep& step = expected.repairs[static_cast<size_t>(i) * 2 + static_cast<size_t>(k)];
+      ASSERT_EQ(got.repair().scores(k), step.score);
+      ASSERT_EQ(got.repair().features(k), detector->model().pipeline.feature_names()[step.feature]);
+    }
+    for (int k = 0; k < got.contributions_size(); ++k) {
+      const Contribution& named =
+          expected.contributions[static_cast<size_t>(i) * expected.contributions_stride + static_cast<size_t>(k)];
+      ASSERT_EQ(got.contributions(k).has_repaired_score(), !std::isnan(named.repaired_score));
+      if (want.anomalous) {
+        ASSERT_EQ(got.contributions(k).repaired_score(), named.repaired_score);
+      }
+    }
     ASSERT_EQ(got.reconstruction_size(), 3);
     ASSERT_EQ(got.reconstruction(1), expected.reconstruction[static_cast<size_t>(i) * 3 + 1]);
     ASSERT_EQ(got.purified_size(), 3);
@@ -106,6 +126,9 @@ TEST_F(DetectionServiceTest, BadRequestsNameFieldPlaceAndExpectation) {
   v1::ScoreRequest request = MakeScoreRequest("pump", TinyRows(1, 3, 1));
   request.mutable_options()->set_top_contributors(65);
   ExpectError(request, grpc::INVALID_ARGUMENT, "options.top_contributors: expected at most 64, got 65");
+  request.mutable_options()->set_top_contributors(3);
+  request.mutable_options()->set_counterfactual(9);
+  ExpectError(request, grpc::INVALID_ARGUMENT, "options.counterfactual: expected at most 8, got 9");
   request = MakeScoreRequest("pump", TinyRows(1, 3, 1));
   request.mutable_model()->set_version(4);
   ExpectError(request, grpc::NOT_FOUND, "version 4: not found");

@@ -290,6 +290,9 @@ TEST_F(ArtifactCorruption, ContentThatDoesNotParse) {
   }
   Forge(path_, "recipe.textproto", "name: 'pump'\nwndow: 3\n");
   ExpectRefused(absl::StatusCode::kDataLoss, "recipe.textproto", "line 2");
+  Forge(path_, "recipe.textproto", "name: 'pump'\nrule { feature: 'flwo' ignore_below: 1 }\n");
+  ExpectRefused(absl::StatusCode::kDataLoss, "recipe.textproto",
+                "rule[0].feature: expected a feature of the model, got 'flwo'; did you mean 'flow'?");
 }
 
 TEST_F(ArtifactCorruption, CalibrationThatIsNotTheArtifactsOwn) {

@@ -34,7 +34,8 @@ std::vector<Verdict> Verdicts(const Detector& detector, const std::vector<float>
 
 TEST(Artifact, ReadsBackTheSameDetectorBitForBit) {
   for (const v1::ScoreKind kind : {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED, v1::WINDOW_NORMALISED}) {
-    const SmallDetectorOptions options = {.window = 4, .kind = kind};
+    const SmallDetectorOptions options = {
+        .window = 4, .kind = kind, .rules = kind == v1::MEAN_SQUARED ? "rule { ignore_below_ratio: 0.05 }" : ""};
     const auto written = MakeSmallDetector(options);
     const auto read = ReadArtifact(WriteSmallArtifact(options));
     ASSERT_TRUE(read.ok()) << read.status();

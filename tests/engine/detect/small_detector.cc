@@ -8,6 +8,7 @@
 
 #include "engine/base/random.h"
 #include "engine/detect/score_scale.h"
+#include "google/protobuf/text_format.h"
 
 namespace astray {
 namespace {
@@ -36,6 +37,7 @@ v1::Recipe MakeRecipe(const SmallDetectorOptions& options) {
   recipe.mutable_score()->set_kind(options.kind);
   recipe.set_loss(v1::HUBER);
   if (options.noise_level > 0) recipe.add_corruption()->mutable_gaussian()->set_sigma(options.noise_level);
+  if (!google::protobuf::TextFormat::MergeFromString(options.rules, &recipe)) std::abort();
   recipe.mutable_calibration()->set_false_positive_rate(0.02);
   return recipe;
 }
@@ -78,10 +80,12 @@ std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& op
       OrDie(FitScoreScale(recipe.score(), pipeline.features(), width, batch.values, output, batch.observed));
   if (options.kind == v1::TRAINING_LOSS) scale.set_loss(recipe.loss());
 
+  DeviationRules rules = DeviationRules::Compile(recipe.rule(), pipeline);
   std::shared_ptr<DetectorModel> model(new DetectorModel{.name = recipe.name(),
                                                          .recipe = recipe,
                                                          .pipeline = std::move(pipeline),
                                                          .score_scale = std::move(scale),
+                                                         .rules = std::move(rules),
                                                          .executors = ExecutorPool(std::move(network))});
   const std::vector<float> errors = OrDie(Detector(model, nullptr).Errors(rows));
   auto calibration = std::make_shared<const Calibration>(

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "astray/v1/recipe.pb.h"
@@ -18,7 +19,8 @@ struct SmallDetectorOptions {
   uint64_t seed = 1;
   v1::ScoreKind kind = v1::FEATURE_NORMALISED;
   size_t calibration_rows = 400;
-  float noise_level = 0;  // of a Gaussian corruption that the recipe then names
+  std::string rules = {};  // "rule { feature: 'flow' ignore_below: 0.5 }"
+  float noise_level = 0;   // of a Gaussian corruption that the recipe then names
 };
 
 // n time-ordered rows of features "flow", "pressure", "temperature".

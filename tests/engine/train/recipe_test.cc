@@ -132,6 +132,12 @@ TEST(Recipe, FieldsThatDoNotGoTogetherAreRefusedWithTheReason) {
   EXPECT_THAT(
       Refusal("corruption { bit_flip { probability: 0.1 } }"),
       HasSubstr("corruption[0].bit_flip: turns 0 into 1 and 1 into 0, but features.scaling is STANDARD; use MIN_MAX"));
+  EXPECT_THAT(Refusal("rule { feature: 'c' ignore_below: 1 } rule { feature: 'flow' ignore_below: 1 }"),
+              StartsWith("rule[0].feature: expected a feature of the model, got 'c'; did you mean '"));
+  EXPECT_THAT(
+      Refusal("rule { ignore_below: 1 } score { kind: TRAINING_LOSS } loss: BINARY_CROSS_ENTROPY "
+              "features { scaling: MIN_MAX }"),
+      StartsWith("rule: score.kind TRAINING_LOSS of loss BINARY_CROSS_ENTROPY is not 0 where nothing deviates"));
   EXPECT_THAT(Refusal("loss: BINARY_CROSS_ENTROPY"),
               HasSubstr("BINARY_CROSS_ENTROPY needs targets and outputs in [0, 1], but features.scaling is STANDARD"));
   EXPECT_THAT(Refusal("loss: BINARY_CROSS_ENTROPY features { scaling: MIN_MAX } network { output_activation: LINEAR }"),
@@ -180,6 +186,10 @@ TEST(Recipe, EveryNumberHasItsRange) {
            {"regularizer { kl_sparsity { weight: 1 target: 0.1 } }",
             "regularizer[0].kl_sparsity: needs a code of SIGMOID units, whose mean is a share, got RELU"},
            {"loss: 9", "loss: unknown value"},
+           {"rule {}", "rule[0]: expected ignore_below, ignore_below_ratio or direction, got none of them"},
+           {"rule { ignore_below: -1 }", "rule[0].ignore_below: expected a finite number from 0, got -1"},
+           {"rule { ignore_below_ratio: inf }", "rule[0].ignore_below_ratio: expected a finite number from 0, got inf"},
+           {"rule { direction: 3 }", "rule[0].direction: expected BOTH, ABOVE or BELOW, got 3"},
            {"score { kind: 9 }", "score.kind: unknown value"},
            {"corruption { gaussian { sigma: -2 } }", "corruption[0].gaussian.sigma"},
        }) {
