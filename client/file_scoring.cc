@@ -41,9 +41,11 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
   UnansweredRows unanswered;
   EntityStreams streams(features.size(), detector->window(), policy);
   ScoreResult result;
+  std::vector<uint32_t> segments;  // of a piece's vectors
   const auto answer = [&] {
     for (const EntityStreams::Piece& piece : streams.Pieces()) {
-      RETURN_IF_ERROR(detector->Score(piece.rows, options, &result));
+      segments.assign(piece.verdicts.size(), detector->calibration().SegmentIndex(piece.segment));
+      RETURN_IF_ERROR(detector->Score(piece.rows, options, &result, segments));
       for (size_t i = 0; i < piece.verdicts.size(); ++i) FillVerdict(*detector, result, i, piece.verdicts[i]);
     }
     for (const EntityStreams::Reply& reply : streams.Finish()) {

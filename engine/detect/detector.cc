@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/missing_level.h"
 #include "engine/detect/score_kind.h"
 
 namespace astray {
@@ -35,6 +36,11 @@ size_t SelectLargest(std::span<const float> feature_error, std::span<Contributio
   }
   std::sort_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), larger);
   return used;
+}
+
+uint8_t LevelOf(std::span<const float> observed) {
+  const auto missing = std::count(observed.begin(), observed.end(), 0.0f);
+  return MissingLevel(static_cast<size_t>(missing), observed.size());
 }
 
 }  // namespace
@@ -81,7 +87,7 @@ absl::StatusOr<double> Detector::NoiseLevel() const {
 }
 
 absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
-                               ScoreResult* result) const {
+                               std::span<const uint32_t> segments, ScoreResult* result) const {
   // All of them first: an error in a later chunk would count its rows from there.
   RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   const size_t vectors = model_->pipeline.Vectors(rows.size() / features(), stride);
@@ -103,7 +109,6 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     variance = sigma * sigma;
   }
 
-  const double threshold = calibration_->threshold();
   const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
   const auto visit_vector = [&](size_t i, std::span<const float> input, std::span<const float> output,
                                 std::span<const float> observed) {
@@ -120,10 +125,15 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     }
     verdict.state = Verdict::State::kScored;
     verdict.error = error;
-    verdict.score = static_cast<float>(std::min<double>(error / threshold, std::numeric_limits<float>::max()));
+    verdict.missing_level = LevelOf(observed);
+    const Calibration::Judgement judgement =
+        calibration_->Judge(error, segments.empty() ? 0 : segments[i], verdict.missing_level);
+    verdict.threshold = judgement.threshold;
+    verdict.score =
+        static_cast<float>(std::min<double>(error / judgement.threshold, std::numeric_limits<float>::max()));
     // The same as error > threshold: the quotient of two floats next to each other rounds to more than 1.
     verdict.anomalous = verdict.score > 1;
-    verdict.p_value = calibration_->PValue(error);
+    verdict.p_value = judgement.p_value;
     if (result->contributions_stride > 0 && (verdict.anomalous || options.explain_all)) {
       Explain(i, NewestRow(rows, stride, i), input, output, observed, result);
     }
@@ -206,23 +216,32 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<co
 }
 
 absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows) const {
-  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   std::vector<float> errors;
   errors.reserve(rows.size() / features());
+  RETURN_IF_ERROR(VisitErrors(rows, 1, [&](float error, uint8_t /*missing_level*/) {
+    errors.push_back(error);
+    return absl::OkStatus();
+  }));
+  return errors;
+}
+
+absl::Status Detector::VisitErrors(
+    std::span<const float> rows, size_t stride,
+    const std::function<absl::Status(float error, uint8_t missing_level)>& visit) const {
+  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   Batch batch;
   std::vector<float> output;
   const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
-  RETURN_IF_ERROR(
-      ForEachChunk(rows, 1, &batch, &output, {}, [&](size_t /*first*/, size_t count, Executor& /*executor*/) {
+  return ForEachChunk(
+      rows, stride, &batch, &output, {}, [&](size_t /*first*/, size_t count, Executor& /*executor*/) {
         for (size_t i = 0; i < count; ++i) {
-          const float error =
-              VectorError(model_->score_scale, batch.vector(i), std::span(output).subspan(i * outputs, outputs),
-                          std::span(batch.observed).subspan(i * width, width), {});
-          if (!std::isnan(error)) errors.push_back(error);
+          const std::span<const float> observed = std::span(batch.observed).subspan(i * width, width);
+          const float error = VectorError(model_->score_scale, batch.vector(i),
+                                          std::span(output).subspan(i * outputs, outputs), observed, {});
+          if (!std::isnan(error)) RETURN_IF_ERROR(visit(error, LevelOf(observed)));
         }
         return absl::OkStatus();
-      }));
-  return errors;
+      });
 }
 
 }  // namespace astray
