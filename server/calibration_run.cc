@@ -105,7 +105,7 @@ absl::Status CalibrationRun::CalibrateOpenSessions() {
   const Detector& detector = *detector_;
   FillSessionRows(*detector.model().pipeline.log(), closed_, &session_rows_);
   closed_.clear();
-  return detector.VisitErrors(session_rows_, 1, [&](float error, uint8_t missing_level) {
+  return detector.VisitErrors(session_rows_, 1, [&](size_t /*vector*/, float error, uint8_t missing_level) {
     ++vectors_;
     if (error > detector.calibration().threshold()) ++flagged_;
     Remember(error, "", missing_level);
@@ -208,7 +208,7 @@ absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   response->set_previous_threshold(before.threshold());
   RETURN_IF_ERROR(probe_->Fill(rate, &samples_));
   samples_.autocorrelation_time = trace_.Time();
-  samples_.block_rows = header_.block_rows();
+  samples_.block_rows = header_.block_rows() > 1 ? header_.block_rows() : 0;
   if (header_.mode() == v1::CalibrateHeader::MERGE) RETURN_IF_ERROR(samples_.Merge(before.ToSamples()));
   ASSIGN_OR_RETURN(const std::shared_ptr<const Calibration> calibration,
                    registry_->AddCalibration(detector, std::move(samples_), rate, header_.promote()));

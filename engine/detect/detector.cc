@@ -218,27 +218,25 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<co
 absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows) const {
   std::vector<float> errors;
   errors.reserve(rows.size() / features());
-  RETURN_IF_ERROR(VisitErrors(rows, 1, [&](float error, uint8_t /*missing_level*/) {
+  RETURN_IF_ERROR(VisitErrors(rows, 1, [&](size_t /*vector*/, float error, uint8_t /*missing_level*/) {
     errors.push_back(error);
     return absl::OkStatus();
   }));
   return errors;
 }
 
-absl::Status Detector::VisitErrors(
-    std::span<const float> rows, size_t stride,
-    const std::function<absl::Status(float error, uint8_t missing_level)>& visit) const {
+absl::Status Detector::VisitErrors(std::span<const float> rows, size_t stride, const ErrorVisitor& visit) const {
   RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   Batch batch;
   std::vector<float> output;
   const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
   return ForEachChunk(
-      rows, stride, &batch, &output, {}, [&](size_t /*first*/, size_t count, Executor& /*executor*/) {
+      rows, stride, &batch, &output, {}, [&](size_t first, size_t count, Executor& /*executor*/) {
         for (size_t i = 0; i < count; ++i) {
           const std::span<const float> observed = std::span(batch.observed).subspan(i * width, width);
           const float error = VectorError(model_->score_scale, batch.vector(i),
                                           std::span(output).subspan(i * outputs, outputs), observed, {});
-          if (!std::isnan(error)) RETURN_IF_ERROR(visit(error, LevelOf(observed)));
+          if (!std::isnan(error)) RETURN_IF_ERROR(visit(first + i, error, LevelOf(observed)));
         }
         return absl::OkStatus();
       });

@@ -111,10 +111,10 @@ class Detector {
 
   // The errors alone, for calibration; vectors with nothing observed are left out.
   absl::StatusOr<std::vector<float>> Errors(std::span<const float> rows) const;
-  // The same for n windows, as ScoreWindows takes them; `visit` gets each error with its vector's level of missing
-  // values. Of n rows with stride 1.
-  absl::Status VisitErrors(std::span<const float> rows, size_t stride,
-                           const std::function<absl::Status(float error, uint8_t missing_level)>& visit) const;
+  // The same one by one: `visit` gets a vector's place, its error and its level of missing values. stride: 1, or
+  // window() for windows, as ScoreWindows takes them.
+  using ErrorVisitor = std::function<absl::Status(size_t vector, float error, uint8_t missing_level)>;
+  absl::Status VisitErrors(std::span<const float> rows, size_t stride, const ErrorVisitor& visit) const;
 
   const DetectorModel& model() const { return *model_; }
   const Calibration& calibration() const { return *calibration_; }
