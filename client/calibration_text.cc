@@ -25,19 +25,22 @@ void PrintCalibrationDetails(const v1::CalibrationSummary& calibration, const st
   if (calibration.autocorrelation_time() > 0) {
     const bool resolves = calibration.false_positive_rate() * (calibration.effective_samples() + 1) >= 1;
     line("effective errors",
-         absl::StrFormat("%.0f, as %.1f in a row are worth one%s", calibration.effective_samples(),
-                         calibration.autocorrelation_time(),
-                         resolves || calibration.has_tail() ? "" : ": too few for the rate, which is less sure than it looks"));
+         absl::StrFormat(
+             "%.0f, as %.1f in a row are worth one%s", calibration.effective_samples(),
+             calibration.autocorrelation_time(),
+             resolves || calibration.has_tail() ? "" : ": too few for the rate, which is less sure than it looks"));
   }
-  if (calibration.block_rows() > 1) line("blocks", absl::StrFormat("one of %d rows each counts", calibration.block_rows()));
+  if (calibration.block_rows() > 1)
+    line("blocks", absl::StrFormat("one of %d rows each counts", calibration.block_rows()));
   if (calibration.rank_error() > 0) {
     line("rank error", absl::StrFormat("at most %.3g of the errors, on the safe side", calibration.rank_error()));
   }
   if (calibration.has_tail()) {
     const v1::TailSummary& tail = calibration.tail();
-    line("tail", absl::StrFormat("the rate is finer than the errors: generalised Pareto above %.6g, shape %.3f, scale %.4g, "
-                                 "from %d errors (fit p = %.2g)",
-                                 tail.start(), tail.shape(), tail.scale(), tail.excesses(), tail.p_value()));
+    line("tail",
+         absl::StrFormat("the rate is finer than the errors: generalised Pareto above %.6g, shape %.3f, scale %.4g, "
+                         "from %d errors (fit p = %.2g)",
+                         tail.start(), tail.shape(), tail.scale(), tail.excesses(), tail.p_value()));
   }
   for (const v1::MissingLevelSummary& level : calibration.missing_levels()) {
     line(absl::StrFormat("missing %.0f to %.0f %%", 100 * level.above_share(), 100 * level.up_to_share()),

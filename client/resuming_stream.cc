@@ -90,8 +90,7 @@ std::vector<std::shared_ptr<const v1::ScoreStreamRequest>> ResumingStream::TakeN
 }
 
 std::vector<std::shared_ptr<v1::ScoreStreamRequest>> ResumingStream::Replays(const Memory& memory) {
-  const bool timed =
-      std::ranges::none_of(memory.rows, [](const RememberedRow& row) { return std::isnan(row.time); });
+  const bool timed = std::ranges::none_of(memory.rows, [](const RememberedRow& row) { return std::isnan(row.time); });
   std::vector<std::shared_ptr<v1::ScoreStreamRequest>> replays;
   for (const RememberedRow& row : memory.rows) {
     // A message is of one segment; the last one says what the alarm is.

@@ -1,6 +1,6 @@
-// One Calibrate call, whatever the transport: gathers the errors of normal rows, then makes a calibration of them. Memory
-// is bounded, but for the windows of at most EntityStreams::kMaxEntities entities, however many rows come.
-// Calls follow one another; each starts when the one before is done.
+// One Calibrate call, whatever the transport: gathers the errors of normal rows, then makes a calibration of them.
+// Memory is bounded, but for the windows of at most EntityStreams::kMaxEntities entities, however many rows come. Calls
+// follow one another; each starts when the one before is done.
 #pragma once
 
 #include <atomic>

@@ -134,8 +134,9 @@ void AddCalibrateCommand(CLI::App& app, CommandContext& context) {
   command->add_option("--entity-column", flags->entity_column, "Column that says whose row it is: no window spans two");
   command->add_option("--segment-column", flags->segment_column,
                       "Column of which each value gets a threshold of its own: a machine, a tenant, a mode");
-  command->add_option("--block-rows", flags->block_rows,
-                      "Of each block of so many consecutive rows one counts: for rows that are like their neighbours")
+  command
+      ->add_option("--block-rows", flags->block_rows,
+                   "Of each block of so many consecutive rows one counts: for rows that are like their neighbours")
       ->check(CLI::Range(0, 1'000'000));
   command->add_flag("--merge", flags->merge, "Add to the rows behind the live calibration, not instead of them");
   command->add_option("--false-positive-rate", flags->false_positive_rate,

@@ -1,6 +1,6 @@
 // Of each block of consecutive vectors of a run one, drawn at random: where neighbours have much the same error, blocks
-// longer than that lasts leave vectors that are nearly exchangeable (block calibration; cf. Chernozhukov, Wüthrich & Zhu
-// 2018). A fresh vector is then flagged at the rate asked for, at whatever place of a block it is. Not thread-safe.
+// longer than that lasts leave vectors that are nearly exchangeable (block calibration; cf. Chernozhukov, Wüthrich &
+// Zhu 2018). A fresh vector is then flagged at the rate asked for, at whatever place of a block it is. Not thread-safe.
 #pragma once
 
 #include <cstdint>

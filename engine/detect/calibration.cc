@@ -57,14 +57,14 @@ bool Calibration::Resolves(uint64_t samples, double false_positive_rate) {
 
 absl::Status Calibration::CheckSamples(uint64_t samples, double false_positive_rate) {
   if (Resolves(samples, false_positive_rate)) return absl::OkStatus();
-  const auto for_tail = std::max<double>(TailFit::kMinSamples,
-                                         std::ceil(TailFit::kFinestRatio / false_positive_rate - 1 - kRounding));
+  const auto for_tail =
+      std::max<double>(TailFit::kMinSamples, std::ceil(TailFit::kFinestRatio / false_positive_rate - 1 - kRounding));
   if (static_cast<double>(samples) >= for_tail) return absl::OkStatus();
   const double needed = std::ceil(1 / false_positive_rate - 1 - kRounding);
-  return absl::FailedPreconditionError(absl::StrCat(
-      "a false-positive rate of ", false_positive_rate, " takes at least ", needed, " calibration vectors, got ",
-      samples, " (finest rate: ", 1.0 / static_cast<double>(samples + 1), ")",
-      needed > for_tail ? absl::StrCat(", or ", for_tail, " and a tail that fits") : ""));
+  return absl::FailedPreconditionError(
+      absl::StrCat("a false-positive rate of ", false_positive_rate, " takes at least ", needed,
+                   " calibration vectors, got ", samples, " (finest rate: ", 1.0 / static_cast<double>(samples + 1),
+                   ")", needed > for_tail ? absl::StrCat(", or ", for_tail, " and a tail that fits") : ""));
 }
 
 absl::StatusOr<Calibration> Calibration::Create(const std::vector<float>& errors, double false_positive_rate,
@@ -103,16 +103,16 @@ absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double
   if (needs_tail && !tail) {
     absl::StatusOr<TailFit> fit = TailFit::Fit(samples.all.largest(), n);
     if (!fit.ok()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "a false-positive rate of ", false_positive_rate, " takes at least ",
-          std::ceil(1 / false_positive_rate - 1 - kRounding), " calibration vectors, got ", n,
-          " (finest rate: ", 1.0 / static_cast<double>(n + 1), "), and ", fit.status().message()));
+      return absl::FailedPreconditionError(
+          absl::StrCat("a false-positive rate of ", false_positive_rate, " takes at least ",
+                       std::ceil(1 / false_positive_rate - 1 - kRounding), " calibration vectors, got ", n,
+                       " (finest rate: ", 1.0 / static_cast<double>(n + 1), "), and ", fit.status().message()));
     }
     tail = *fit;
   }
   if (!needs_tail && tail) {
-    return absl::InvalidArgumentError(absl::StrCat("tail: expected none for a rate of ", false_positive_rate, " and ",
-                                                   n, " errors"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("tail: expected none for a rate of ", false_positive_rate, " and ", n, " errors"));
   }
 
   Calibration calibration;
@@ -134,8 +134,8 @@ void Calibration::SetThresholds() {
   if (tail_) {
     tail_begin_ = tail_->Quantile(resolution());
     // The float above it: errors are floats.
-    threshold_ = std::nextafterf(static_cast<float>(tail_->Quantile(false_positive_rate_)),
-                                 std::numeric_limits<float>::max());
+    threshold_ =
+        std::nextafterf(static_cast<float>(tail_->Quantile(false_positive_rate_)), std::numeric_limits<float>::max());
   } else {
     threshold_ = RankThreshold(all_, false_positive_rate_);
   }
@@ -157,14 +157,13 @@ absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& s
                    ErrorSample::FromState({state.errors().data(), static_cast<size_t>(state.errors_size())},
                                           state.has_sketch() ? &state.sketch() : nullptr, ErrorSample::kAllRows));
   if (static_cast<size_t>(state.segments_size()) > CalibrationSamples::kMaxSegments) {
-    return absl::InvalidArgumentError(absl::StrCat("segments: expected at most ", CalibrationSamples::kMaxSegments,
-                                                   ", got ", state.segments_size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("segments: expected at most ", CalibrationSamples::kMaxSegments, ", got ", state.segments_size()));
   }
   for (const v1::SegmentState& segment : state.segments()) {
     const std::string group = absl::StrCat("segment '", ShownText(segment.name()), "'");
     RETURN_IF_ERROR(CalibrationSamples::CheckSegment(segment.name()));
-    if (segment.name().empty() ||
-        (!samples.segments.empty() && samples.segments.rbegin()->first >= segment.name())) {
+    if (segment.name().empty() || (!samples.segments.empty() && samples.segments.rbegin()->first >= segment.name())) {
       return absl::InvalidArgumentError(absl::StrCat(group, ": expected ascending names that are not empty"));
     }
     absl::StatusOr<ErrorSample> sample = ErrorSample::FromState(segment.sample(), ErrorSample::kGroup);
@@ -182,7 +181,8 @@ absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& s
     if (!sample.ok()) return InGroup(absl::StrCat("missing level ", last), sample.status());
     samples.missing[last - 1] = *std::move(sample);
   }
-  if (state.autocorrelation_time() != 0 && !(state.autocorrelation_time() >= 1 && state.autocorrelation_time() < 1e15)) {
+  if (state.autocorrelation_time() != 0 &&
+      !(state.autocorrelation_time() >= 1 && state.autocorrelation_time() < 1e15)) {
     return absl::InvalidArgumentError(
         absl::StrCat("autocorrelation_time: expected 0 or at least 1, got ", state.autocorrelation_time()));
   }
@@ -234,9 +234,8 @@ double Calibration::PValue(float error) const {
 }
 
 uint32_t Calibration::SegmentIndex(absl::string_view name) const {
-  const auto found = std::ranges::lower_bound(segments_, name, {}, [](const Group& segment) {
-    return absl::string_view(segment.name);
-  });
+  const auto found = std::ranges::lower_bound(segments_, name, {},
+                                              [](const Group& segment) { return absl::string_view(segment.name); });
   if (found == segments_.end() || found->name != name) return 0;
   return static_cast<uint32_t>(found - segments_.begin()) + 1;
 }

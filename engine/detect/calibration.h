@@ -3,11 +3,12 @@
 // Split-conformal prediction (Vovk, Gammerman & Shafer 2005; Lei et al. 2018): if calibration and fresh vectors are
 // exchangeable, a fresh one exceeds the threshold for a rate a with probability at most a, and its p-value is
 // super-uniform. Within a segment, and within a level of missing values (missing_level.h), of which there are vectors
-// enough for the rate, the same holds by their own errors (Mondrian conformal prediction, Vovk et al. 2005). A vector of
-// such a segment and of such a level is judged by the larger of the two thresholds and p-values: both guarantees hold.
+// enough for the rate, the same holds by their own errors (Mondrian conformal prediction, Vovk et al. 2005). A vector
+// of such a segment and of such a level is judged by the larger of the two thresholds and p-values: both guarantees
+// hold.
 //
-// A rate below 1 / (n + 1) is no matter of ranks: its threshold, and p-values below that, are of a tail that is fitted to
-// the largest errors of all rows (tail_fit.h).
+// A rate below 1 / (n + 1) is no matter of ranks: its threshold, and p-values below that, are of a tail that is fitted
+// to the largest errors of all rows (tail_fit.h).
 #pragma once
 
 #include <array>
@@ -48,8 +49,8 @@ class Calibration {
   };
 
   // CheckSamples: FailedPrecondition where false_positive_rate is below 1 / (samples + 1), and too low for a tail:
-  //   "a false-positive rate of 0.001 takes at least 999 calibration vectors, got 78 (finest rate: 0.0126582), or 334 and
-  //   a tail that fits"
+  //   "a false-positive rate of 0.001 takes at least 999 calibration vectors, got 78 (finest rate: 0.0126582), or 334
+  //   and a tail that fits"
   static bool Resolves(uint64_t samples, double false_positive_rate);  // at least 1 / (samples + 1)
   static absl::Status CheckSamples(uint64_t samples, double false_positive_rate);
   // At least one error, and as many as CheckSamples asks for. FailedPrecondition where no tail fits.
@@ -76,9 +77,9 @@ class Calibration {
   double resolution() const { return 1.0 / (static_cast<double>(samples()) + 1); }
   double rank_error() const { return all_.rank_error(); }
   const std::optional<TailFit>& tail() const { return tail_; }
-  const std::vector<Group>& segments() const { return segments_; }                              // ascending names
+  const std::vector<Group>& segments() const { return segments_; }                             // ascending names
   const std::array<Group, kMissingLevels>& missing_levels() const { return missing_levels_; }  // level 1 first
-  double autocorrelation_time() const { return autocorrelation_time_; }                         // 0: not known
+  double autocorrelation_time() const { return autocorrelation_time_; }                        // 0: not known
   // Independent vectors that the samples are worth; the samples where that is not known.
   double effective_samples() const;
   uint32_t block_rows() const { return block_rows_; }

@@ -230,16 +230,15 @@ absl::Status Detector::VisitErrors(std::span<const float> rows, size_t stride, c
   Batch batch;
   std::vector<float> output;
   const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
-  return ForEachChunk(
-      rows, stride, &batch, &output, {}, [&](size_t first, size_t count, Executor& /*executor*/) {
-        for (size_t i = 0; i < count; ++i) {
-          const std::span<const float> observed = std::span(batch.observed).subspan(i * width, width);
-          const float error = VectorError(model_->score_scale, batch.vector(i),
-                                          std::span(output).subspan(i * outputs, outputs), observed, {});
-          if (!std::isnan(error)) RETURN_IF_ERROR(visit(first + i, error, LevelOf(observed)));
-        }
-        return absl::OkStatus();
-      });
+  return ForEachChunk(rows, stride, &batch, &output, {}, [&](size_t first, size_t count, Executor& /*executor*/) {
+    for (size_t i = 0; i < count; ++i) {
+      const std::span<const float> observed = std::span(batch.observed).subspan(i * width, width);
+      const float error = VectorError(model_->score_scale, batch.vector(i),
+                                      std::span(output).subspan(i * outputs, outputs), observed, {});
+      if (!std::isnan(error)) RETURN_IF_ERROR(visit(first + i, error, LevelOf(observed)));
+    }
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace astray

@@ -47,8 +47,8 @@ struct Verdict {
   float score = 0;         // error / threshold, held at float's largest number
   float error = 0;
   double p_value = 1;
-  double threshold = 0;       // judged by; 0 unless scored
-  uint8_t missing_level = 0;  // of its vector (missing_level.h)
+  double threshold = 0;        // judged by; 0 unless scored
+  uint8_t missing_level = 0;   // of its vector (missing_level.h)
   uint32_t contributions = 0;  // how many of this verdict's entries in ScoreResult::contributions are used; a feature
                                // with no part in the error has none
 };

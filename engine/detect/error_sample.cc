@@ -82,9 +82,8 @@ float ErrorSample::Threshold(uint64_t above) const {
   // Above value i of the sketch are the largest, and what the values after it stand for.
   const double most = static_cast<double>(above) - 1 - static_cast<double>(errors_.size()) - sketch_.rank_error();
   if (most < 0) return errors_.front();
-  const auto first = std::partition_point(at_least_.begin(), at_least_.end(), [&](uint64_t at_least) {
-    return static_cast<double>(at_least) > most;
-  });
+  const auto first = std::partition_point(at_least_.begin(), at_least_.end(),
+                                          [&](uint64_t at_least) { return static_cast<double>(at_least) > most; });
   // at_least_[i + 1] lie above value i.
   const auto place = first - at_least_.begin();
   return values_[static_cast<size_t>(std::max<std::ptrdiff_t>(place - 1, 0))];

@@ -1,6 +1,7 @@
 // The errors of one group of normal vectors: all of them up to a limit, beyond that the largest exactly and a sketch
-// (quantile_sketch.h) of the others. What is asked about the largest is exact for any number of errors; what concerns the
-// sketch errs by its rank error on the side that flags less, so that a guarantee holds with the sketch's confidence.
+// (quantile_sketch.h) of the others. What is asked about the largest is exact for any number of errors; what concerns
+// the sketch errs by its rank error on the side that flags less, so that a guarantee holds with the sketch's
+// confidence.
 //
 //   sample.Add(error) ...; sample.Seal(); then the const functions, thread-safe.
 #pragma once
@@ -41,9 +42,7 @@ class ErrorSample {
   // The smallest error that at most `above` - 1 errors are above, for 1 <= above; at least one error. An upper bound of
   // it where it comes from the sketch. PValue(x) <= above / (n + 1) exactly for x above it.
   float Threshold(uint64_t above) const;
-  double PValue(float error) const {
-    return (1 + AtLeast(error)) / (static_cast<double>(samples()) + 1);
-  }
+  double PValue(float error) const { return (1 + AtLeast(error)) / (static_cast<double>(samples()) + 1); }
 
   // InvalidArgument names what is wrong (untrusted); sealed. `sketch` is null where there is none.
   static absl::StatusOr<ErrorSample> FromState(std::span<const float> errors, const astray::v1::SketchState* sketch,

@@ -75,10 +75,11 @@ absl::Status MissingnessProbe::Fill(double false_positive_rate, CalibrationSampl
     if (Calibration::Resolves(sample.samples(), false_positive_rate)) continue;
     std::vector<float> vectors = vectors_;
     if (!TakeOut(level, vectors)) continue;
-    RETURN_IF_ERROR(detector_->VisitErrors(vectors, detector_->window(), [&](size_t /*vector*/, float error, uint8_t /*level*/) {
-      sample.Add(error);
-      return absl::OkStatus();
-    }));
+    RETURN_IF_ERROR(
+        detector_->VisitErrors(vectors, detector_->window(), [&](size_t /*vector*/, float error, uint8_t /*level*/) {
+          sample.Add(error);
+          return absl::OkStatus();
+        }));
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
-// What errors vectors have of which a share is missing (missing_level.h), where too few such vectors came to say: complete
-// ones are remembered, at most kMaxVectors drawn at random, and scored with readings taken out of them. Of every other one
-// whole features are missing, as where a sensor is dead, of the rest single readings. The draws are seeded. Not thread-safe.
+// What errors vectors have of which a share is missing (missing_level.h), where too few such vectors came to say:
+// complete ones are remembered, at most kMaxVectors drawn at random, and scored with readings taken out of them. Of
+// every other one whole features are missing, as where a sensor is dead, of the rest single readings. The draws are
+// seeded. Not thread-safe.
 #pragma once
 
 #include <cstddef>

@@ -91,8 +91,8 @@ absl::StatusOr<QuantileSketch> QuantileSketch::FromState(const v1::SketchState& 
     sketch.kept_ += static_cast<size_t>(values.size());
     sketch.samples_ += static_cast<uint64_t>(values.size()) << h;
     if (sketch.kept_ > kMaxKept || sketch.samples_ > kMaxSamples) {
-      return absl::InvalidArgumentError(absl::StrCat("sketch: expected at most ", kMaxKept, " values that stand for ",
-                                                     kMaxSamples, ", got more"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("sketch: expected at most ", kMaxKept, " values that stand for ", kMaxSamples, ", got more"));
     }
     for (const float value : values) {
       if (!std::isfinite(value) || value < 0) {
@@ -107,8 +107,8 @@ absl::StatusOr<QuantileSketch> QuantileSketch::FromState(const v1::SketchState& 
   for (int h = 0; h + 1 < state.levels_size(); ++h) least += std::ldexp(1.0, 2 * h);
   const double most = 4 * static_cast<double>(kMaxSamples) * static_cast<double>(kMaxSamples);
   if (!(state.squared_weights() >= least && state.squared_weights() <= most)) {
-    return absl::InvalidArgumentError(absl::StrCat("sketch: squared_weights: expected ", least, " to ", most, ", got ",
-                                                   state.squared_weights()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("sketch: squared_weights: expected ", least, " to ", most, ", got ", state.squared_weights()));
   }
   sketch.compactions_ = state.compactions();
   sketch.squared_weights_ = state.squared_weights();

@@ -1,7 +1,7 @@
 // Ranks of a long stream of numbers in bounded memory: the sketch of Karnin, Lang & Liberty ("Optimal quantile
-// approximation in streams", FOCS 2016). A value kept at level h stands for 2^h of those that came. A level that is full
-// is sorted and every second value, from the first or the second by a coin, goes one level up; capacities shrink by 2/3
-// from level to level downwards.
+// approximation in streams", FOCS 2016). A value kept at level h stands for 2^h of those that came. A level that is
+// full is sorted and every second value, from the first or the second by a coin, goes one level up; capacities shrink
+// by 2/3 from level to level downwards.
 //
 // Each such step changes the rank of any fixed number by 0 or by +-2^h, with a fair coin. By Hoeffding's inequality the
 // rank is off by more than rank_error() = sqrt(2 S ln(2 / (1 - kConfidence))) with probability below 1 - kConfidence,

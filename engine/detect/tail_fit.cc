@@ -137,9 +137,8 @@ absl::StatusOr<TailFit> TailFit::Fit(std::span<const float> largest, uint64_t sa
                                                       " different errors among the largest ", 100 * kLargestShare,
                                                       " %, got ", samples, " errors"));
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("no tail fits (Anderson-Darling p of at least ", kRejectBelow, ", shape of at most ", kMaxShape,
-                   " expected): ", refused));
+  return absl::FailedPreconditionError(absl::StrCat("no tail fits (Anderson-Darling p of at least ", kRejectBelow,
+                                                    ", shape of at most ", kMaxShape, " expected): ", refused));
 }
 
 double TailFit::Exceedance(double x) const {
@@ -158,9 +157,9 @@ absl::StatusOr<TailFit> TailFit::FromState(const v1::TailState& state) {
   if (!in(state.start(), 0, kLargest) || !in(state.shape(), -10, kMaxShape) || !(state.scale() > 0) ||
       !in(state.scale(), 0, kLargest) || !in(state.start_exceedance(), 1e-12, 1) || !in(state.p_value(), 0, 1) ||
       state.excesses() < kMinExcesses || state.excesses() > kMaxExcesses) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tail: expected start, scale, a shape of at most ", kMaxShape, ", exceedance and p-value in [0, 1], ",
-                     kMinExcesses, " to ", kMaxExcesses, " excesses, got ", state.ShortDebugString()));
+    return absl::InvalidArgumentError(absl::StrCat("tail: expected start, scale, a shape of at most ", kMaxShape,
+                                                   ", exceedance and p-value in [0, 1], ", kMinExcesses, " to ",
+                                                   kMaxExcesses, " excesses, got ", state.ShortDebugString()));
   }
   TailFit fit;
   fit.start_ = state.start();

@@ -26,11 +26,12 @@ class TailFit {
   static constexpr size_t kMaxExcesses = 5'000;
   static constexpr double kLargestShare = 0.15;  // of the errors, above the lowest start
   static constexpr size_t kMinSamples = 334;     // kMinExcesses / kLargestShare
-  static constexpr double kRejectBelow = 0.1;  // the test's p-value
-  static constexpr double kMaxShape = 0.9;     // beyond it no rate is worth the name
+  static constexpr double kRejectBelow = 0.1;    // the test's p-value
+  static constexpr double kMaxShape = 0.9;       // beyond it no rate is worth the name
   static constexpr double kFinestRatio = 0.01;
 
-  // largest: the largest of `samples` errors, ascending. FailedPrecondition says why there is no tail, with the numbers.
+  // largest: the largest of `samples` errors, ascending. FailedPrecondition says why there is no tail, with the
+  // numbers.
   static absl::StatusOr<TailFit> Fit(std::span<const float> largest, uint64_t samples);
   static absl::StatusOr<TailFit> FromState(const astray::v1::TailState& state);  // untrusted
   astray::v1::TailState ToState() const;

@@ -52,9 +52,10 @@ absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
 
 absl::Status CheckNoFalseDiscoveryRate(const v1::ScoreOptions& options) {
   if (!options.has_false_discovery_rate()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("options.false_discovery_rate: expected none but with Score, which has "
-                                                 "all rows at once, got ",
-                                                 options.false_discovery_rate()));
+  return absl::InvalidArgumentError(
+      absl::StrCat("options.false_discovery_rate: expected none but with Score, which has "
+                   "all rows at once, got ",
+                   options.false_discovery_rate()));
 }
 
 void SelectDiscoveries(double rate, google::protobuf::RepeatedPtrField<v1::Verdict>* verdicts) {

@@ -8,9 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
 #include "engine/base/status_macros.h"
-#include "engine/detect/block_picker.h"
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
+#include "engine/detect/block_picker.h"
 #include "engine/detect/stream_policy.h"
 #include "engine/features/log_rules.h"
 #include "engine/features/pipeline.h"
@@ -120,8 +120,8 @@ absl::Status CheckRanges(const v1::Recipe& recipe) {
   RETURN_IF_ERROR(CheckFraction("calibration.holdout_fraction", recipe.calibration().holdout_fraction()));
   const uint32_t block_rows = recipe.calibration().block_rows();
   if (recipe.calibration().has_block_rows() && !(block_rows >= 1 && block_rows <= BlockPicker::kMaxBlockRows)) {
-    return Refuse(absl::StrCat("calibration.block_rows: expected 1 to ", BlockPicker::kMaxBlockRows, ", got ",
-                               block_rows));
+    return Refuse(
+        absl::StrCat("calibration.block_rows: expected 1 to ", BlockPicker::kMaxBlockRows, ", got ", block_rows));
   }
   const double rate = recipe.calibration().false_positive_rate();
   if (recipe.calibration().has_false_positive_rate() && !(rate > 0 && rate < 1)) {

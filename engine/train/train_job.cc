@@ -167,9 +167,8 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   const VectorSet validation = vectors(split.validation, kMaxJudgingVectors);
   if (recipe.calibration().has_false_positive_rate()) {
     // Before anybody waits for a training that cannot be calibrated.
-    RETURN_IF_ERROR(
-        Calibration::CheckSamples(vectors(split.calibration, 0).size() / recipe.calibration().block_rows(),
-                                  recipe.calibration().false_positive_rate()));
+    RETURN_IF_ERROR(Calibration::CheckSamples(vectors(split.calibration, 0).size() / recipe.calibration().block_rows(),
+                                              recipe.calibration().false_positive_rate()));
   }
 
   ASSIGN_OR_RETURN(Network network, Network::Create(BuildNetworkSpec(recipe, pipeline.width())));

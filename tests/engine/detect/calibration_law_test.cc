@@ -1,6 +1,6 @@
 // What split-conformal calibration promises, as laws: over many calibrations of n exchangeable errors without ties the
-// rate at which fresh vectors are flagged is Beta(l, n + 1 - l), l = ⌊(n+1)a⌋ (Vovk 2012), and a fresh p-value is uniform
-// on 1 / (n+1), ..., 1. The same within each segment and level of missing values.
+// rate at which fresh vectors are flagged is Beta(l, n + 1 - l), l = ⌊(n+1)a⌋ (Vovk 2012), and a fresh p-value is
+// uniform on 1 / (n+1), ..., 1. The same within each segment and level of missing values.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -191,8 +191,8 @@ TEST(CalibrationLaw, FromASketchTheRateIsNeverMoreThanAskedFor) {
     for (const char* name : {"", "even", "odd"}) {
       const uint32_t segment = calibration->SegmentIndex(name);
       const int n = segment > 0 ? kVectors / 2 : kVectors;
-      const double rank_error = segment > 0 ? calibration->segments()[segment - 1].sample.rank_error()
-                                            : calibration->rank_error();
+      const double rank_error =
+          segment > 0 ? calibration->segments()[segment - 1].sample.rank_error() : calibration->rank_error();
       EXPECT_GT(rank_error, 0);
       EXPECT_LT(rank_error, segment > 0 ? 0.01 : 0.001);
       const double realised = SquaredNormalExceedance(calibration->Judge(1, segment, 0).threshold);

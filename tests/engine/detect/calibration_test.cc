@@ -276,7 +276,8 @@ TEST(Calibration, RefusesABadState) {
       {[](v1::CalibrationState& s) { s.set_epoch(0); }, "epoch: expected at least 1, got 0"},
       {[](v1::CalibrationState& s) { s.set_created_unix_seconds(-1); }, "created_unix_seconds"},
       {[](v1::CalibrationState& s) { s.set_artifact_sha256("ABC"); }, "artifact_sha256"},
-      {[](v1::CalibrationState& s) { s.mutable_sketch()->add_levels()->add_values(0); }, "errors: expected 10000 beside"},
+      {[](v1::CalibrationState& s) { s.mutable_sketch()->add_levels()->add_values(0); },
+       "errors: expected 10000 beside"},
       {[](v1::CalibrationState& s) { s.add_segments()->mutable_sample()->add_errors(1); }, "segment '': expected asc"},
       {[](v1::CalibrationState& s) { s.add_segments()->set_name("a"); }, "segment 'a': errors: expected 1"},
       {[](v1::CalibrationState& s) {

@@ -16,7 +16,8 @@ std::vector<bool> ByDefinition(const std::vector<double>& p_values, double rate)
   double cutoff = -1;
   const auto m = static_cast<double>(p_values.size());
   for (const double p : p_values) {
-    const auto rank = static_cast<double>(std::count_if(p_values.begin(), p_values.end(), [&](double q) { return q <= p; }));
+    const auto rank =
+        static_cast<double>(std::count_if(p_values.begin(), p_values.end(), [&](double q) { return q <= p; }));
     if (p <= rate * rank / m + 1e-15) cutoff = std::max(cutoff, p);
   }
   std::vector<bool> selected;

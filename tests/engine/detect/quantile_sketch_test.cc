@@ -96,7 +96,10 @@ TEST(QuantileSketch, TheSameNumbersGiveTheSameBytesAndGoOnFromAState) {
 TEST(QuantileSketch, RefusesWhatIsNoSketch) {
   const v1::SketchState good = SketchOf(Numbers(100'000, 3)).ToState();
   const std::vector<std::pair<std::function<void(v1::SketchState&)>, std::string>> cases = {
-      {[](v1::SketchState& s) { while (s.levels_size() < 41) s.add_levels(); }, "expected at most 40 levels, got 41"},
+      {[](v1::SketchState& s) {
+         while (s.levels_size() < 41) s.add_levels();
+       },
+       "expected at most 40 levels, got 41"},
       {[](v1::SketchState& s) { s.mutable_levels(2)->add_values(-1); }, "level 2: expected finite numbers"},
       {[](v1::SketchState& s) { s.mutable_levels(0)->add_values(HUGE_VALF); }, "level 0: expected finite numbers"},
       {[](v1::SketchState& s) { s.mutable_levels(1)->add_values(std::nanf("")); }, "level 1: expected finite numbers"},

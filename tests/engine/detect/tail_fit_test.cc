@@ -186,8 +186,9 @@ TEST(TailFit, RefusesWhatHasNoSuchTail) {
   EXPECT_THAT(refusal(std::vector<float>(5'000, 1.0f)), HasSubstr("no tail can be fitted"));
   const auto calibration = Calibration::Create(discrete, 1e-4, {});
   EXPECT_EQ(calibration.status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(calibration.status().message()),
-              HasSubstr("takes at least 9999 calibration vectors, got 5000 (finest rate: 0.00019996), and no tail fits"));
+  EXPECT_THAT(
+      std::string(calibration.status().message()),
+      HasSubstr("takes at least 9999 calibration vectors, got 5000 (finest rate: 0.00019996), and no tail fits"));
 }
 
 TEST(TailFit, StateRoundTripsAndIsChecked) {
@@ -198,10 +199,10 @@ TEST(TailFit, StateRoundTripsAndIsChecked) {
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->Quantile(1e-5), fit->Quantile(1e-5));
   const std::vector<std::function<void(v1::TailState&)>> cases = {
-      [](v1::TailState& s) { s.set_start(-1); },       [](v1::TailState& s) { s.set_start(HUGE_VAL); },
-      [](v1::TailState& s) { s.set_shape(2); },        [](v1::TailState& s) { s.set_shape(std::nan("")); },
-      [](v1::TailState& s) { s.set_scale(0); },        [](v1::TailState& s) { s.set_start_exceedance(0); },
-      [](v1::TailState& s) { s.set_excesses(49); },    [](v1::TailState& s) { s.set_p_value(1.5); },
+      [](v1::TailState& s) { s.set_start(-1); },          [](v1::TailState& s) { s.set_start(HUGE_VAL); },
+      [](v1::TailState& s) { s.set_shape(2); },           [](v1::TailState& s) { s.set_shape(std::nan("")); },
+      [](v1::TailState& s) { s.set_scale(0); },           [](v1::TailState& s) { s.set_start_exceedance(0); },
+      [](v1::TailState& s) { s.set_excesses(49); },       [](v1::TailState& s) { s.set_p_value(1.5); },
       [](v1::TailState& s) { s.set_scale(std::nan("")); }};
   for (const auto& damage : cases) {
     v1::TailState state = fit->ToState();
