@@ -283,7 +283,7 @@ TEST_F(DetectionServiceTest, ATailServesARateThatTheRowsDoNotResolve) {
   EXPECT_GE(made.tail().excesses(), 50u);
   EXPECT_GE(made.tail().p_value(), 0.1);
   EXPECT_GT(made.threshold(), made.tail().start());
-  EXPECT_EQ(reply.flagged_ratio_after(), 0) << "a row in five thousand";
+  EXPECT_LE(reply.flagged_ratio_after(), 3.0 / 3000) << "0.6 rows are to be expected";
   EXPECT_LT(made.autocorrelation_time(), 1.5);
   EXPECT_GT(made.effective_samples(), 2000);
 }
