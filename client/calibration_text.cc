@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/shown_text.h"
+#include "engine/detect/tail_fit.h"
 
 namespace astray {
 namespace {
@@ -23,12 +24,13 @@ void PrintCalibrationDetails(const v1::CalibrationSummary& calibration, const st
     out << absl::StrFormat("%s%-24s %s\n", indent, name, text);
   };
   if (calibration.autocorrelation_time() > 0) {
-    const bool resolves = calibration.false_positive_rate() * (calibration.effective_samples() + 1) >= 1;
+    const bool resolves = calibration.has_tail()
+                              ? calibration.effective_samples() >= static_cast<double>(TailFit::kMinSamples)
+                              : calibration.false_positive_rate() * (calibration.effective_samples() + 1) >= 1;
     line("effective errors",
-         absl::StrFormat(
-             "%.0f, as %.1f in a row are worth one%s", calibration.effective_samples(),
-             calibration.autocorrelation_time(),
-             resolves || calibration.has_tail() ? "" : ": too few for the rate, which is less sure than it looks"));
+         absl::StrFormat("%.0f, as %.1f in a row are worth one%s", calibration.effective_samples(),
+                         calibration.autocorrelation_time(),
+                         resolves ? "" : ": too few for the rate, which is less sure than it looks"));
   }
   if (calibration.block_rows() > 1)
     line("blocks", absl::StrFormat("one of %d rows each counts", calibration.block_rows()));

@@ -129,7 +129,9 @@ absl::StatusOr<CalibrationSamples> GatherSamples(const Detector& detector, const
 // Where neighbours have much the same error, the errors are not as many as they seem.
 void WarnOfDependence(const Calibration& calibration, v1::TrainingReport* report) {
   const double effective = calibration.effective_samples(), rate = calibration.false_positive_rate();
-  if (calibration.tail() || Calibration::Resolves(static_cast<uint64_t>(effective), rate)) return;
+  const bool resolves = calibration.tail() ? effective >= static_cast<double>(TailFit::kMinSamples)
+                                           : Calibration::Resolves(static_cast<uint64_t>(effective), rate);
+  if (resolves) return;
   for (const v1::Warning& warning : report->warnings()) {
     if (warning.kind() == v1::Warning::FEW_CALIBRATION_ROWS) return;
   }
