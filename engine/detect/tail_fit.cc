@@ -53,7 +53,7 @@ TailFit::Law TailFit::Estimate(std::span<const double> x) {
   // Zhang & Stephens 2009, with b = -shape / scale: the profile likelihood of b, weighed on a grid of it.
   const auto n = static_cast<double>(x.size());
   const size_t grid = 20 + static_cast<size_t>(std::sqrt(n));
-  const double largest = x.back(), quartile = x[static_cast<size_t>(n / 4 + 0.5) - 1];
+  const double largest = x.back(), quartile = x[static_cast<size_t>(std::lround(n / 4)) - 1];
   const auto shape_of = [&](double b) {
     double sum = 0;
     for (const double value : x) sum += std::log1p(-b * value);
