@@ -33,6 +33,7 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
   ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, features,
                                                       {.format = flags.input_format,
                                                        .entity_column = flags.entity_column,
+                                                       .segment_column = flags.segment_column,
                                                        .sequence = recipe.features().sequence()}));
   ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
@@ -41,9 +42,11 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
   UnansweredRows unanswered;
   EntityStreams streams(features.size(), detector->window(), policy);
   ScoreResult result;
+  std::vector<uint32_t> segments;  // of a piece's vectors
   const auto answer = [&] {
     for (const EntityStreams::Piece& piece : streams.Pieces()) {
-      RETURN_IF_ERROR(detector->Score(piece.rows, options, &result));
+      segments.assign(piece.verdicts.size(), detector->calibration().SegmentIndex(piece.segment));
+      RETURN_IF_ERROR(detector->Score(piece.rows, options, &result, segments));
       for (size_t i = 0; i < piece.verdicts.size(); ++i) FillVerdict(*detector, result, i, piece.verdicts[i]);
     }
     for (const EntityStreams::Reply& reply : streams.Finish()) {
@@ -92,6 +95,7 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
                                 .follow = flags.follow,
                                 .stop_fd = stop_fd,
                                 .entity_column = flags.entity_column,
+                                .segment_column = flags.segment_column,
                                 .notes = flags.notes,
                                 .prometheus = flags.prometheus,
                                 .sequence = model.recipe().features().sequence()});
@@ -115,6 +119,8 @@ void FileScoringFlags::Add(CLI::App* command) {
 void FileScoringFlags::AddEntities(CLI::App* command) {
   command->add_option("--entity-column", entity_column,
                       "Column that says whose row it is: each entity has a window of its own");
+  command->add_option("--segment-column", segment_column,
+                      "Column that says by which of the calibration's segments a row is judged: a machine, a mode");
   command->add_flag("--event-time", event_time,
                     "Rows' times count: late and repeated rows are seen (default: where the recipe's stream says so)");
   command->add_option("--give-up-after", give_up_seconds, "Seconds to wait for a server that went away")

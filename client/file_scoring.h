@@ -20,9 +20,10 @@ struct FileScoringFlags {
   ServerFlags server;
   std::string data;
   RowFormat input_format = RowFormat::kByName;
-  bool offline = false;       // server.model is then an artifact's path
-  std::string entity_column;  // whose row it is: each entity has a window of its own
-  bool event_time = false;    // rows are sent with their times, whatever the recipe says
+  bool offline = false;        // server.model is then an artifact's path
+  std::string entity_column;   // whose row it is: each entity has a window of its own
+  std::string segment_column;  // which of the calibration's segments it is of
+  bool event_time = false;     // rows are sent with their times, whatever the recipe says
   uint64_t epoch = 0;
   bool follow = false;         // RowSource::Options', through a server only
   Notes* notes = nullptr;      // RowSource::Options'
@@ -34,7 +35,7 @@ struct FileScoringFlags {
 
   // All but message_rows and on_broken.
   void Add(CLI::App* command);
-  void AddEntities(CLI::App* command);  // --entity-column, --event-time, --give-up-after
+  void AddEntities(CLI::App* command);  // --entity-column, --segment-column, --event-time, --give-up-after
 };
 
 // Calls begin(feature names, units of the code) once, then `consume` for each row, in order unless rows wait

@@ -28,8 +28,10 @@ MqttRows::MqttRows(const MqttAddress& address, JsonObjectParser parser, int stop
 
 absl::StatusOr<std::unique_ptr<MqttRows>> MqttRows::Open(const MqttAddress& address,
                                                          const std::vector<std::string>& feature_names,
-                                                         const std::string& entity_member, int stop_fd, Notes* notes) {
-  std::unique_ptr<MqttRows> rows(new MqttRows(address, JsonObjectParser(feature_names, entity_member), stop_fd, notes));
+                                                         const std::string& entity_member, int stop_fd, Notes* notes,
+                                                         const std::string& segment_member) {
+  std::unique_ptr<MqttRows> rows(
+      new MqttRows(address, JsonObjectParser(feature_names, entity_member, segment_member), stop_fd, notes));
   MqttConnection::Options options;
   options.address = address;
   options.subscription = address.subscription();

@@ -37,7 +37,8 @@ class MqttRows : public RowSource {
   // null, and outlive the source.
   static absl::StatusOr<std::unique_ptr<MqttRows>> Open(const MqttAddress& address,
                                                         const std::vector<std::string>& feature_names,
-                                                        const std::string& entity_member, int stop_fd, Notes* notes);
+                                                        const std::string& entity_member, int stop_fd, Notes* notes,
+                                                        const std::string& segment_member = "");
   ~MqttRows() override;
 
   absl::StatusOr<bool> Next(Row* row) override;

@@ -65,38 +65,46 @@ bool ResumingStream::HasToSend() const {
 }
 
 std::vector<std::shared_ptr<const v1::ScoreStreamRequest>> ResumingStream::TakeNext() {
-  std::vector<std::shared_ptr<const v1::ScoreStreamRequest>> messages;
+  std::vector<std::shared_ptr<v1::ScoreStreamRequest>> messages;
   const auto next = unanswered_.lower_bound(next_to_send_);
   if (next == unanswered_.end()) {
     next_to_send_ = next_number_;
-    return messages;
+    return {};
   }
   next_to_send_ = next->first + 1;
   const std::shared_ptr<v1::ScoreStreamRequest>& request = next->second.request;
-  std::shared_ptr<v1::ScoreStreamRequest> first = request;
   const std::string& entity = request->entity();
   if (resumed_ && replayed_.insert(entity).second) {
     if (const auto known = places_.find(entity); known != places_.end()) {
-      const Memory& memory = *known->second;
-      first = std::make_shared<v1::ScoreStreamRequest>();
-      v1::ScoreStreamRequest& replay = *first;
-      replay.set_entity(entity);
-      replay.set_replay(true);
-      for (const RememberedRow& row : memory.rows) {
-        replay.mutable_values()->Add(row.values.begin(), row.values.end());
-        if (!std::isnan(row.time)) replay.add_time_unix_seconds(row.time);
+      for (std::shared_ptr<v1::ScoreStreamRequest>& replay : Replays(*known->second)) {
+        messages.push_back(std::move(replay));
       }
-      if (replay.time_unix_seconds_size() != static_cast<int>(memory.rows.size())) replay.clear_time_unix_seconds();
-      *replay.mutable_alarm() = memory.alarm;
-      messages.push_back(first);
     }
   }
   messages.push_back(request);
   if (!std::exchange(begun_, true)) {
-    *first->mutable_model() = options_.model;
-    *first->mutable_options() = options_.score;
+    *messages.front()->mutable_model() = options_.model;
+    *messages.front()->mutable_options() = options_.score;
   }
-  return messages;
+  return {messages.begin(), messages.end()};
+}
+
+std::vector<std::shared_ptr<v1::ScoreStreamRequest>> ResumingStream::Replays(const Memory& memory) {
+  const bool timed = std::ranges::none_of(memory.rows, [](const RememberedRow& row) { return std::isnan(row.time); });
+  std::vector<std::shared_ptr<v1::ScoreStreamRequest>> replays;
+  for (const RememberedRow& row : memory.rows) {
+    // A message is of one segment; the last one says what the alarm is.
+    if (replays.empty() || replays.back()->segment() != row.segment) {
+      replays.push_back(std::make_shared<v1::ScoreStreamRequest>());
+      replays.back()->set_entity(memory.entity);
+      replays.back()->set_segment(row.segment);
+      replays.back()->set_replay(true);
+    }
+    replays.back()->mutable_values()->Add(row.values.begin(), row.values.end());
+    if (timed) replays.back()->add_time_unix_seconds(row.time);
+  }
+  if (!replays.empty()) *replays.back()->mutable_alarm() = memory.alarm;
+  return replays;
 }
 
 void ResumingStream::SendAll() {
@@ -210,7 +218,8 @@ void ResumingStream::Remember(const v1::ScoreStreamRequest& request, const v1::S
     if (verdict.state() == v1::Verdict::LATE || verdict.state() == v1::Verdict::DUPLICATE) continue;
     const float* values = request.values().data() + static_cast<size_t>(i) * options_.features;
     RememberedRow row = {.time = std::numeric_limits<double>::quiet_NaN(),
-                         .values = std::vector<float>(values, values + options_.features)};
+                         .values = std::vector<float>(values, values + options_.features),
+                         .segment = request.segment()};
     auto place = memory.rows.end();
     if (request.time_unix_seconds_size() > 0) {
       row.time = request.time_unix_seconds(i);

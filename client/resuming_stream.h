@@ -63,6 +63,7 @@ class ResumingStream {
   struct RememberedRow {
     double time;  // not a number where the row has none
     std::vector<float> values;
+    std::string segment;
   };
   struct Memory {
     std::string entity;
@@ -77,6 +78,7 @@ class ResumingStream {
   bool Ended() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_; }
   // What is to be sent next: maybe a replay, and the request.
   std::vector<std::shared_ptr<const v1::ScoreStreamRequest>> TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static std::vector<std::shared_ptr<v1::ScoreStreamRequest>> Replays(const Memory& memory);
   bool Accept(v1::ScoreResponse* response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // false: it answers nothing
   void Remember(const v1::ScoreStreamRequest& request, const v1::ScoreResponse& response)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -34,10 +34,11 @@ absl::StatusOr<bool> RowMessages::Next(v1::ScoreStreamRequest* request, std::vec
     if (!std::exchange(waiting_, false)) {
       if (more_.ok() && *more_) more_ = NextRow();
       if (!more_.ok() || !*more_) break;
-      waiting_ = !rows->empty() && row_.entity != request->entity();
+      waiting_ = !rows->empty() && (row_.entity != request->entity() || row_.segment != request->segment());
       if (waiting_) break;
     }
     request->set_entity(row_.entity);
+    request->set_segment(row_.segment);
     request->mutable_values()->Add(row_.values.begin(), row_.values.end());
     if (options_.timed) request->add_time_unix_seconds(time_);
     rows->push_back({.number = row_.number, .timestamp = row_.timestamp, .entity = row_.entity});

@@ -19,7 +19,7 @@ namespace astray {
 // `row` has no values.
 using ConsumeVerdict = std::function<void(const Row& row, const v1::Verdict& verdict)>;
 
-// Runs of rows of one entity, at most batch_rows in a message. Not thread-safe.
+// Runs of rows of one entity and segment, at most batch_rows in a message. Not thread-safe.
 class RowMessages {
  public:
   struct Options {

@@ -48,20 +48,27 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
   }
   if (IsMqttUrl(path)) {
     ASSIGN_OR_RETURN(const MqttAddress address, ParseMqttSource(path));
-    return MqttRows::Open(address, feature_names, options.entity_column, options.stop_fd, options.notes);
+    return MqttRows::Open(address, feature_names, options.entity_column, options.stop_fd, options.notes,
+                          options.segment_column);
   }
   if (IsPrometheusSource(path)) {
+    if (!options.segment_column.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": --segment-column is for CSV and JSON lines"));
+    }
     ASSIGN_OR_RETURN(PrometheusClient client, PrometheusClient::Make(path, options.prometheus, options.stop_fd));
     return std::make_unique<PrometheusRows>(std::move(client), feature_names, options.stop_fd, options.notes);
   }
   if (options.format == RowFormat::kJsonLines || (options.format == RowFormat::kByName && IsNamedJsonLines(path))) {
     ASSIGN_OR_RETURN(auto reader, JsonLinesReader::Open(path, feature_names, options.stop_fd, options.entity_column,
-                                                        options.follow));
+                                                        options.follow, options.segment_column));
     return MakeFileRows(std::move(reader));
   }
   if (options.format == RowFormat::kFasta || (options.format == RowFormat::kByName && IsNamedFasta(path))) {
     if (!options.entity_column.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": --entity-column is for CSV and JSON lines"));
+    }
+    if (!options.segment_column.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": --segment-column is for CSV and JSON lines"));
     }
     if (options.follow) return absl::InvalidArgumentError(absl::StrCat(path, ": --follow is for CSV and JSON lines"));
     ASSIGN_OR_RETURN(auto reader, FastaRows::Open(path, options.sequence, options.stop_fd));
@@ -73,6 +80,7 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
   csv.stop_fd = options.stop_fd;
   csv.follow = options.follow;
   csv.entity_column = options.entity_column;
+  csv.segment_column = options.segment_column;
   ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, csv));
   return MakeFileRows(std::move(reader));
 }

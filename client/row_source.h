@@ -26,6 +26,7 @@ class RowSource {
     bool follow = false;          // a file that grows and rotates; CSV and JSON lines
     int stop_fd = -1;             // once something can be read from it, Next is Cancelled, even while it waits
     std::string entity_column;    // or member, that says whose row it is; empty: none
+    std::string segment_column;   // the same of its segment; CSV, JSON lines and MQTT
     Notes* notes = nullptr;       // hears of outages and of what is passed over; may be null, outlives the source
     PrometheusFlags prometheus;   // what a Prometheus is asked for
     v1::SequenceRecipe sequence;  // of the model's recipe: how FASTA becomes its features

@@ -29,6 +29,8 @@ bool Passes(VerdictFilter filter, const v1::Verdict& verdict) {
       return verdict.anomalous();
     case VerdictFilter::kAlarms:
       return verdict.alarm().state() == v1::Alarm::RAISED || verdict.alarm().state() == v1::Alarm::ENDED;
+    case VerdictFilter::kSelected:
+      return verdict.selected();
   }
   return true;
 }
@@ -48,7 +50,7 @@ absl::Status VerdictWriter::Write(const Row& row, const v1::Verdict& verdict) {
 void VerdictWriter::WriteCsv(const Row& row, const v1::Verdict& verdict) {
   if (!header_written_) {
     *out_ << "row,timestamp," << (entities_ ? "entity," : "")
-          << "state,anomalous,score,error,p_value,contributors,alarm\n";
+          << "state,anomalous,score,error,p_value,contributors,alarm" << (selected_ ? ",selected\n" : "\n");
     header_written_ = true;
   }
   absl::StrAppend(&line_, row.number, ",");
@@ -72,6 +74,7 @@ void VerdictWriter::WriteCsv(const Row& row, const v1::Verdict& verdict) {
   AppendCsvCell(contributors, &line_);
   line_ += ',';
   if (verdict.has_alarm()) line_ += absl::AsciiStrToLower(v1::Alarm::State_Name(verdict.alarm().state()));
+  if (selected_) line_ += verdict.selected() ? ",1" : ",0";
   line_ += '\n';
 }
 

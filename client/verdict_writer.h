@@ -14,8 +14,8 @@ namespace astray {
 
 enum class VerdictFormat { kCsv, kJsonLines };
 
-// Which verdicts are written: kAlarms those that raise or end one.
-enum class VerdictFilter { kAll, kAnomalies, kAlarms };
+// Which verdicts are written: kAlarms those that raise or end one, kSelected those at a false discovery rate.
+enum class VerdictFilter { kAll, kAnomalies, kAlarms, kSelected };
 bool Passes(VerdictFilter filter, const v1::Verdict& verdict);
 
 // {"row": 7, "timestamp": "...", then the verdict's own fields}; no newline. With `entity`, that comes third.
@@ -31,6 +31,7 @@ class VerdictWriter : public VerdictSink {
   absl::Status Finish() override { return absl::OkStatus(); }
 
   void ShowEntities() { entities_ = true; }
+  void ShowSelected() { selected_ = true; }
 
  private:
   void WriteCsv(const Row& row, const v1::Verdict& verdict);
@@ -39,6 +40,7 @@ class VerdictWriter : public VerdictSink {
   VerdictFormat format_;
   VerdictFilter filter_;
   bool entities_ = false;
+  bool selected_ = false;
   bool header_written_ = false;
   std::string line_;
 };

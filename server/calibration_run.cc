@@ -1,8 +1,6 @@
 #include "server/calibration_run.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <span>
 #include <utility>
 
@@ -45,18 +43,19 @@ void CalibrationRun::Add(const v1::CalibrateRequest& request, std::shared_ptr<co
     done(rows.status());
     return;
   }
-  chunk_.assign(rows->size() / detector_->features(), std::numeric_limits<float>::quiet_NaN());
+  chunk_.assign(rows->size() / detector_->features(), Verdict());
   ScoringJob job;
   job.detector = detector_;
   job.rows = *rows;
   job.options.top_contributors = 0;
+  job.segment = detector_->calibration().SegmentIndex(request.rows().segment());
   job.cancelled = std::move(cancelled);
   job.consume = [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
-    Keep(job_first, result, first, count);
+    std::copy_n(result.verdicts.begin() + static_cast<std::ptrdiff_t>(first), count,
+                chunk_.begin() + static_cast<std::ptrdiff_t>(job_first));
   };
-  job.done = [this, done](absl::Status scored) {
-    std::copy_if(chunk_.begin(), chunk_.end(), std::back_inserter(errors_),
-                 [](float error) { return !std::isnan(error); });
+  job.done = [this, done, rows = *rows, &request](absl::Status scored) {
+    if (scored.ok()) scored = TakeChunk(rows, request.rows().entity(), request.rows().segment());
     done(std::move(scored));
   };
   const absl::Status status = queue_->Submit(std::move(job), ScoringQueue::Admission::kAlways);
@@ -106,9 +105,60 @@ absl::Status CalibrationRun::CalibrateOpenSessions() {
   const Detector& detector = *detector_;
   FillSessionRows(*detector.model().pipeline.log(), closed_, &session_rows_);
   closed_.clear();
-  ASSIGN_OR_RETURN(const std::vector<float> errors, detector.Errors(session_rows_));
-  errors_.insert(errors_.end(), errors.begin(), errors.end());
+  return detector.VisitErrors(session_rows_, 1, [&](size_t /*vector*/, float error, uint8_t missing_level) {
+    ++vectors_;
+    if (error > detector.calibration().threshold()) ++flagged_;
+    Remember(error, "", missing_level);
+    if (!PickerOf("").TakesNext()) return absl::OkStatus();
+    trace_.Add("", error);
+    return samples_.Add(error, "", missing_level);
+  });
+}
+
+BlockPicker& CalibrationRun::PickerOf(const std::string& entity) {
+  return pickers_.try_emplace(header_.block_rows() > 1 ? entity : "", header_.block_rows(), pickers_.size())
+      .first->second;
+}
+
+absl::Status CalibrationRun::TakeChunk(std::span<const float> rows, const std::string& entity,
+                                       const std::string& segment) {
+  const size_t features = detector_->features(), window = detector_->window();
+  BlockPicker& picker = PickerOf(entity);
+  for (size_t i = 0; i + window <= chunk_.size(); ++i) {
+    const Verdict& verdict = chunk_[i];
+    const bool taken = picker.TakesNext();
+    if (verdict.state != Verdict::State::kScored) continue;
+    ++vectors_;
+    flagged_ += verdict.anomalous ? 1 : 0;
+    Remember(verdict.error, segment, verdict.missing_level);
+    if (!taken) continue;
+    trace_.Add(entity, verdict.error);
+    if (verdict.missing_level == 0) probe_->Offer(rows.subspan(i * features, window * features));
+    RETURN_IF_ERROR(samples_.Add(verdict.error, segment, verdict.missing_level));
+  }
   return absl::OkStatus();
+}
+
+void CalibrationRun::Remember(float error, const std::string& segment, uint8_t missing_level) {
+  // Vitter's algorithm R (1985).
+  size_t place = remembered_.size();
+  if (place < kMaxRemembered) {
+    remembered_.emplace_back();
+  } else {
+    place = random_.UniformInt(vectors_);
+    if (place >= kMaxRemembered) return;
+  }
+  const auto name = segment_names_.try_emplace(segment, static_cast<uint32_t>(segment_names_.size())).first;
+  remembered_[place] = {.error = error, .segment = name->second, .missing_level = missing_level};
+}
+
+double CalibrationRun::FlaggedRatio(const Calibration& calibration) const {
+  std::vector<uint32_t> segments(segment_names_.size());
+  for (const auto& [name, place] : segment_names_) segments[place] = calibration.SegmentIndex(name);
+  const auto flagged = std::ranges::count_if(remembered_, [&](const RememberedVector& vector) {
+    return vector.error > calibration.Judge(vector.error, segments[vector.segment], vector.missing_level).threshold;
+  });
+  return static_cast<double>(flagged) / static_cast<double>(remembered_.size());
 }
 
 absl::Status CalibrationRun::Begin(const v1::CalibrateHeader& header) {
@@ -117,8 +167,16 @@ absl::Status CalibrationRun::Begin(const v1::CalibrateHeader& header) {
     return absl::InvalidArgumentError(
         absl::StrCat("header.false_positive_rate: expected a number in (0, 1), got ", header.false_positive_rate()));
   }
+  if (header.block_rows() > BlockPicker::kMaxBlockRows) {
+    return absl::InvalidArgumentError(absl::StrCat("header.block_rows: expected at most ", BlockPicker::kMaxBlockRows,
+                                                   ", got ", header.block_rows()));
+  }
+  if (header.mode() != v1::CalibrateHeader::REPLACE && header.mode() != v1::CalibrateHeader::MERGE) {
+    return absl::InvalidArgumentError(absl::StrCat("header.mode: expected REPLACE or MERGE, got ", header.mode()));
+  }
   ASSIGN_OR_RETURN(const ServedDetector served, registry_->Find(header.model()));
   detector_ = served.detector;
+  probe_.emplace(detector_.get());
   header_ = header;
   begun_ = true;
   return absl::OkStatus();
@@ -130,14 +188,10 @@ absl::Status CalibrationRun::CheckRows(const v1::CalibrateRows& rows) {
     return absl::InvalidArgumentError(
         absl::StrCat("rows.", status.message(), rows_ == 0 ? "" : absl::StrCat(" (after ", rows_, " good rows)")));
   }
-  return CountRows(Values(rows).size() / detector_->features());
-}
-
-void CalibrationRun::Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count) {
-  for (size_t i = 0; i < count; ++i) {
-    const Verdict& verdict = result.verdicts[first + i];
-    if (verdict.state == Verdict::State::kScored) chunk_[job_first + i] = verdict.error;
+  if (const absl::Status status = CalibrationSamples::CheckSegment(rows.segment()); !status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("rows.", status.message()));
   }
+  return CountRows(Values(rows).size() / detector_->features());
 }
 
 absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
@@ -146,16 +200,19 @@ absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   const Detector& detector = *detector_;
   const Calibration& before = detector.calibration();
   const double rate = header_.has_false_positive_rate() ? header_.false_positive_rate() : before.false_positive_rate();
-  if (errors_.empty()) {
+  if (samples_.all.samples() == 0) {
     return absl::FailedPreconditionError(absl::StrCat("rows: expected at least one window of ", detector.window(),
                                                       " rows with a value in it, got ", rows_, " rows"));
   }
-  const double threshold = before.threshold();
-  const auto flagged = std::count_if(errors_.begin(), errors_.end(), [&](float error) { return error > threshold; });
-  response->set_flagged_ratio_before(static_cast<double>(flagged) / static_cast<double>(errors_.size()));
-  response->set_previous_threshold(threshold);
+  response->set_flagged_ratio_before(static_cast<double>(flagged_) / static_cast<double>(vectors_));
+  response->set_previous_threshold(before.threshold());
+  RETURN_IF_ERROR(probe_->Fill(rate, &samples_));
+  samples_.autocorrelation_time = trace_.Time();
+  samples_.block_rows = header_.block_rows() > 1 ? header_.block_rows() : 0;
+  if (header_.mode() == v1::CalibrateHeader::MERGE) RETURN_IF_ERROR(samples_.Merge(before.ToSamples()));
   ASSIGN_OR_RETURN(const std::shared_ptr<const Calibration> calibration,
-                   registry_->AddCalibration(detector, std::move(errors_), rate, header_.promote()));
+                   registry_->AddCalibration(detector, std::move(samples_), rate, header_.promote()));
+  response->set_flagged_ratio_after(FlaggedRatio(*calibration));
   response->set_model(detector.model().name);
   response->set_version(detector.model().version);
   *response->mutable_calibration() = Summarize(*calibration, header_.promote());

@@ -1,5 +1,6 @@
 // One Calibrate call, whatever the transport: gathers the errors of normal rows, then makes a calibration of them.
-// Calls follow one another; each starts when the one before is done.
+// Memory is bounded, but for the windows of at most EntityStreams::kMaxEntities entities, however many rows come. Calls
+// follow one another; each starts when the one before is done.
 #pragma once
 
 #include <atomic>
@@ -16,6 +17,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "astray/v1/service.pb.h"
+#include "engine/base/random.h"
+#include "engine/detect/autocorrelation.h"
+#include "engine/detect/block_picker.h"
+#include "engine/detect/calibration_samples.h"
+#include "engine/detect/missingness_probe.h"
 #include "engine/detect/row_history.h"
 #include "engine/features/log_sessions.h"
 #include "server/detector_registry.h"
@@ -39,6 +45,9 @@ class CalibrationRun {
   absl::Status Finish(v1::CalibrateResponse* response);
 
  private:
+  static constexpr size_t kMaxRemembered = 65'536;
+  static constexpr uint64_t kRememberSeed = 0x666c6167;
+
   absl::Status Begin(const v1::CalibrateHeader& header);
   absl::Status CheckRows(const v1::CalibrateRows& rows);
   absl::Status AddLines(const v1::CalibrateLines& lines);  // the sessions that they complete become session_rows_
@@ -46,7 +55,11 @@ class CalibrationRun {
   absl::StatusOr<std::span<const float>> WithHistory(const v1::CalibrateRows& rows);
   absl::Status CountRows(size_t rows);
   absl::Status CalibrateOpenSessions();
-  void Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count);
+  // The verdicts of `rows`, which have those of the entity before them.
+  absl::Status TakeChunk(std::span<const float> rows, const std::string& entity, const std::string& segment);
+  void Remember(float error, const std::string& segment, uint8_t missing_level);
+  double FlaggedRatio(const Calibration& calibration) const;
+  BlockPicker& PickerOf(const std::string& entity);
 
   DetectorRegistry* registry_;
   ScoringQueue* queue_;
@@ -59,8 +72,22 @@ class CalibrationRun {
   std::optional<LogSessions> sessions_;
   std::vector<LogSession> closed_;
   std::vector<float> session_rows_;
-  std::vector<float> chunk_;   // errors of the rows being added, NaN where there is none
-  std::vector<float> errors_;  // of those before
+  std::vector<Verdict> chunk_;  // of the rows being added
+
+  CalibrationSamples samples_;
+  AutocorrelationTrace trace_;
+  std::optional<MissingnessProbe> probe_;
+  std::map<std::string, BlockPicker, std::less<>> pickers_;  // by entity, where there are blocks
+  uint64_t vectors_ = 0, flagged_ = 0;                       // scored so far; above the live thresholds
+  // A part of them, each with the same chance: what a new calibration would make of them.
+  struct RememberedVector {
+    float error;
+    uint32_t segment;  // its place in segment_names_
+    uint8_t missing_level;
+  };
+  std::vector<RememberedVector> remembered_;
+  std::map<std::string, uint32_t, std::less<>> segment_names_;
+  Random random_{kRememberSeed};
 };
 
 }  // namespace astray

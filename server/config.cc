@@ -68,7 +68,7 @@ void AddFlags(CLI::App& app, Flags* flags) {
   app.add_option("--poll-interval", flags->poll_interval,
                  "seconds between looks at the model folder; 0: only LoadModel loads [1]");
   app.add_option("--drain-timeout", flags->drain_timeout, "seconds that calls in flight have to finish at a stop [30]");
-  app.add_option("--max-calibration-rows", flags->max_calibration_rows, "rows taken by one Calibrate [1000000]");
+  app.add_option("--max-calibration-rows", flags->max_calibration_rows, "rows taken by one Calibrate [100000000]");
   app.add_option("--log-level", flags->log_level, "debug, info, warning, error or off")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
@@ -143,7 +143,7 @@ absl::StatusOr<ServerConfig> CheckConfig(const v1::ServerConfig& message) {
     config.drain_timeout = absl::Seconds(message.drain_timeout_seconds());
   }
   if (message.has_max_calibration_rows()) {
-    RETURN_IF_ERROR(CheckRange<uint64_t>("max_calibration_rows", message.max_calibration_rows(), 1, 10'000'000));
+    RETURN_IF_ERROR(CheckRange<uint64_t>("max_calibration_rows", message.max_calibration_rows(), 1, 1'000'000'000));
     config.max_calibration_rows = message.max_calibration_rows();
   }
   return config;

@@ -28,7 +28,7 @@ struct ServerConfig {
   size_t max_message_bytes = size_t{16} << 20;
   absl::Duration poll_interval = absl::Seconds(1);  // 0: only by RPC
   absl::Duration drain_timeout = absl::Seconds(30);
-  uint64_t max_calibration_rows = 1'000'000;
+  uint64_t max_calibration_rows = 100'000'000;
   std::string log_level = "info";
   std::filesystem::path port_file;  // empty: none
 };

@@ -56,10 +56,11 @@ class DetectorRegistry {
   void RecordDrift() const;                                                      // of every version, in metrics
   absl::StatusOr<v1::ModelDescription> Describe(const v1::ModelRef& ref) const;  // reads calibration files
 
-  // Makes a calibration of `errors` with the next epoch and saves it; with `promote`, makes it live too.
-  // FailedPrecondition: too few errors for the rate, a folder that cannot be written.
+  // Makes a calibration of `samples` with the next epoch and saves it; with `promote`, makes it live too.
+  // FailedPrecondition: too few errors for the rate and no tail, a folder that cannot be written.
   // Aborted: `detector`'s artifact is not served any more.
-  absl::StatusOr<std::shared_ptr<const Calibration>> AddCalibration(const Detector& detector, std::vector<float> errors,
+  absl::StatusOr<std::shared_ptr<const Calibration>> AddCalibration(const Detector& detector,
+                                                                    CalibrationSamples samples,
                                                                     double false_positive_rate, bool promote)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
   // Promoting what is live already changes nothing. NotFound, FailedPrecondition: no such calibration, or not of this

@@ -133,7 +133,7 @@ absl::StatusOr<v1::CalibrationChange> DetectorRegistry::GoLive(const std::string
 }
 
 absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::AddCalibration(const Detector& detector,
-                                                                                    std::vector<float> errors,
+                                                                                    CalibrationSamples samples,
                                                                                     double false_positive_rate,
                                                                                     bool promote) {
   const std::string& name = detector.model().name;
@@ -154,7 +154,7 @@ absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::AddCalibrat
   }
   ASSIGN_OR_RETURN(const std::vector<uint64_t> taken, store_.ListEpochs(name, ref.version()));
   const uint64_t epoch = std::max({kOwnEpoch, detector.calibration().epoch(), taken.empty() ? 0 : taken.back()}) + 1;
-  ASSIGN_OR_RETURN(Calibration made, Calibration::Create(std::move(errors), false_positive_rate,
+  ASSIGN_OR_RETURN(Calibration made, Calibration::Create(std::move(samples), false_positive_rate,
                                                          {.epoch = epoch,
                                                           .created_unix_seconds = absl::ToUnixSeconds(absl::Now()),
                                                           .artifact_sha256 = detector.model().artifact_sha256}));

@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/session_verdict.h"
+#include "engine/detect/verdict_message.h"
 
 namespace astray {
 namespace {
@@ -24,6 +25,7 @@ LogScorer::~LogScorer() { metrics_->log_sessions().Decrement(static_cast<double>
 
 absl::Status LogScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptions& options) {
   ASSIGN_OR_RETURN(served_, FindToScore(*registry_, model, options, &options_));
+  RETURN_IF_ERROR(CheckNoFalseDiscoveryRate(options));
   const DetectorModel& found = served_.detector->model();
   const LogTransform* log = found.pipeline.log();
   if (log == nullptr) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/shown_text.h"
+#include "engine/detect/calibration_message.h"
 
 namespace astray {
 namespace {
@@ -118,13 +119,7 @@ v1::ModelSummary Summarize(const std::string& name, const ServedModel& model) {
 }
 
 v1::CalibrationSummary Summarize(const Calibration& calibration, bool live) {
-  v1::CalibrationSummary summary;
-  summary.set_epoch(calibration.epoch());
-  summary.set_threshold(calibration.threshold());
-  summary.set_false_positive_rate(calibration.false_positive_rate());
-  summary.set_samples(calibration.samples());
-  summary.set_resolution(calibration.resolution());
-  summary.set_created_unix_seconds(calibration.origin().created_unix_seconds);
+  v1::CalibrationSummary summary = SummarizeCalibration(calibration);
   summary.set_live(live);
   return summary;
 }

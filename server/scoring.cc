@@ -42,6 +42,8 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   RETURN_IF_ERROR(CheckValues(detector, job.rows));
   const size_t rows = job.rows.size() / detector.features();
   RETURN_IF_ERROR(CheckRowCount(detector, rows, most_rows));
+  RETURN_IF_ERROR(CalibrationSamples::CheckSegment(request.segment()));
+  job.segment = detector.calibration().SegmentIndex(request.segment());
   RecordValues(job.rows, served);
 
   FillProvenance(detector, response->mutable_provenance());
@@ -124,6 +126,12 @@ void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::Scor
   job->deadline = limits.deadline;
   job->cancelled = std::move(limits.cancelled);
   job->done = done;
+  if (request.options().has_false_discovery_rate()) {
+    job->done = [done, response, rate = request.options().false_discovery_rate()](const absl::Status& status) {
+      if (status.ok()) SelectDiscoveries(rate, response->mutable_verdicts());
+      done(status);
+    };
+  }
   if (const absl::Status status = queue->Submit(*std::move(job), ScoringQueue::Admission::kCapped); !status.ok()) {
     done(status);
   }

@@ -43,6 +43,7 @@ struct ScoringQueue::Batch {
 
 struct ScoringQueue::Buffers {
   std::vector<float> rows;
+  std::vector<uint32_t> segments;
   ScoreResult result;
 };
 
@@ -205,9 +206,15 @@ void ScoringQueue::ScoreBatch(const Batch& batch, Buffers* buffers) {
     if (run.empty()) continue;
 
     const ScoringJob& leader = run.front()->pending->job;
+    buffers->segments.clear();
+    for (const Tile* tile : run) {
+      buffers->segments.insert(buffers->segments.end(), tile->count, tile->pending->job.segment);
+    }
     const absl::Status status =
-        run.size() == 1 ? leader.detector->Score(run.front()->rows(), leader.options, &buffers->result)
-                        : leader.detector->ScoreWindows(Gather(run, &buffers->rows), leader.options, &buffers->result);
+        run.size() == 1
+            ? leader.detector->Score(run.front()->rows(), leader.options, &buffers->result, buffers->segments)
+            : leader.detector->ScoreWindows(Gather(run, &buffers->rows), leader.options, &buffers->result,
+                                            buffers->segments);
     size_t first = 0;
     for (const Tile* tile : run) {
       if (status.ok()) {

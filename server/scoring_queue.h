@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -27,6 +28,7 @@ struct ScoringJob {
   std::shared_ptr<const Detector> detector;
   std::span<const float> rows;  // checked; they must stay where they are until `done`
   ScoreOptions options;
+  uint32_t segment = 0;  // Calibration::SegmentIndex of the detector's
   absl::Time deadline = absl::InfiniteFuture();
   std::shared_ptr<const std::atomic<bool>> cancelled;  // may be null
 

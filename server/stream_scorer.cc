@@ -5,6 +5,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/verdict_message.h"
 
 namespace astray {
 namespace {
@@ -35,6 +36,7 @@ StreamScorer::~StreamScorer() { metrics_->stream_entities().Decrement(static_cas
 
 absl::Status StreamScorer::Begin(const v1::ModelRef& model, const v1::ScoreOptions& options) {
   ASSIGN_OR_RETURN(served_, FindToScore(*registry_, model, options, &options_));
+  RETURN_IF_ERROR(CheckNoFalseDiscoveryRate(options));
   const Detector& detector = *served_.detector;
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(detector.model().recipe));
   streams_.emplace(detector.features(), detector.window(), policy);
@@ -52,6 +54,7 @@ ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   job.detector = served_.detector;
   job.rows = piece.rows;
   job.options = options_;
+  job.segment = job.detector->calibration().SegmentIndex(piece.segment);
   job.consume = [&piece, served = served_](size_t job_first, const ScoreResult& result, size_t from, size_t count) {
     FillVerdicts(*served.detector, result, from, count, std::span(piece.verdicts).subspan(job_first, count));
     if (!piece.replay) RecordVerdicts(result, from, count, served);

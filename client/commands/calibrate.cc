@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "client/calibration_text.h"
 #include "client/client.h"
 #include "client/log_scoring.h"
 #include "client/row_messages.h"
@@ -22,10 +23,11 @@ constexpr size_t kChunkValues = 1 << 16;
 
 struct Flags {
   ServerFlags server;
-  std::string data, entity_column;
+  std::string data, entity_column, segment_column;
   RowFormat input_format = RowFormat::kByName;
   std::optional<double> false_positive_rate;
-  bool promote = false, json = false;
+  uint32_t block_rows = 0;
+  bool promote = false, merge = false, json = false;
 };
 
 void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream& out) {
@@ -35,7 +37,9 @@ void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream&
                          made.samples(), made.resolution());
   out << absl::StrFormat("%-24s %.6g at a false-positive rate of %.3g; before %.6g\n", "threshold", made.threshold(),
                          made.false_positive_rate(), reply.previous_threshold());
+  PrintCalibrationDetails(made, "", out);
   out << absl::StrFormat("%-24s %.3f %% of these rows\n", "flagged before", 100 * reply.flagged_ratio_before());
+  out << absl::StrFormat("%-24s %.3f %% of these rows\n", "flagged now", 100 * reply.flagged_ratio_after());
   if (reply.promoted()) {
     out << absl::StrFormat("%-24s yes; undo: astray models rollback --server=%s --model=%s\n", "live",
                            flags.server.server, reply.model());
@@ -53,6 +57,7 @@ absl::StatusOr<v1::CalibrateResponse> CalibrateRows(const Flags& flags, const v1
                                                       {.format = flags.input_format,
                                                        .find_labels = true,
                                                        .entity_column = flags.entity_column,
+                                                       .segment_column = flags.segment_column,
                                                        .sequence = model.recipe().features().sequence()}));
   const auto features = static_cast<size_t>(model.features_size());
   RowMessages messages(source.get(), {.batch_rows = std::max<size_t>(1, kChunkValues / features), .normal_only = true});
@@ -63,6 +68,7 @@ absl::StatusOr<v1::CalibrateResponse> CalibrateRows(const Flags& flags, const v1
     if (!more) return false;
     request->mutable_rows()->mutable_values()->Swap(run.mutable_values());
     request->mutable_rows()->set_entity(run.entity());
+    request->mutable_rows()->set_segment(run.segment());
     if (context.terminal) context.err << "\r\x1b[Kread " << rows.back().number << " rows" << std::flush;
     return true;
   };
@@ -96,6 +102,8 @@ absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   *header.mutable_model() = PinnedModel(model);
   if (flags.false_positive_rate) header.set_false_positive_rate(*flags.false_positive_rate);
   header.set_promote(flags.promote);
+  header.set_block_rows(flags.block_rows);
+  if (flags.merge) header.set_mode(v1::CalibrateHeader::MERGE);
   ASSIGN_OR_RETURN(const v1::CalibrateResponse reply, IsLogData(flags.data, flags.input_format)
                                                           ? CalibrateLines(flags, header, client.get())
                                                           : CalibrateRows(flags, model, header, client.get(), context));
@@ -124,6 +132,13 @@ void AddCalibrateCommand(CLI::App& app, CommandContext& context) {
       ->required();
   AddInputFormat(command, &flags->input_format);
   command->add_option("--entity-column", flags->entity_column, "Column that says whose row it is: no window spans two");
+  command->add_option("--segment-column", flags->segment_column,
+                      "Column of which each value gets a threshold of its own: a machine, a tenant, a mode");
+  command
+      ->add_option("--block-rows", flags->block_rows,
+                   "Of each block of so many consecutive rows one counts: for rows that are like their neighbours")
+      ->check(CLI::Range(0, 1'000'000));
+  command->add_flag("--merge", flags->merge, "Add to the rows behind the live calibration, not instead of them");
   command->add_option("--false-positive-rate", flags->false_positive_rate,
                       "Share of normal rows that may be flagged (default: as now)");
   command->add_flag("--promote", flags->promote, "Make it live at once");

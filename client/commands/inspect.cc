@@ -4,8 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/calibration_text.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/artifact.h"
+#include "engine/detect/calibration_message.h"
 #include "engine/train/recipe.h"
 
 namespace astray {
@@ -87,7 +89,8 @@ absl::Status RunInspect(const Flags& flags, CommandContext& context) {
   const LogTransform* log = detector->model().pipeline.log();
   if (flags.json) {
     context.out << "{\"manifest\":" << ToJson(manifest) << ",\"recipe\":" << ToJson(detector->model().recipe)
-                << ",\"report\":" << ToJson(report);
+                << ",\"report\":" << ToJson(report)
+                << ",\"calibration\":" << ToJson(SummarizeCalibration(detector->calibration()));
     if (log != nullptr) context.out << ",\"log\":" << TemplatesJson(*log);
     context.out << "}\n";
     return absl::OkStatus();
@@ -101,6 +104,7 @@ absl::Status RunInspect(const Flags& flags, CommandContext& context) {
   out << absl::StrFormat("%-24s %.6g at a false-positive rate of %.3g, from %d errors (finest rate %.3g)\n",
                          "threshold", calibration.threshold(), calibration.false_positive_rate(), calibration.samples(),
                          calibration.resolution());
+  PrintCalibrationDetails(SummarizeCalibration(calibration), "", out);
   out << absl::StrFormat("%-24s %d rows of %d features\n", "window", detector->window(), detector->features());
   if (log != nullptr) {
     out << absl::StrFormat("%-24s %s; rows are counts of %d templates\n", "sessions",

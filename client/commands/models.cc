@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "client/calibration_text.h"
 #include "client/client.h"
 #include "engine/base/status_macros.h"
 
@@ -55,6 +56,7 @@ void Print(const v1::CalibrationSummary& c, std::ostream& out) {
           : absl::FormatTime(absl::RFC3339_sec, absl::FromUnixSeconds(c.created_unix_seconds()), absl::UTCTimeZone());
   out << absl::StrFormat("  epoch %-5d threshold %-12.6g false-positive rate %-8.3g of %d errors, %s%s\n", c.epoch(),
                          c.threshold(), c.false_positive_rate(), c.samples(), made, c.live() ? "  (live)" : "");
+  PrintCalibrationDetails(c, "    ", out);
 }
 
 void Print(const v1::DriftSummary& drift, std::ostream& out) {

@@ -1,11 +1,15 @@
 #include "client/commands/score.h"
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "client/file_scoring.h"
 #include "client/log_scoring.h"
 #include "client/session_writer.h"
 #include "client/verdict_flags.h"
+#include "client/verdict_spool.h"
 #include "client/verdict_writer.h"
 #include "engine/base/status_macros.h"
 
@@ -15,6 +19,7 @@ namespace {
 struct Flags {
   FileScoringFlags file;
   VerdictFlags verdicts;
+  std::optional<double> false_discovery_rate;
 };
 
 // Shows how far it is, where a terminal watches, and what came out in the end.
@@ -40,6 +45,7 @@ class Tally {
 };
 
 absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
+  if (flags.false_discovery_rate) return UsageError("--false-discovery-rate: is for rows, not for log lines");
   RETURN_IF_ERROR(SessionWriter::CheckFilter(flags.verdicts.filter));
   SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
   Tally tally(&context, "sessions");
@@ -53,17 +59,37 @@ absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
 
 absl::Status RunScore(const Flags& flags, CommandContext& context) {
   if (IsLogData(flags.file.data, flags.file.input_format)) return RunScoreLog(flags, context);
-  VerdictWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
+  VerdictFilter filter = flags.verdicts.filter;
+  std::optional<VerdictSpool> spool;
+  if (flags.false_discovery_rate) {
+    if (filter == VerdictFilter::kAnomalies) filter = VerdictFilter::kSelected;
+    ASSIGN_OR_RETURN(spool, VerdictSpool::Open());
+  }
+  VerdictWriter writer(&context.out, flags.verdicts.format, filter);
+  if (spool) writer.ShowSelected();
   if (!flags.file.entity_column.empty()) writer.ShowEntities();
   Tally tally(&context, "rows");
-  absl::Status status = ScoreFile(
+  uint64_t selected = 0;
+  const auto write = [&](const Row& row, const v1::Verdict& verdict) {
+    selected += verdict.selected() ? 1 : 0;
+    static_cast<void>(writer.Write(row, verdict));
+  };
+  RETURN_IF_ERROR(ScoreFile(
       flags.file, flags.verdicts.ToRequest(), [](const std::vector<std::string>& /*features*/, size_t /*units*/) {},
       [&](const Row& row, const v1::Verdict& verdict) {
-        static_cast<void>(writer.Write(row, verdict));
         tally.Count(verdict);
-      });
-  if (status.ok()) tally.Finish();
-  return status;
+        if (spool) {
+          spool->Add(row, verdict);
+        } else {
+          write(row, verdict);
+        }
+      }));
+  if (spool) RETURN_IF_ERROR(spool->Finish(*flags.false_discovery_rate, write));
+  tally.Finish();
+  if (spool) {
+    context.err << selected << " rows selected at a false discovery rate of " << *flags.false_discovery_rate << "\n";
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -79,6 +105,11 @@ void AddScoreCommand(CLI::App& app, CommandContext& context) {
   flags->file.Add(command);
   flags->verdicts.Add(command);
   flags->verdicts.AddAlarmsOnly(command);
+  command
+      ->add_option("--false-discovery-rate", flags->false_discovery_rate,
+                   "Select rows of the whole file, of which this share is false in the mean (Benjamini-Hochberg on "
+                   "p-values); --anomalies-only then prints those")
+      ->check(CLI::Range(1e-9, 1 - 1e-9));
 }
 
 }  // namespace astray

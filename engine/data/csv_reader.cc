@@ -22,12 +22,13 @@
 namespace astray {
 namespace {
 
-enum class Role { kFeature, kTimestamp, kLabel, kCulprits, kEntity, kDropped };
+enum class Role { kFeature, kTimestamp, kLabel, kCulprits, kEntity, kSegment, kDropped };
 
 struct Column {
   std::string name;
   Role role = Role::kFeature;
   size_t feature = 0;       // position among the features
+  bool segment = false;     // beside its role
   bool has_number = false;  // whether a number was seen, for the hint of an error
 };
 
@@ -136,13 +137,19 @@ absl::Status CsvReaderImpl::AssignRoles(const CsvOptions& options) {
     if (column == columns_.end()) {
       return Error(absl::StrCat("column '", ShownText(name), "': not in the header, which has ", ColumnList()));
     }
-    column->role = role;
+    if (role == Role::kSegment) {
+      column->segment = true;
+      if (column->role == Role::kFeature && options.feature_names.empty()) column->role = Role::kDropped;
+    } else {
+      column->role = role;
+    }
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(assign(options.timestamp_column, Role::kTimestamp));
   RETURN_IF_ERROR(assign(options.label_column, Role::kLabel));
   RETURN_IF_ERROR(assign(options.culprit_column, Role::kCulprits));
   RETURN_IF_ERROR(assign(options.entity_column, Role::kEntity));
+  RETURN_IF_ERROR(assign(options.segment_column, Role::kSegment));
   for (const std::string& name : options.ignore_columns) RETURN_IF_ERROR(assign(name, Role::kDropped));
   if (options.find_labels && options.label_column.empty()) {
     const auto column = std::find_if(columns_.begin(), columns_.end(), [](const Column& c) {
@@ -191,7 +198,9 @@ absl::Status CsvReaderImpl::SelectFeatures(const std::vector<std::string>& names
 absl::Status CsvReaderImpl::ReadCell(Column& column, absl::string_view cell, Row* row) {
   const auto where = [&] { return absl::StrCat("column '", ShownText(column.name), "' row ", row_, ": "); };
   cell = absl::StripAsciiWhitespace(cell);
+  if (column.segment) row->segment.assign(cell.data(), cell.size());
   switch (column.role) {
+    case Role::kSegment:
     case Role::kDropped:
       break;
     case Role::kTimestamp:

@@ -29,6 +29,7 @@ struct CsvOptions {
   bool find_labels = false;    // without label_column: a column named label (any case) has them, unless it is a feature
   std::string culprit_column;  // default: none
   std::string entity_column;   // default: none
+  std::string segment_column;  // default: none. It may have another role, too: entity, feature
   // Columns read as text and dropped.
   std::vector<std::string> ignore_columns;
   // If set: exactly these features, in this order, picked by name; other columns are dropped.

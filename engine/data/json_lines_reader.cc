@@ -8,10 +8,11 @@ namespace astray {
 absl::StatusOr<std::unique_ptr<JsonLinesReader>> JsonLinesReader::Open(const std::string& path,
                                                                        const std::vector<std::string>& feature_names,
                                                                        int stop_fd, const std::string& entity_member,
-                                                                       bool follow) {
+                                                                       bool follow, const std::string& segment_member) {
   ASSIGN_OR_RETURN(auto source, ByteSource::Open(path, stop_fd, follow));
-  return std::unique_ptr<JsonLinesReader>(new JsonLinesReader(std::move(source), path == "-" ? "standard input" : path,
-                                                              JsonObjectParser(feature_names, entity_member)));
+  return std::unique_ptr<JsonLinesReader>(
+      new JsonLinesReader(std::move(source), path == "-" ? "standard input" : path,
+                          JsonObjectParser(feature_names, entity_member, segment_member)));
 }
 
 std::unique_ptr<JsonLinesReader> JsonLinesReader::FromStream(std::istream* input, const std::string& name,

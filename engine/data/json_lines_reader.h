@@ -27,11 +27,13 @@ namespace astray {
 class JsonLinesReader {
  public:
   // "-" is standard input; stop_fd and follow are ByteSource's. `feature_names`: what a row has, in this order.
-  // `entity_member`: the member that says whose row it is, a string or a number; empty for none.
+  // `entity_member`: the member that says whose row it is, a string or a number; empty for none. `segment_member`:
+  // JsonObjectParser's.
   static absl::StatusOr<std::unique_ptr<JsonLinesReader>> Open(const std::string& path,
                                                                const std::vector<std::string>& feature_names,
                                                                int stop_fd = -1, const std::string& entity_member = "",
-                                                               bool follow = false);
+                                                               bool follow = false,
+                                                               const std::string& segment_member = "");
   // Reads from `input`, which must outlive the reader; `name` is used in errors.
   static std::unique_ptr<JsonLinesReader> FromStream(std::istream* input, const std::string& name,
                                                      const std::vector<std::string>& feature_names);

@@ -37,8 +37,11 @@ std::string FirstLine(absl::string_view text) { return ShownText(text.substr(0, 
 
 }  // namespace
 
-JsonObjectParser::JsonObjectParser(const std::vector<std::string>& feature_names, std::string entity_member)
-    : entity_member_(std::move(entity_member)), feature_names_(feature_names) {
+JsonObjectParser::JsonObjectParser(const std::vector<std::string>& feature_names, std::string entity_member,
+                                   std::string segment_member)
+    : entity_member_(std::move(entity_member)),
+      segment_member_(std::move(segment_member)),
+      feature_names_(feature_names) {
   for (size_t i = 0; i < feature_names_.size(); ++i) positions_.emplace(feature_names_[i], i);
 }
 
@@ -52,18 +55,24 @@ absl::Status JsonObjectParser::Parse(absl::string_view text, Row* row) const {
   row->values.assign(feature_names_.size(), std::numeric_limits<float>::quiet_NaN());
   row->timestamp.clear();
   row->entity.clear();
+  row->segment.clear();
   size_t found = 0;
-  bool has_entity = entity_member_.empty();
+  bool has_entity = entity_member_.empty(), has_segment = segment_member_.empty();
   for (const auto& [key, value] : object.fields()) {
-    if (!entity_member_.empty() && key == entity_member_) {
+    const bool is_entity = !entity_member_.empty() && key == entity_member_;
+    const bool is_segment = !segment_member_.empty() && key == segment_member_;
+    if (is_entity || is_segment) {
       if (value.kind_case() != Value::kStringValue && value.kind_case() != Value::kNumberValue) {
         return absl::InvalidArgumentError(
             absl::StrCat("'", ShownText(key), "': expected a string or a number, got ", Shown(value)));
       }
-      row->entity = value.kind_case() == Value::kStringValue ? value.string_value() : Shown(value);
-      has_entity = true;
-      continue;
+      const std::string name = value.kind_case() == Value::kStringValue ? value.string_value() : Shown(value);
+      if (is_segment) row->segment = name;
+      if (is_entity) row->entity = name;
+      has_segment |= is_segment;
+      has_entity |= is_entity;
     }
+    if (is_entity) continue;
     const auto position = positions_.find(key);
     if (position == positions_.end()) {
       if (row->timestamp.empty() && IsTimestampName(key)) {
@@ -81,6 +90,10 @@ absl::Status JsonObjectParser::Parse(absl::string_view text, Row* row) const {
   if (!has_entity) {
     return absl::InvalidArgumentError(
         absl::StrCat("'", ShownText(entity_member_), "': expected an entity, got no such member"));
+  }
+  if (!has_segment) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", ShownText(segment_member_), "': expected a segment, got no such member"));
   }
   if (found == feature_names_.size()) return absl::OkStatus();
   for (const std::string& name : feature_names_) {

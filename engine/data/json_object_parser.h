@@ -23,15 +23,16 @@ namespace astray {
 class JsonObjectParser {
  public:
   // `feature_names`: what a row has, in this order. `entity_member`: the member that says whose row it is, a string or
-  // a number; empty for none.
-  explicit JsonObjectParser(const std::vector<std::string>& feature_names, std::string entity_member = "");
+  // a number; empty for none. `segment_member`: the same of its segment; it may be a feature or the entity, too.
+  explicit JsonObjectParser(const std::vector<std::string>& feature_names, std::string entity_member = "",
+                            std::string segment_member = "");
 
   // All of the row but its number. InvalidArgument names the feature, for the caller to say where:
   // "'flow': expected a number or null, got "n/a"".
   absl::Status Parse(absl::string_view text, Row* row) const;
 
  private:
-  std::string entity_member_;
+  std::string entity_member_, segment_member_;
   std::vector<std::string> feature_names_;
   std::map<std::string, size_t, std::less<>> positions_;  // of features
 };

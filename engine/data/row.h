@@ -12,6 +12,7 @@ struct Row {
   std::vector<float> values;  // in the order of the reader's features; NaN is missing
   std::string timestamp;      // as written; empty where the data has none
   std::string entity;         // whose row it is; empty where the data does not say
+  std::string segment;        // which of a calibration's segments it is of; empty where the data does not say
   uint8_t label = 0;          // 1 is anomalous
   std::string culprits;       // "flow;pressure", names of truly faulty features
 };

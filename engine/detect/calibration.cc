@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/shown_text.h"
 #include "engine/base/status_macros.h"
 
 namespace astray {
@@ -31,83 +32,239 @@ absl::Status CheckOrigin(const Calibration::Origin& origin) {
 }
 
 // ⌊(n+1)a⌋: how many of n + 1 errors lie above the threshold.
-double RowsAbove(size_t n, double false_positive_rate) {
-  return std::floor(static_cast<double>(n + 1) * false_positive_rate + kRounding);
+uint64_t RowsAbove(uint64_t n, double false_positive_rate) {
+  return static_cast<uint64_t>(std::floor(static_cast<double>(n + 1) * false_positive_rate + kRounding));
+}
+
+// ⌈(n+1)(1-a)⌉ = n + 1 - ⌊(n+1)a⌋; the sample resolves the rate.
+double RankThreshold(const ErrorSample& sample, double false_positive_rate) {
+  const double threshold = sample.Threshold(RowsAbove(sample.samples(), false_positive_rate));
+  if (threshold > 0) return threshold;
+  // Raising a threshold flags less, so the guarantee stands.
+  const auto positive = std::upper_bound(sample.largest().begin(), sample.largest().end(), 0.0f);
+  return positive == sample.largest().end() ? std::numeric_limits<float>::min() : *positive;
+}
+
+absl::Status InGroup(absl::string_view group, const absl::Status& status) {
+  return absl::InvalidArgumentError(absl::StrCat(group, ": ", status.message()));
 }
 
 }  // namespace
 
-absl::Status Calibration::CheckSamples(size_t samples, double false_positive_rate) {
-  if (RowsAbove(samples, false_positive_rate) >= 1) return absl::OkStatus();
-  const double needed = std::ceil(1 / false_positive_rate - 1 - kRounding);
-  return absl::FailedPreconditionError(absl::StrCat("a false-positive rate of ", false_positive_rate,
-                                                    " takes at least ", needed, " calibration vectors, got ", samples,
-                                                    " (finest rate: ", 1.0 / static_cast<double>(samples + 1), ")"));
+bool Calibration::Resolves(uint64_t samples, double false_positive_rate) {
+  return RowsAbove(samples, false_positive_rate) >= 1;
 }
 
-absl::StatusOr<Calibration> Calibration::Create(std::vector<float> errors, double false_positive_rate, Origin origin) {
-  if (!(false_positive_rate > 0 && false_positive_rate < 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("false_positive_rate: expected a number above 0 and below 1, got ", false_positive_rate));
-  }
+absl::Status Calibration::CheckSamples(uint64_t samples, double false_positive_rate) {
+  if (Resolves(samples, false_positive_rate)) return absl::OkStatus();
+  const auto for_tail =
+      std::max<double>(TailFit::kMinSamples, std::ceil(TailFit::kFinestRatio / false_positive_rate - 1 - kRounding));
+  if (static_cast<double>(samples) >= for_tail) return absl::OkStatus();
+  const double needed = std::ceil(1 / false_positive_rate - 1 - kRounding);
+  return absl::FailedPreconditionError(
+      absl::StrCat("a false-positive rate of ", false_positive_rate, " takes at least ", needed,
+                   " calibration vectors, got ", samples, " (finest rate: ", 1.0 / static_cast<double>(samples + 1),
+                   ")", needed > for_tail ? absl::StrCat(", or ", for_tail, " and a tail that fits") : ""));
+}
+
+absl::StatusOr<Calibration> Calibration::Create(const std::vector<float>& errors, double false_positive_rate,
+                                                Origin origin) {
   if (errors.empty() || errors.size() > kMaxSamples) {
     return absl::InvalidArgumentError(
         absl::StrCat("errors: expected 1 to ", kMaxSamples, " of them, got ", errors.size()));
   }
+  CalibrationSamples samples;
   for (size_t i = 0; i < errors.size(); ++i) {
     if (!std::isfinite(errors[i]) || errors[i] < 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("error ", i, ": expected a finite number of at least 0, got ", errors[i]));
     }
+    samples.all.Add(errors[i]);
+  }
+  return Create(std::move(samples), false_positive_rate, std::move(origin));
+}
+
+absl::StatusOr<Calibration> Calibration::Create(CalibrationSamples samples, double false_positive_rate, Origin origin) {
+  samples.Seal();
+  return Make(std::move(samples), false_positive_rate, std::move(origin), std::nullopt);
+}
+
+absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double false_positive_rate, Origin origin,
+                                              std::optional<TailFit> tail) {
+  if (!(false_positive_rate > 0 && false_positive_rate < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("false_positive_rate: expected a number above 0 and below 1, got ", false_positive_rate));
   }
   RETURN_IF_ERROR(CheckOrigin(origin));
-
-  // ⌈(n+1)(1-a)⌉ = n + 1 - ⌊(n+1)a⌋
-  const size_t n = errors.size();
+  const uint64_t n = samples.all.samples();
+  if (n == 0) return absl::InvalidArgumentError("errors: expected 1 or more, got 0");
   RETURN_IF_ERROR(CheckSamples(n, false_positive_rate));
-  const double above = RowsAbove(n, false_positive_rate);
-  const size_t rank = std::max<size_t>(n + 1 - static_cast<size_t>(above), 1);
+  const bool needs_tail = !Resolves(n, false_positive_rate);
+  if (needs_tail && !tail) {
+    absl::StatusOr<TailFit> fit = TailFit::Fit(samples.all.largest(), n);
+    if (!fit.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("a false-positive rate of ", false_positive_rate, " takes at least ",
+                       std::ceil(1 / false_positive_rate - 1 - kRounding), " calibration vectors, got ", n,
+                       " (finest rate: ", 1.0 / static_cast<double>(n + 1), "), and ", fit.status().message()));
+    }
+    tail = *fit;
+  }
+  if (!needs_tail && tail) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tail: expected none for a rate of ", false_positive_rate, " and ", n, " errors"));
+  }
 
   Calibration calibration;
-  std::sort(errors.begin(), errors.end());
-  calibration.threshold_ = errors[rank - 1];
-  if (calibration.threshold_ <= 0) {
-    // Raising a threshold flags less, so the guarantee stands.
-    const auto positive = std::upper_bound(errors.begin(), errors.end(), 0.0f);
-    calibration.threshold_ = positive == errors.end() ? std::numeric_limits<float>::min() : *positive;
+  calibration.all_ = std::move(samples.all);
+  calibration.tail_ = tail;
+  for (auto& [name, sample] : samples.segments) {
+    calibration.segments_.push_back({.name = name, .sample = std::move(sample)});
   }
-  calibration.errors_ = std::move(errors);
+  for (size_t i = 0; i < kMissingLevels; ++i) calibration.missing_levels_[i].sample = std::move(samples.missing[i]);
   calibration.false_positive_rate_ = false_positive_rate;
+  calibration.autocorrelation_time_ = samples.autocorrelation_time;
+  calibration.block_rows_ = samples.block_rows;
   calibration.origin_ = std::move(origin);
+  calibration.SetThresholds();
   return calibration;
 }
 
-absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& state) {
-  std::vector<float> errors(state.errors().begin(), state.errors().end());
-  const auto descent = std::is_sorted_until(errors.begin(), errors.end());
-  if (descent != errors.end()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "error ", descent - errors.begin(), ": expected ascending errors, got ", *descent, " after ", *(descent - 1)));
+void Calibration::SetThresholds() {
+  if (tail_) {
+    tail_begin_ = tail_->Quantile(resolution());
+    // The float above it: errors are floats.
+    threshold_ =
+        std::nextafterf(static_cast<float>(tail_->Quantile(false_positive_rate_)), std::numeric_limits<float>::max());
+  } else {
+    threshold_ = RankThreshold(all_, false_positive_rate_);
   }
-  return Create(std::move(errors), state.false_positive_rate(),
-                {.epoch = state.epoch(),
-                 .created_unix_seconds = state.created_unix_seconds(),
-                 .artifact_sha256 = state.artifact_sha256()});
+  const auto set = [&](Group* group) {
+    group->own = Resolves(group->sample.samples(), false_positive_rate_);
+    group->threshold = group->own ? RankThreshold(group->sample, false_positive_rate_) : threshold_;
+  };
+  for (Group& segment : segments_) set(&segment);
+  for (Group& level : missing_levels_) set(&level);
+}
+
+absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& state) {
+  if (static_cast<size_t>(state.errors_size()) > kMaxSamples) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("errors: expected 1 to ", kMaxSamples, " of them, got ", state.errors_size()));
+  }
+  CalibrationSamples samples;
+  ASSIGN_OR_RETURN(samples.all,
+                   ErrorSample::FromState({state.errors().data(), static_cast<size_t>(state.errors_size())},
+                                          state.has_sketch() ? &state.sketch() : nullptr, ErrorSample::kAllRows));
+  if (static_cast<size_t>(state.segments_size()) > CalibrationSamples::kMaxSegments) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("segments: expected at most ", CalibrationSamples::kMaxSegments, ", got ", state.segments_size()));
+  }
+  for (const v1::SegmentState& segment : state.segments()) {
+    const std::string group = absl::StrCat("segment '", ShownText(segment.name()), "'");
+    RETURN_IF_ERROR(CalibrationSamples::CheckSegment(segment.name()));
+    if (segment.name().empty() || (!samples.segments.empty() && samples.segments.rbegin()->first >= segment.name())) {
+      return absl::InvalidArgumentError(absl::StrCat(group, ": expected ascending names that are not empty"));
+    }
+    absl::StatusOr<ErrorSample> sample = ErrorSample::FromState(segment.sample(), ErrorSample::kGroup);
+    if (!sample.ok()) return InGroup(group, sample.status());
+    samples.segments.emplace(segment.name(), *std::move(sample));
+  }
+  uint32_t last = 0;
+  for (const v1::MissingLevelState& level : state.missing_levels()) {
+    if (level.level() <= last || level.level() > kMissingLevels) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("missing_levels: expected ascending levels of 1 to ", kMissingLevels, ", got ", level.level()));
+    }
+    last = level.level();
+    absl::StatusOr<ErrorSample> sample = ErrorSample::FromState(level.sample(), ErrorSample::kGroup);
+    if (!sample.ok()) return InGroup(absl::StrCat("missing level ", last), sample.status());
+    samples.missing[last - 1] = *std::move(sample);
+  }
+  if (state.autocorrelation_time() != 0 &&
+      !(state.autocorrelation_time() >= 1 && state.autocorrelation_time() < 1e15)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("autocorrelation_time: expected 0 or at least 1, got ", state.autocorrelation_time()));
+  }
+  samples.autocorrelation_time = state.autocorrelation_time();
+  samples.block_rows = state.block_rows();
+  std::optional<TailFit> tail;
+  if (state.has_tail()) {
+    ASSIGN_OR_RETURN(tail, TailFit::FromState(state.tail()));
+    if (!(tail->start_exceedance() >= 1 / (static_cast<double>(samples.all.samples()) + 1))) {
+      return absl::InvalidArgumentError("tail: expected a start that is exceeded more often than the finest rate");
+    }
+  }
+  return Make(std::move(samples), state.false_positive_rate(),
+              {.epoch = state.epoch(),
+               .created_unix_seconds = state.created_unix_seconds(),
+               .artifact_sha256 = state.artifact_sha256()},
+              tail);
 }
 
 v1::CalibrationState Calibration::ToState() const {
   v1::CalibrationState state;
-  state.mutable_errors()->Add(errors_.begin(), errors_.end());
+  state.mutable_errors()->Add(all_.largest().begin(), all_.largest().end());
+  if (all_.has_sketch()) *state.mutable_sketch() = all_.SketchToState();
   state.set_false_positive_rate(false_positive_rate_);
   state.set_epoch(origin_.epoch);
   state.set_created_unix_seconds(origin_.created_unix_seconds);
   state.set_artifact_sha256(origin_.artifact_sha256);
+  for (const Group& segment : segments_) {
+    v1::SegmentState* message = state.add_segments();
+    message->set_name(segment.name);
+    *message->mutable_sample() = segment.sample.ToState();
+  }
+  for (size_t i = 0; i < kMissingLevels; ++i) {
+    if (missing_levels_[i].sample.samples() == 0) continue;
+    v1::MissingLevelState* message = state.add_missing_levels();
+    message->set_level(static_cast<uint32_t>(i + 1));
+    *message->mutable_sample() = missing_levels_[i].sample.ToState();
+  }
+  state.set_autocorrelation_time(autocorrelation_time_);
+  state.set_block_rows(block_rows_);
+  if (tail_) *state.mutable_tail() = tail_->ToState();
   return state;
 }
 
 double Calibration::PValue(float error) const {
-  const auto at_least = errors_.end() - std::lower_bound(errors_.begin(), errors_.end(), error);
-  return (1.0 + static_cast<double>(at_least)) / static_cast<double>(errors_.size() + 1);
+  // Up to there the tail's are not below the finest rate, and ranks are known.
+  if (tail_ && error > tail_begin_) return std::max(tail_->Exceedance(error), TailFit::kFinestRatio * resolution());
+  return all_.PValue(error);
+}
+
+uint32_t Calibration::SegmentIndex(absl::string_view name) const {
+  const auto found = std::ranges::lower_bound(segments_, name, {},
+                                              [](const Group& segment) { return absl::string_view(segment.name); });
+  if (found == segments_.end() || found->name != name) return 0;
+  return static_cast<uint32_t>(found - segments_.begin()) + 1;
+}
+
+Calibration::Judgement Calibration::Judge(float error, uint32_t segment, uint8_t missing_level) const {
+  Judgement judgement = {.threshold = 0, .p_value = 0};
+  const auto add = [&](const Group& group) {
+    if (!group.own) return;
+    judgement.threshold = std::max(judgement.threshold, group.threshold);
+    judgement.p_value = std::max(judgement.p_value, group.sample.PValue(error));
+  };
+  if (segment > 0) add(segments_[segment - 1]);
+  if (missing_level > 0) add(missing_levels_[missing_level - 1]);
+  if (judgement.threshold > 0) return judgement;
+  return {.threshold = threshold_, .p_value = PValue(error)};
+}
+
+double Calibration::effective_samples() const {
+  return static_cast<double>(samples()) / std::max(autocorrelation_time_, 1.0);
+}
+
+CalibrationSamples Calibration::ToSamples() const {
+  CalibrationSamples samples;
+  samples.all = all_;
+  for (const Group& segment : segments_) samples.segments.emplace(segment.name, segment.sample);
+  for (size_t i = 0; i < kMissingLevels; ++i) samples.missing[i] = missing_levels_[i].sample;
+  samples.autocorrelation_time = autocorrelation_time_;
+  samples.block_rows = block_rows_;
+  return samples;
 }
 
 }  // namespace astray

@@ -1,51 +1,110 @@
-// What error is normal: the sorted errors of held-out normal vectors. Immutable, thread-safe.
+// What error is normal: the errors of held-out normal vectors. Immutable, thread-safe.
 //
 // Split-conformal prediction (Vovk, Gammerman & Shafer 2005; Lei et al. 2018): if calibration and fresh vectors are
-// exchangeable, a fresh one exceeds Threshold(a) with probability at most a, and PValue is super-uniform.
+// exchangeable, a fresh one exceeds the threshold for a rate a with probability at most a, and its p-value is
+// super-uniform. Within a segment, and within a level of missing values (missing_level.h), of which there are vectors
+// enough for the rate, the same holds by their own errors (Mondrian conformal prediction, Vovk et al. 2005). A vector
+// of such a segment and of such a level is judged by the larger of the two thresholds and p-values: both guarantees
+// hold.
+//
+// A rate below 1 / (n + 1) is no matter of ranks: its threshold, and p-values below that, are of a tail that is fitted
+// to the largest errors of all rows (tail_fit.h).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "astray/v1/calibration.pb.h"
+#include "engine/detect/calibration_samples.h"
+#include "engine/detect/error_sample.h"
+#include "engine/detect/tail_fit.h"
 
 namespace astray {
 
 class Calibration {
  public:
-  static constexpr size_t kMaxSamples = 10'000'000;
+  static constexpr size_t kMaxSamples = 10'000'000;  // in one vector
 
   struct Origin {
     uint64_t epoch = 1;
     int64_t created_unix_seconds = 0;
     std::string artifact_sha256;
   };
+  // A part of the vectors.
+  struct Group {
+    std::string name;  // of a segment
+    ErrorSample sample{ErrorSample::kGroup};
+    double threshold = 0;  // its own, else that of all rows
+    bool own = false;      // enough samples for the rate
+  };
+  struct Judgement {
+    double threshold;
+    double p_value;
+  };
 
-  // FailedPrecondition where false_positive_rate is below 1 / (samples + 1):
-  //   "a false-positive rate of 0.001 takes at least 999 calibration vectors, got 78 (finest rate: 0.0126582)"
-  static absl::Status CheckSamples(size_t samples, double false_positive_rate);
-  // errors: finite, not negative, any order; at least one, and as many as CheckSamples asks for.
-  static absl::StatusOr<Calibration> Create(std::vector<float> errors, double false_positive_rate, Origin origin);
+  // CheckSamples: FailedPrecondition where false_positive_rate is below 1 / (samples + 1), and too low for a tail:
+  //   "a false-positive rate of 0.001 takes at least 999 calibration vectors, got 78 (finest rate: 0.0126582), or 334
+  //   and a tail that fits"
+  static bool Resolves(uint64_t samples, double false_positive_rate);  // at least 1 / (samples + 1)
+  static absl::Status CheckSamples(uint64_t samples, double false_positive_rate);
+  // At least one error, and as many as CheckSamples asks for. FailedPrecondition where no tail fits.
+  static absl::StatusOr<Calibration> Create(CalibrationSamples samples, double false_positive_rate, Origin origin);
+  // The same of errors without groups: finite, not negative, any order.
+  static absl::StatusOr<Calibration> Create(const std::vector<float>& errors, double false_positive_rate,
+                                            Origin origin);
   static absl::StatusOr<Calibration> FromState(const astray::v1::CalibrationState& state);  // untrusted
   astray::v1::CalibrationState ToState() const;
 
-  // The ⌈(n+1)(1-a)⌉-th smallest error, for the rate a given at creation. Above 0, so that score = error / threshold
-  // is defined: where that error is 0, the smallest error above 0 (float's smallest normal number if there is none).
+  // Of all rows: the ⌈(n+1)(1-a)⌉-th smallest error, for the rate a given at creation, or the tail's. Above 0, so that
+  // score = error / threshold is defined: where that error is 0, the smallest error above 0 (float's smallest normal
+  // number if there is none).
   double threshold() const { return threshold_; }
   double false_positive_rate() const { return false_positive_rate_; }
   double PValue(float error) const;  // (1 + #{calibration errors >= error}) / (n + 1); error is not NaN
-  size_t samples() const { return errors_.size(); }
-  double resolution() const { return 1.0 / static_cast<double>(samples() + 1); }
+
+  double AtLeast(float error) const { return all_.AtLeast(error); }  // how many errors are this large, of all rows
+
+  // What Judge wants for a segment's name: 0 where it is empty or not known.
+  uint32_t SegmentIndex(absl::string_view name) const;
+  // By its segment and its level of missing values (0: nothing missing), else by all rows.
+  Judgement Judge(float error, uint32_t segment, uint8_t missing_level) const;
+
+  uint64_t samples() const { return all_.samples(); }
+  double resolution() const { return 1.0 / (static_cast<double>(samples()) + 1); }
+  double rank_error() const { return all_.rank_error(); }
+  const std::optional<TailFit>& tail() const { return tail_; }
+  const std::vector<Group>& segments() const { return segments_; }                             // ascending names
+  const std::array<Group, kMissingLevels>& missing_levels() const { return missing_levels_; }  // level 1 first
+  double autocorrelation_time() const { return autocorrelation_time_; }                        // 0: not known
+  // Independent vectors that the samples are worth; the samples where that is not known.
+  double effective_samples() const;
+  uint32_t block_rows() const { return block_rows_; }
+  CalibrationSamples ToSamples() const;  // to add to
+
   const Origin& origin() const { return origin_; }
   uint64_t epoch() const { return origin_.epoch; }
 
  private:
   Calibration() = default;
-  std::vector<float> errors_;  // ascending
+  static absl::StatusOr<Calibration> Make(CalibrationSamples samples, double false_positive_rate, Origin origin,
+                                          std::optional<TailFit> tail);
+  void SetThresholds();
+
+  ErrorSample all_{ErrorSample::kAllRows};
+  std::optional<TailFit> tail_;
+  double tail_begin_ = 0;  // errors above it have the tail's p-values
+  std::vector<Group> segments_;
+  std::array<Group, kMissingLevels> missing_levels_;
   double false_positive_rate_ = 0;
   double threshold_ = 0;
+  double autocorrelation_time_ = 0;
+  uint32_t block_rows_ = 0;
   Origin origin_;
 };
 

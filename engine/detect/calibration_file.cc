@@ -10,7 +10,8 @@
 namespace astray {
 namespace {
 
-constexpr uint64_t kMaxBytes = Calibration::kMaxSamples * sizeof(float) + 4096;
+// All errors of an old one, or the samples of a thousand segments.
+constexpr uint64_t kMaxBytes = uint64_t{128} << 20;
 
 absl::Status DataLossAt(const std::filesystem::path& path, absl::string_view message) {
   return absl::DataLossError(absl::StrCat(path.string(), ": ", message));

@@ -20,21 +20,21 @@ bool Counterfactual::Case::IsRepaired(uint32_t feature) const {
                      [&](const RepairStep& step) { return step.feature == feature; });
 }
 
-void Counterfactual::Add(size_t vector, float score, std::span<const uint32_t> suspects) {
+void Counterfactual::Add(size_t vector, float score, double threshold, std::span<const uint32_t> suspects) {
   Case& added = cases_.emplace_back();
   added.vector = vector;
   added.score = score;
+  added.threshold = threshold;
   added.suspect_count = static_cast<uint32_t>(suspects.size());
   std::ranges::copy(suspects, added.suspects.begin());
 }
 
-absl::Status Counterfactual::Run(const DetectorModel& model, double threshold, size_t most, const Batch& batch,
-                                 Executor& executor) {
+absl::Status Counterfactual::Run(const DetectorModel& model, size_t most, const Batch& batch, Executor& executor) {
   imputer_.SetRange(model.pipeline.training_low(), model.pipeline.training_high());
   for (size_t step = 0; step < most; ++step) {
     PlanTrials();
     if (trials_.empty()) break;
-    RETURN_IF_ERROR(RunTrials(model, threshold, batch, executor));
+    RETURN_IF_ERROR(RunTrials(model, batch, executor));
     if (step == 0) {
       for (const Trial& trial : trials_) cases_[trial.of].alone[trial.suspect] = trial.score;
     }
@@ -53,8 +53,7 @@ void Counterfactual::PlanTrials() {
   }
 }
 
-absl::Status Counterfactual::RunTrials(const DetectorModel& model, double threshold, const Batch& batch,
-                                       Executor& executor) {
+absl::Status Counterfactual::RunTrials(const DetectorModel& model, const Batch& batch, Executor& executor) {
   const Pipeline& pipeline = model.pipeline;
   const size_t width = pipeline.width(), outputs = model.executors.network().output_size();
   const size_t tile = std::clamp<size_t>(kTrialValues / outputs, 1, kTrialVectors);
@@ -92,7 +91,8 @@ absl::Status Counterfactual::RunTrials(const DetectorModel& model, double thresh
       const auto observed = std::span<const float>(observed_).subspan(i * width, width);
       const auto output = model.rules.Counted(
           pipeline.scaler(), input, std::span<const float>(output_).subspan(i * outputs, outputs), observed, &counted_);
-      trials[i].score = ScoreOf(VectorError(model.score_scale, input, output, observed, {}), threshold);
+      trials[i].score =
+          ScoreOf(VectorError(model.score_scale, input, output, observed, {}), cases_[trials[i].of].threshold);
     }
   }
   return absl::OkStatus();

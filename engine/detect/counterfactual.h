@@ -42,12 +42,12 @@ class Counterfactual {
   static size_t Suspects(size_t most) { return most == 0 ? 0 : most > kMinSuspects ? most : kMinSuspects; }
 
   void Clear() { cases_.clear(); }
-  // A vector of the batch, of the given score, with at most Suspects(most) features to suspect; of repairs that are
+  // A vector of the batch, of the given score by the given threshold, with at most Suspects(most) features to suspect; of repairs that are
   // equally good the earlier one's counts.
-  void Add(size_t vector, float score, std::span<const uint32_t> suspects);
+  void Add(size_t vector, float score, double threshold, std::span<const uint32_t> suspects);
 
   // most: 1 to kMaxRepairs.
-  absl::Status Run(const DetectorModel& model, double threshold, size_t most, const Batch& batch, Executor& executor);
+  absl::Status Run(const DetectorModel& model, size_t most, const Batch& batch, Executor& executor);
 
   // Of the i-th vector added: its score with each suspect alone repaired, in their order, NaN where nothing else is
   // observed; and the steps of its repair.
@@ -58,6 +58,7 @@ class Counterfactual {
   struct Case {
     size_t vector = 0;
     float score = 0;  // after the steps so far
+    double threshold = 0;
     bool done = false;
     uint32_t suspect_count = 0, step_count = 0;
     std::array<uint32_t, kMaxRepairs> suspects = {};
@@ -73,7 +74,7 @@ class Counterfactual {
   };
 
   void PlanTrials();
-  absl::Status RunTrials(const DetectorModel& model, double threshold, const Batch& batch, Executor& executor);
+  absl::Status RunTrials(const DetectorModel& model, const Batch& batch, Executor& executor);
   void TakeBest();
 
   std::vector<Case> cases_;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/missing_level.h"
 #include "engine/detect/score_kind.h"
 
 namespace astray {
@@ -48,6 +49,11 @@ void OrderByRepair(std::span<Contribution> contributions, std::span<const float>
     if (known && a.repaired_score != b.repaired_score) return a.repaired_score < b.repaired_score;
     return a.share != b.share ? a.share > b.share : a.feature < b.feature;
   });
+}
+
+uint8_t LevelOf(std::span<const float> observed) {
+  const auto missing = std::count(observed.begin(), observed.end(), 0.0f);
+  return MissingLevel(static_cast<size_t>(missing), observed.size());
 }
 
 }  // namespace
@@ -98,7 +104,7 @@ absl::StatusOr<double> Detector::NoiseLevel() const {
 }
 
 absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
-                               ScoreResult* result) const {
+                               std::span<const uint32_t> segments, ScoreResult* result) const {
   // All of them first: an error in a later chunk would count its rows from there.
   RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   const size_t vectors = model_->pipeline.Vectors(rows.size() / features(), stride);
@@ -128,7 +134,6 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     variance = sigma * sigma;
   }
 
-  const double threshold = calibration_->threshold();
   const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
   const auto visit_vector = [&](size_t i, std::span<const float> input, std::span<const float> output,
                                 std::span<const float> observed) {
@@ -147,9 +152,13 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     }
     verdict.state = Verdict::State::kScored;
     verdict.error = error;
-    verdict.score = ScoreOf(error, threshold);
+    verdict.missing_level = LevelOf(observed);
+    const Calibration::Judgement judgement =
+        calibration_->Judge(error, segments.empty() ? 0 : segments[i], verdict.missing_level);
+    verdict.threshold = judgement.threshold;
+    verdict.score = ScoreOf(error, judgement.threshold);
     verdict.anomalous = verdict.score > 1;
-    verdict.p_value = calibration_->PValue(error);
+    verdict.p_value = judgement.p_value;
     if (result->contributions_stride > 0 && (verdict.anomalous || options.explain_all)) {
       Explain(i, NewestRow(rows, stride, i), input, output, counted, observed, result);
     }
@@ -214,10 +223,10 @@ absl::Status Detector::Repair(size_t first, size_t count, const ScoreOptions& op
     std::array<uint32_t, kMaxRepairs> suspects;
     const auto largest = contributions(i).first(std::min(most_suspects, contributions(i).size()));
     std::ranges::transform(largest, suspects.begin(), &Contribution::feature);
-    counterfactual.Add(i, result->verdicts[first + i].score, std::span(suspects).first(largest.size()));
+    const Verdict& verdict = result->verdicts[first + i];
+    counterfactual.Add(i, verdict.score, verdict.threshold, std::span(suspects).first(largest.size()));
   }
-  RETURN_IF_ERROR(
-      counterfactual.Run(*model_, calibration_->threshold(), options.counterfactual, result->batch, executor));
+  RETURN_IF_ERROR(counterfactual.Run(*model_, options.counterfactual, result->batch, executor));
   size_t explained = 0;
   for (size_t i = 0; i < count; ++i) {
     Verdict& verdict = result->verdicts[first + i];
@@ -267,25 +276,31 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<co
 }
 
 absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows) const {
-  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   std::vector<float> errors;
   errors.reserve(rows.size() / features());
+  RETURN_IF_ERROR(VisitErrors(rows, 1, [&](size_t /*vector*/, float error, uint8_t /*missing_level*/) {
+    errors.push_back(error);
+    return absl::OkStatus();
+  }));
+  return errors;
+}
+
+absl::Status Detector::VisitErrors(std::span<const float> rows, size_t stride, const ErrorVisitor& visit) const {
+  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   Batch batch;
   std::vector<float> output, counted_output;
   const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
-  RETURN_IF_ERROR(
-      ForEachChunk(rows, 1, &batch, &output, {}, [&](size_t /*first*/, size_t count, Executor& /*executor*/) {
-        for (size_t i = 0; i < count; ++i) {
-          const auto observed = std::span<const float>(batch.observed).subspan(i * width, width);
-          const std::span<const float> counted =
-              model_->rules.Counted(model_->pipeline.scaler(), batch.vector(i),
-                                    std::span(output).subspan(i * outputs, outputs), observed, &counted_output);
-          const float error = VectorError(model_->score_scale, batch.vector(i), counted, observed, {});
-          if (!std::isnan(error)) errors.push_back(error);
-        }
-        return absl::OkStatus();
-      }));
-  return errors;
+  return ForEachChunk(rows, stride, &batch, &output, {}, [&](size_t first, size_t count, Executor& /*executor*/) {
+    for (size_t i = 0; i < count; ++i) {
+      const std::span<const float> observed = std::span(batch.observed).subspan(i * width, width);
+      const std::span<const float> counted =
+          model_->rules.Counted(model_->pipeline.scaler(), batch.vector(i),
+                                std::span(output).subspan(i * outputs, outputs), observed, &counted_output);
+      const float error = VectorError(model_->score_scale, batch.vector(i), counted, observed, {});
+      if (!std::isnan(error)) RETURN_IF_ERROR(visit(first + i, error, LevelOf(observed)));
+    }
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace astray

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <span>
@@ -55,6 +56,8 @@ struct Verdict {
   float score = 0;         // error / threshold, held at float's largest number
   float error = 0;
   double p_value = 1;
+  double threshold = 0;        // judged by; 0 unless scored
+  uint8_t missing_level = 0;   // of its vector (missing_level.h)
   uint32_t contributions = 0;  // how many of this verdict's entries in ScoreResult::contributions are used; a feature
                                // with no part in the error has none
   uint32_t repairs = 0;        // and in ScoreResult::repairs
@@ -110,16 +113,23 @@ class Detector {
   // Memory beyond the result's is bounded, whatever n is.
   // InvalidArgument for a wrong number of values or an infinity; names the row (from 0) and the feature. After an error
   // `result` holds nothing of use. FailedPrecondition for a score function of a model that has none.
-  absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result) const {
-    return ScoreAt(rows, 1, options, result);
+  // segments: Calibration::SegmentIndex of each vector, or nothing where none is of a segment.
+  absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result,
+                     std::span<const uint32_t> segments = {}) const {
+    return ScoreAt(rows, 1, options, segments, result);
   }
   // The same for n windows that have nothing to do with each other: [n x window() x features()], n verdicts.
-  absl::Status ScoreWindows(std::span<const float> windows, const ScoreOptions& options, ScoreResult* result) const {
-    return ScoreAt(windows, window(), options, result);
+  absl::Status ScoreWindows(std::span<const float> windows, const ScoreOptions& options, ScoreResult* result,
+                            std::span<const uint32_t> segments = {}) const {
+    return ScoreAt(windows, window(), options, segments, result);
   }
 
   // The errors alone, for calibration; vectors with nothing observed are left out.
   absl::StatusOr<std::vector<float>> Errors(std::span<const float> rows) const;
+  // The same one by one: `visit` gets a vector's place, its error and its level of missing values. stride: 1, or
+  // window() for windows, as ScoreWindows takes them.
+  using ErrorVisitor = std::function<absl::Status(size_t vector, float error, uint8_t missing_level)>;
+  absl::Status VisitErrors(std::span<const float> rows, size_t stride, const ErrorVisitor& visit) const;
 
   const DetectorModel& model() const { return *model_; }
   const Calibration& calibration() const { return *calibration_; }
@@ -132,7 +142,7 @@ class Detector {
  private:
   // stride: Pipeline::Apply's.
   absl::Status ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
-                       ScoreResult* result) const;
+                       std::span<const uint32_t> segments, ScoreResult* result) const;
 
   // Calls visit(first, count, executor) for chunks of vectors in order, with `batch` and `output` [count x the
   // network's outputs] filled, and fills `code` [vectors x code_size()] unless it is empty. Defined and used in

@@ -28,15 +28,12 @@ double MemoryRows(const Pipeline& pipeline, size_t spacing) {
 
 double Weight(const DriftMonitor::Options& options) { return 1 / static_cast<double>(options.spacing); }
 
-// How many of the calibration's errors are this large.
-double AtLeast(const Calibration& calibration, float error) {
-  const double rows = static_cast<double>(calibration.samples()) + 1;
-  return std::max(std::round(calibration.PValue(error) * rows) - 1, 0.0);
-}
-
+// How many of the calibration's errors are above its threshold; of a tail's, as many as it promises.
 double RowsAbove(const Calibration& calibration) {
-  return AtLeast(calibration,
-                 std::nextafter(static_cast<float>(calibration.threshold()), std::numeric_limits<float>::max()));
+  const double above = calibration.AtLeast(
+      std::nextafter(static_cast<float>(calibration.threshold()), std::numeric_limits<float>::max()));
+  const double promised = calibration.false_positive_rate() * static_cast<double>(calibration.samples());
+  return calibration.tail() ? std::max(above, promised) : above;
 }
 
 constexpr size_t kUnknownSpacing = 32;  // windows
@@ -141,7 +138,7 @@ DriftMonitor::DriftMonitor(const Calibration& calibration, const Pipeline& pipel
       error_sampler_(
           {.spacing = options.spacing, .rows_per_second = options.rows_per_second, .burst_rows = options.burst_rows},
           options.seed),
-      ranks_([&](float error) { return AtLeast(calibration, error); }, Weight(options), options.seed + 1),
+      ranks_([&](float error) { return calibration.AtLeast(error); }, Weight(options), options.seed + 1),
       rate_(static_cast<double>(calibration.samples()) * Weight(options), RowsAbove(calibration) * Weight(options)),
       feature_sampler_(FeatureSampling(options, pipeline.features()), options.seed + 2),
       stability_(pipeline.scaler().state().profile(), MemoryRows(pipeline, options.spacing), options.spacing) {}

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/detect/calibration_samples.h"
 #include "engine/detect/verdict_message.h"
 
 namespace astray {
@@ -33,6 +35,7 @@ absl::Status EntityStreams::Check(const v1::ScoreStreamRequest& request) const {
     return absl::InvalidArgumentError(
         absl::StrCat("entity: expected at most ", kMaxNameBytes, " bytes, got ", request.entity().size()));
   }
+  RETURN_IF_ERROR(CalibrationSamples::CheckSegment(request.segment()));
   const size_t rows = static_cast<size_t>(request.values_size()) / features_;
   if (rows >= size_t{1} << kRowBits) {
     return absl::InvalidArgumentError(
@@ -176,8 +179,9 @@ void EntityStreams::MakePieces(Entity* entity) {
       continue;
     }
     const bool replay = row.pending->request.replay();
-    if (!open || pieces_.back().replay != replay) {
-      pieces_.push_back({.rows = {}, .verdicts = {}, .replay = replay});
+    const absl::string_view segment = row.pending->request.segment();
+    if (!open || pieces_.back().replay != replay || pieces_.back().segment != segment) {
+      pieces_.push_back({.rows = {}, .verdicts = {}, .segment = segment, .replay = replay});
       open = true;
     }
     Piece& piece = pieces_.back();

@@ -43,6 +43,7 @@ class EntityStreams {
   struct Piece {
     std::span<const float> rows;
     std::vector<astray::v1::Verdict*> verdicts;
+    absl::string_view segment;  // of these rows
     bool replay = false;
   };
   struct Reply {

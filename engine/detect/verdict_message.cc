@@ -2,11 +2,13 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/false_discovery.h"
 
 namespace astray {
 namespace {
@@ -34,6 +36,11 @@ absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
   RETURN_IF_ERROR(CheckAtMost("top_contributors", options.top_contributors(), kMaxTopContributors));
   RETURN_IF_ERROR(CheckAtMost("purification_passes", options.purification_passes(), kMaxPurificationPasses));
   RETURN_IF_ERROR(CheckAtMost("counterfactual", options.counterfactual(), static_cast<uint32_t>(kMaxRepairs)));
+  if (options.has_false_discovery_rate() &&
+      !(options.false_discovery_rate() > 0 && options.false_discovery_rate() < 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("options.false_discovery_rate: expected a number in (0, 1), got ",
+                                                   options.false_discovery_rate()));
+  }
   ScoreOptions read;
   if (options.has_top_contributors()) read.top_contributors = options.top_contributors();
   read.explain_all = options.explain_all();
@@ -46,6 +53,25 @@ absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options) {
   return read;
 }
 
+absl::Status CheckNoFalseDiscoveryRate(const v1::ScoreOptions& options) {
+  if (!options.has_false_discovery_rate()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("options.false_discovery_rate: expected none but with Score, which has "
+                   "all rows at once, got ",
+                   options.false_discovery_rate()));
+}
+
+void SelectDiscoveries(double rate, google::protobuf::RepeatedPtrField<v1::Verdict>* verdicts) {
+  std::vector<double> p_values;
+  for (const v1::Verdict& verdict : *verdicts) {
+    if (verdict.state() == v1::Verdict::SCORED) p_values.push_back(verdict.p_value());
+  }
+  const double cutoff = FalseDiscoveryCutoff(std::move(p_values), rate);
+  for (v1::Verdict& verdict : *verdicts) {
+    verdict.set_selected(verdict.state() == v1::Verdict::SCORED && verdict.p_value() <= cutoff);
+  }
+}
+
 void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, v1::Verdict* message) {
   const std::vector<std::string>& names = detector.model().pipeline.feature_names();
   const Verdict& verdict = result.verdicts[i];
@@ -54,6 +80,7 @@ void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, 
   message->set_score(verdict.score);
   message->set_error(verdict.error);
   message->set_p_value(verdict.p_value);
+  message->set_threshold(verdict.threshold);
   const Contribution* contributions = result.contributions.data() + i * result.contributions_stride;
   for (uint32_t j = 0; j < verdict.contributions; ++j) {
     v1::Contribution* contribution = message->add_contributions();

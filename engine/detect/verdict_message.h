@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "astray/v1/service.pb.h"
 #include "engine/detect/detector.h"
@@ -15,6 +16,12 @@ inline constexpr uint32_t kMaxPurificationPasses = 100;
 
 // InvalidArgument names the field: "options.top_contributors: expected at most 64, got 1000".
 absl::StatusOr<ScoreOptions> ReadScoreOptions(const v1::ScoreOptions& options);
+
+// InvalidArgument for a false discovery rate, which takes all verdicts at once: of calls that are no Score.
+absl::Status CheckNoFalseDiscoveryRate(const astray::v1::ScoreOptions& options);
+
+// Sets `selected` of the verdicts that the false discovery rate selects (false_discovery.h), which is in (0, 1).
+void SelectDiscoveries(double rate, google::protobuf::RepeatedPtrField<astray::v1::Verdict>* verdicts);
 
 // Writes verdict `i` of `result` to `message`, which is fresh.
 void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, v1::Verdict* message);

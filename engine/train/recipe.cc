@@ -10,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/text_proto.h"
 #include "engine/detect/artifact.h"
+#include "engine/detect/block_picker.h"
 #include "engine/detect/deviation_rules.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/stream_policy.h"
@@ -133,6 +134,11 @@ absl::Status CheckRanges(const v1::Recipe& recipe) {
   }
   RETURN_IF_ERROR(CheckFraction("training.validation_fraction", training.validation_fraction()));
   RETURN_IF_ERROR(CheckFraction("calibration.holdout_fraction", recipe.calibration().holdout_fraction()));
+  const uint32_t block_rows = recipe.calibration().block_rows();
+  if (recipe.calibration().has_block_rows() && !(block_rows >= 1 && block_rows <= BlockPicker::kMaxBlockRows)) {
+    return Refuse(
+        absl::StrCat("calibration.block_rows: expected 1 to ", BlockPicker::kMaxBlockRows, ", got ", block_rows));
+  }
   const double rate = recipe.calibration().false_positive_rate();
   if (recipe.calibration().has_false_positive_rate() && !(rate > 0 && rate < 1)) {
     return Refuse(absl::StrCat("calibration.false_positive_rate: expected a number in (0, 1), got ", rate));
@@ -248,6 +254,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   if (recipe.corruption().empty()) FillCorruption(&recipe);
   FillTraining(dataset.rows(), recipe.features().window() > 1, recipe.mutable_training());
   if (!recipe.calibration().has_holdout_fraction()) recipe.mutable_calibration()->set_holdout_fraction(0.2f);
+  if (!recipe.calibration().has_block_rows()) recipe.mutable_calibration()->set_block_rows(1);
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
   policy.Fill(&recipe);
   RETURN_IF_ERROR(CheckRanges(recipe));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -10,6 +11,9 @@
 #include "engine/base/random.h"
 #include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/autocorrelation.h"
+#include "engine/detect/block_picker.h"
+#include "engine/detect/missingness_probe.h"
 #include "engine/train/data_split.h"
 #include "engine/train/network_recipe.h"
 #include "engine/train/pretraining.h"
@@ -84,6 +88,49 @@ double ChooseRate(size_t samples, v1::Recipe* recipe, v1::TrainingReport* report
   return calibration->false_positive_rate();
 }
 
+// The errors of the rows held out for it. Those with nothing missing are offered to `probe`.
+absl::StatusOr<CalibrationSamples> GatherSamples(const Detector& detector, const DataSplit& split,
+                                                 std::span<const float> rows, uint32_t block_rows,
+                                                 MissingnessProbe* probe) {
+  CalibrationSamples samples;
+  AutocorrelationTrace trace;
+  const size_t features = detector.features(), window = detector.window();
+  for (size_t run = 0; run < split.calibration.size(); ++run) {
+    const auto part = RowsOf(rows, features, split.calibration[run]);
+    BlockPicker picker(block_rows, run);
+    const std::string name = absl::StrFormat("%d", run);
+    size_t next = 0;
+    RETURN_IF_ERROR(detector.VisitErrors(part, 1, [&](size_t vector, float error, uint8_t missing_level) {
+      bool taken = false;
+      for (; next <= vector; ++next) taken = picker.TakesNext();
+      if (!taken) return absl::OkStatus();
+      trace.Add(name, error);
+      if (missing_level == 0) probe->Offer(part.subspan(vector * features, window * features));
+      return samples.Add(error, "", missing_level);
+    }));
+  }
+  samples.autocorrelation_time = trace.Time();
+  samples.block_rows = block_rows > 1 ? block_rows : 0;
+  return samples;
+}
+
+// Where neighbours have much the same error, the errors are not as many as they seem.
+void WarnOfDependence(const Calibration& calibration, v1::TrainingReport* report) {
+  const double effective = calibration.effective_samples(), rate = calibration.false_positive_rate();
+  const bool resolves = calibration.tail() ? effective >= static_cast<double>(TailFit::kMinSamples)
+                                           : Calibration::Resolves(static_cast<uint64_t>(effective), rate);
+  if (resolves) return;
+  for (const v1::Warning& warning : report->warnings()) {
+    if (warning.kind() == v1::Warning::FEW_CALIBRATION_ROWS) return;
+  }
+  v1::Warning* warning = report->add_warnings();
+  warning->set_kind(v1::Warning::FEW_CALIBRATION_ROWS);
+  warning->set_text(
+      absl::StrFormat("%d calibration vectors are worth %.0f independent ones, as neighbours have much the same error: "
+                      "rows may be flagged more often than %.3g; calibrate with more normal data",
+                      calibration.samples(), effective, rate));
+}
+
 }  // namespace
 
 absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Dataset& dataset,
@@ -110,8 +157,8 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   const VectorSet validation = vectors(split.validation, kMaxJudgingVectors);
   if (recipe.calibration().has_false_positive_rate()) {
     // Before anybody waits for a training that cannot be calibrated.
-    RETURN_IF_ERROR(
-        Calibration::CheckSamples(vectors(split.calibration, 0).size(), recipe.calibration().false_positive_rate()));
+    RETURN_IF_ERROR(Calibration::CheckSamples(vectors(split.calibration, 0).size() / recipe.calibration().block_rows(),
+                                              recipe.calibration().false_positive_rate()));
   }
 
   ASSIGN_OR_RETURN(Network network, Network::Create(BuildNetworkSpec(recipe, pipeline.width())));
@@ -160,15 +207,17 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
                                                                .rules = std::move(rules),
                                                                .executors = ExecutorPool(std::move(network))});
   const Detector uncalibrated(model, nullptr);
-  std::vector<float> errors;
-  for (const Segment& segment : split.calibration) {
-    ASSIGN_OR_RETURN(const std::vector<float> part, uncalibrated.Errors(RowsOf(rows, features, segment)));
-    errors.insert(errors.end(), part.begin(), part.end());
+  MissingnessProbe probe(&uncalibrated);
+  ASSIGN_OR_RETURN(CalibrationSamples samples,
+                   GatherSamples(uncalibrated, split, rows, recipe.calibration().block_rows(), &probe));
+  if (samples.all.samples() == 0) {
+    return absl::InvalidArgumentError("data: every row held out for calibration has no value at all");
   }
-  if (errors.empty()) return absl::InvalidArgumentError("data: every row held out for calibration has no value at all");
-  report.set_calibration_vectors(errors.size());
-  const double rate = ChooseRate(errors.size(), &recipe, &report);
-  ASSIGN_OR_RETURN(Calibration calibration, Calibration::Create(std::move(errors), rate, {}));
+  report.set_calibration_vectors(samples.all.samples());
+  const double rate = ChooseRate(samples.all.samples(), &recipe, &report);
+  RETURN_IF_ERROR(probe.Fill(rate, &samples));
+  ASSIGN_OR_RETURN(Calibration calibration, Calibration::Create(std::move(samples), rate, {}));
+  WarnOfDependence(calibration, &report);
   report.set_threshold(calibration.threshold());
   report.set_false_positive_rate(rate);
 

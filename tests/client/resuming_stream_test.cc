@@ -54,6 +54,7 @@ class ResumingStreamTest : public testing::Test {
 v1::ScoreStreamRequest RowOf(const std::string& entity, const std::vector<float>& rows, size_t row) {
   v1::ScoreStreamRequest request;
   request.set_entity(entity);
+  request.set_segment(row / 3 % 2 == 0 ? "low" : "high");
   request.set_id(absl::StrCat(entity, "/", row));
   request.mutable_values()->Add(rows.data() + row * kFeatures, rows.data() + (row + 1) * kFeatures);
   request.add_time_unix_seconds(static_cast<double>(row));
@@ -63,6 +64,22 @@ v1::ScoreStreamRequest RowOf(const std::string& entity, const std::vector<float>
 // Every row of every entity has one verdict, the one that it has where nothing breaks, alarms included.
 TEST_F(ResumingStreamTest, GoesOnWithTheSameVerdicts) {
   constexpr size_t kEntities = 20, kRows = 60;
+  // Two segments with thresholds far apart: what is replayed must have the one that it had.
+  v1::CalibrateHeader header;
+  header.mutable_model()->set_name("pump");
+  header.set_promote(true);
+  int parts = 0;
+  const auto calibrated = client_->Calibrate(header, [&](v1::CalibrateRequest* request) -> absl::StatusOr<bool> {
+    if (parts == 2) return false;
+    request->mutable_rows()->set_segment(parts == 0 ? "low" : "high");
+    request->mutable_rows()->set_entity(parts == 0 ? "low" : "high");
+    for (const float value : TinyRows(200, kFeatures, 7)) {
+      request->mutable_rows()->add_values(parts == 0 ? value : 1.2f * value);
+    }
+    ++parts;
+    return true;
+  });
+  ASSERT_TRUE(calibrated.ok()) << calibrated.status();
   std::vector<std::vector<float>> rows;
   for (size_t e = 0; e < kEntities; ++e) {
     rows.push_back(TinyRows(kRows, kFeatures, 50 + e));
@@ -106,6 +123,7 @@ TEST_F(ResumingStreamTest, GoesOnWithTheSameVerdicts) {
     const v1::Verdict& have = got.at(id).verdicts(0);
     ASSERT_EQ(have.state(), want.state()) << id;
     ASSERT_EQ(have.score(), want.score()) << id;
+    ASSERT_EQ(have.threshold(), want.threshold()) << id;
     ASSERT_EQ(have.alarm().state(), want.alarm().state()) << id;
     ASSERT_EQ(have.alarm().rows(), want.alarm().rows()) << id;
     alarms += want.alarm().state() == v1::Alarm::RAISED ? 1 : 0;

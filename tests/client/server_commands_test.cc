@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "astray/v1/bench.pb.h"
 #include "engine/data/csv_writer.h"
@@ -217,6 +218,126 @@ TEST_F(WindowedServerCommands, CalibratesManyEntitiesEachByItself) {
   EXPECT_EQ(in_turns.samples(), 2 * 297u);
   const auto one_by_one = calibrate(write("one.csv", [](int i) { return i / 300; }));
   EXPECT_EQ(in_turns.threshold(), one_by_one.threshold());
+}
+
+// Rows of two modes in turns, one of them far from what the detector knows.
+std::string WriteModes(const std::string& path, bool jsonl) {
+  const std::vector<float> rows = TinyRows(400, 3, 5);
+  std::ofstream file(path);
+  if (!jsonl) file << "mode,flow,pressure,temperature\n";
+  for (size_t i = 0; i < 400; ++i) {
+    const bool high = i / 3 % 2 == 1;
+    const float factor = high ? 1.5f : 1;
+    const std::string mode = high ? "high" : "low";
+    const float a = factor * rows[3 * i], b = factor * rows[3 * i + 1], c = factor * rows[3 * i + 2];
+    if (jsonl) {
+      file << R"({"mode":")" << mode << R"(","flow":)" << a << R"(,"pressure":)" << b << R"(,"temperature":)" << c
+           << "}\n";
+    } else {
+      file << mode << "," << a << "," << b << "," << c << "\n";
+    }
+  }
+  return path;
+}
+
+TEST_F(WindowedServerCommands, ModesHaveThresholdsOfTheirOwnWithAndWithoutAServer) {
+  const std::string csv = WriteModes(WriteRows(1, 1, "modes.csv"), false);
+  const std::string jsonl = WriteModes(WriteRows(1, 1, "modes.jsonl"), true);
+  const std::vector<std::string> calibrate = {"calibrate", "--model=pump", "--data=" + csv, "--segment-column=mode"};
+  auto arguments = calibrate;
+  arguments.insert(arguments.end(), {"--promote", "--json", "--false-positive-rate=0.05"});
+  v1::CalibrateResponse reply;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(Ok(arguments), &reply).ok());
+  ASSERT_EQ(reply.calibration().segments_size(), 2);
+  EXPECT_EQ(reply.calibration().segments(0).name(), "high");
+  EXPECT_EQ(reply.calibration().segments(0).samples() + reply.calibration().segments(1).samples(), 397u);
+  EXPECT_LE(reply.flagged_ratio_after(), 0.05);
+
+  const std::string offline = RunCommand({"score", "--offline", "--epoch=2", "--model=" + Artifact(), "--data=" + csv,
+                                          "--segment-column=mode", "--format=jsonl"})
+                                  .out;
+  const std::vector<std::string> lines = absl::StrSplit(offline, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 400u);
+  std::array<int, 2> flagged = {0, 0};
+  for (size_t i = 3; i < lines.size(); ++i) {
+    const bool high = i / 3 % 2 == 1;
+    EXPECT_THAT(lines[i],
+                HasSubstr(absl::StrFormat("\"threshold\":%.17g", reply.calibration().segments(high ? 0 : 1).threshold())
+                              .substr(0, 20)));
+    flagged[high ? 0 : 1] += lines[i].find("\"anomalous\":true") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_LE(flagged[0], 11);
+  EXPECT_LE(flagged[1], 11);
+  for (const std::string& data : {"score --data=" + csv, "score --data=" + jsonl, "stream --source=" + csv}) {
+    std::vector<std::string> again = absl::StrSplit(data, ' ');
+    again.insert(again.end(), {"--model=pump", "--segment-column=mode", "--format=jsonl"});
+    EXPECT_EQ(Ok(again), offline) << data;
+  }
+  // The same column says whose rows they are.
+  const std::string both =
+      Ok({"score", "--model=pump", "--data=" + csv, "--segment-column=mode", "--entity-column=mode", "--format=jsonl"});
+  EXPECT_THAT(both, HasSubstr("\"entity\":\"high\""));
+  EXPECT_THAT(
+      both,
+      HasSubstr(absl::StrFormat("\"threshold\":%.17g", reply.calibration().segments(0).threshold()).substr(0, 20)));
+
+  arguments = calibrate;
+  arguments.insert(arguments.end(), {"--merge", "--block-rows=2"});
+  const std::string merged = Ok(arguments);
+  EXPECT_THAT(merged, HasSubstr("segment high             threshold "));
+  EXPECT_THAT(merged, HasSubstr("flagged now "));
+  EXPECT_THAT(merged, HasSubstr("effective errors "));
+  EXPECT_THAT(merged, HasSubstr("epoch        3, of "));
+  EXPECT_THAT(Ok({"models", "describe", "--model=pump"}), HasSubstr("    segment low              threshold "));
+  const CommandOutput none = Run({"score", "--model=pump", "--data=" + csv, "--segment-column=mood"});
+  EXPECT_EQ(none.code, 65);
+  EXPECT_THAT(none.err, HasSubstr("column 'mood': not in the header"));
+  const CommandOutput no_member = Run({"score", "--model=pump", "--data=" + jsonl, "--segment-column=mood"});
+  EXPECT_THAT(no_member.err, HasSubstr("'mood': expected a segment, got no such member"));
+}
+
+TEST_F(ServerCommands, RowsOfAFileAreSelectedAtAFalseDiscoveryRate) {
+  const std::string path = WriteRows(1, 3);
+  const std::vector<float> rows = TinyRows(500, 3, 5);
+  std::ofstream file(path);
+  file << "flow,pressure,temperature\n";
+  for (size_t i = 0; i < 500; ++i) {
+    file << rows[3 * i] << "," << rows[3 * i + 1] + (i % 10 == 0 ? 50 : 0) << "," << rows[3 * i + 2] << "\n";
+  }
+  file.close();
+  const std::vector<std::string> score = {"score", "--model=pump", "--data=" + path};
+  const std::vector<std::string> plain = absl::StrSplit(Ok(score), '\n', absl::SkipEmpty());
+  auto arguments = score;
+  arguments.push_back("--false-discovery-rate=0.1");
+  const CommandOutput output = Run(arguments);
+  EXPECT_EQ(output.code, 0) << output.err;
+  const std::vector<std::string> lines = absl::StrSplit(output.out, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 501u);
+  EXPECT_EQ(lines[0], plain[0] + ",selected");
+  std::vector<double> p_values;
+  const auto p_of = [](const std::string& line) {
+    const std::vector<std::string> cells = absl::StrSplit(line, ',');
+    return std::stod(cells[6]);
+  };
+  for (size_t i = 1; i < lines.size(); ++i) p_values.push_back(p_of(lines[i]));
+  int selected = 0;
+  for (size_t i = 1; i < lines.size(); ++i) {
+    bool expected = false;  // by the definition
+    for (const double q : p_values) {
+      const auto k = std::count_if(p_values.begin(), p_values.end(), [&](double p) { return p <= q; });
+      expected = expected || (p_of(lines[i]) <= q && q <= 0.1 * static_cast<double>(k) / 500);
+    }
+    EXPECT_EQ(lines[i], plain[i] + (expected ? ",1" : ",0"));
+    selected += expected ? 1 : 0;
+  }
+  EXPECT_GE(selected, 50);
+  EXPECT_LE(selected, 65);
+  EXPECT_THAT(output.err, HasSubstr(absl::StrCat(selected, " rows selected at a false discovery rate of 0.1")));
+  arguments.push_back("--anomalies-only");
+  const std::string only = Ok(arguments);
+  EXPECT_EQ(std::count(only.begin(), only.end(), '\n'), selected + 1);
+  arguments.back() = "--false-discovery-rate=1";
+  EXPECT_EQ(Run(arguments).code, 64);
 }
 
 TEST_F(ServerCommands, AlarmsOnlyArePrintedWhereOneBeginsAndWhereItEnds) {

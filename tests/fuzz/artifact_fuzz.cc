@@ -78,6 +78,17 @@ class Artifact {
       ScoreResult result;
       const std::vector<float> rows((*detector)->features() * ((*detector)->window() + 1), 1.0f);
       Require((*detector)->Score(rows, {.explain_all = true, .reconstruction = true}, &result).ok());
+      // Whatever groups a calibration has can be asked for and added to.
+      const Calibration& calibration = (*detector)->calibration();
+      for (uint32_t segment = 0; segment <= calibration.segments().size(); ++segment) {
+        for (uint8_t level = 0; level <= kMissingLevels; ++level) {
+          const Calibration::Judgement judged = calibration.Judge(1, segment, level);
+          Require(judged.threshold > 0 && judged.p_value >= 0 && judged.p_value <= 1);
+        }
+      }
+      Require(Calibration::FromState(calibration.ToState()).ok());
+      CalibrationSamples samples = calibration.ToSamples();
+      Require(samples.Merge(calibration.ToSamples()).ok());
     }
     WriteBytes(path, original);
     WriteBytes(path_ / kManifestFile.name, manifest_text_);

@@ -81,7 +81,7 @@ TEST(Config, ValuesOutOfRangeNameTheField) {
       {message_of([](auto& c) { c.set_poll_interval_seconds(std::nan("")); }),
        "poll_interval_seconds: expected 0 to 86400, got nan"},
       {message_of([](auto& c) { c.set_max_calibration_rows(0); }),
-       "max_calibration_rows: expected 1 to 10000000, got 0"}};
+       "max_calibration_rows: expected 1 to 1000000000, got 0"}};
   for (const auto& [status, text] : cases) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(status.message(), text);

@@ -178,6 +178,229 @@ TEST_F(DetectionServiceTest, CalibrateMovesTheThresholdAndSaysWhatChanged) {
   EXPECT_EQ(server_.Metric("astray_threshold{model=\"pump\",version=\"1\"}"), promoted.calibration().threshold());
 }
 
+// Rows of segments and a message for each.
+grpc::Status CalibrateParts(RunningServer& server, const v1::CalibrateHeader& header,
+                            const std::vector<std::pair<std::string, std::vector<float>>>& parts,
+                            v1::CalibrateResponse* response) {
+  grpc::ClientContext context;
+  const auto writer = server.detection().Calibrate(&context, response);
+  v1::CalibrateRequest request;
+  *request.mutable_header() = header;
+  writer->Write(request);
+  for (const auto& [segment, rows] : parts) {
+    request.mutable_rows()->Clear();
+    request.mutable_rows()->set_segment(segment);
+    request.mutable_rows()->mutable_values()->Add(rows.begin(), rows.end());
+    writer->Write(request);
+  }
+  writer->WritesDone();
+  return writer->Finish();
+}
+
+std::vector<float> Scaled(std::vector<float> rows, float factor) {
+  for (float& value : rows) value *= factor;
+  return rows;
+}
+
+TEST_F(DetectionServiceTest, SegmentsHaveThresholdsOfTheirOwn) {
+  v1::CalibrateHeader header;
+  header.mutable_model()->set_name("pump");
+  header.set_false_positive_rate(0.05);
+  header.set_promote(true);
+  const std::vector<float> idle = TinyRows(100, 3, 7), load = Scaled(TinyRows(200, 3, 8), 1.4f);
+  v1::CalibrateResponse reply;
+  grpc::Status status =
+      CalibrateParts(server_, header, {{"idle", idle}, {"load", load}, {"rare", TinyRows(5, 3, 9)}}, &reply);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  const v1::CalibrationSummary& made = reply.calibration();
+  EXPECT_EQ(made.samples(), 305u);
+  ASSERT_EQ(made.segments_size(), 3);
+  const auto detector = server_.server().registry().Find(header.model())->detector;
+  const std::vector<const std::vector<float>*> rows = {&idle, &load};
+  for (int i = 0; i < 2; ++i) {
+    const v1::SegmentSummary& segment = made.segments(i);
+    EXPECT_TRUE(segment.own());
+    const auto errors = *detector->Errors(*rows[static_cast<size_t>(i)]);
+    EXPECT_EQ(segment.samples(), errors.size());
+    const auto alone = *Calibration::Create(errors, 0.05, {});
+    EXPECT_EQ(segment.threshold(), alone.threshold());
+    v1::ScoreRequest request = MakeScoreRequest("pump", *rows[static_cast<size_t>(i)]);
+    request.set_segment(segment.name());
+    v1::ScoreResponse scored;
+    ASSERT_TRUE(server_.Score(request, &scored).ok());
+    for (size_t row = 0; row < errors.size(); ++row) {
+      const v1::Verdict& verdict = scored.verdicts(static_cast<int>(row));
+      EXPECT_EQ(verdict.threshold(), segment.threshold());
+      EXPECT_EQ(verdict.error(), errors[row]);
+      EXPECT_EQ(verdict.score(), static_cast<float>(errors[row] / segment.threshold()));
+      EXPECT_EQ(verdict.p_value(), alone.PValue(errors[row]));
+    }
+    EXPECT_EQ(scored.provenance().threshold(), made.threshold());
+  }
+  EXPECT_EQ(made.segments(2).name(), "rare");
+  EXPECT_FALSE(made.segments(2).own());
+  for (const char* name : {"", "rare", "never seen"}) {
+    v1::ScoreRequest request = MakeScoreRequest("pump", idle);
+    request.set_segment(name);
+    v1::ScoreResponse scored;
+    ASSERT_TRUE(server_.Score(request, &scored).ok());
+    EXPECT_EQ(scored.verdicts(0).threshold(), made.threshold()) << name;
+  }
+  v1::ScoreRequest request = MakeScoreRequest("pump", idle);
+  request.set_segment(std::string(257, 'x'));
+  v1::ScoreResponse scored;
+  status = server_.Score(request, &scored);
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(), "segment: expected at most 256 bytes, got 257");
+  status = CalibrateParts(server_, header, {{std::string(257, 'x'), idle}}, &reply);
+  EXPECT_EQ(status.error_message(), "rows.segment: expected at most 256 bytes, got 257");
+}
+
+TEST_F(DetectionServiceTest, AMergedCalibrationIsOfBothRows) {
+  v1::CalibrateHeader header;
+  header.mutable_model()->set_name("pump");
+  header.set_false_positive_rate(0.05);
+  header.set_promote(true);
+  const std::vector<float> first = TinyRows(150, 3, 7), second = Scaled(TinyRows(250, 3, 8), 1.3f);
+  v1::CalibrateResponse reply;
+  ASSERT_TRUE(CalibrateParts(server_, header, {{"a", first}}, &reply).ok());
+  header.set_mode(v1::CalibrateHeader::MERGE);
+  ASSERT_TRUE(CalibrateParts(server_, header, {{"a", second}, {"b", first}}, &reply).ok());
+  const auto detector = server_.server().registry().Find(header.model())->detector;
+  std::vector<float> errors;
+  for (const auto* rows : {&first, &second, &first}) {
+    const auto part = *detector->Errors(*rows);
+    errors.insert(errors.end(), part.begin(), part.end());
+  }
+  EXPECT_EQ(reply.calibration().samples(), 550u);
+  EXPECT_EQ(reply.calibration().threshold(), Calibration::Create(errors, 0.05, {})->threshold());
+  ASSERT_EQ(reply.calibration().segments_size(), 2);
+  EXPECT_EQ(reply.calibration().segments(0).samples(), 400u);
+  EXPECT_EQ(reply.calibration().segments(1).samples(), 150u);
+  // Of the rows that came now: those above the threshold of their segment.
+  const auto new_part = std::span(errors).subspan(150);
+  size_t flagged = 0;
+  for (size_t i = 0; i < new_part.size(); ++i) {
+    flagged += new_part[i] > reply.calibration().segments(i < 250 ? 0 : 1).threshold() ? 1 : 0;
+  }
+  EXPECT_DOUBLE_EQ(reply.flagged_ratio_after(), static_cast<double>(flagged) / 400);
+}
+
+TEST_F(DetectionServiceTest, ATailServesARateThatTheRowsDoNotResolve) {
+  v1::CalibrateHeader header;
+  header.mutable_model()->set_name("pump");
+  header.set_false_positive_rate(2e-4);
+  v1::CalibrateResponse reply;
+  grpc::Status status = server_.Calibrate(header, TinyRows(200, 3, 7), &reply);
+  EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("takes at least 4999 calibration vectors, got 200"));
+  // Each row alone: no neighbour is like it.
+  std::vector<float> rows;
+  for (uint64_t i = 0; i < 3000; ++i) {
+    const auto row = TinyRows(1, 3, 1000 + i);
+    rows.insert(rows.end(), row.begin(), row.end());
+  }
+  status = server_.Calibrate(header, rows, &reply);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  const v1::CalibrationSummary& made = reply.calibration();
+  EXPECT_GE(made.tail().excesses(), 50u);
+  EXPECT_GE(made.tail().p_value(), 0.1);
+  EXPECT_GT(made.threshold(), made.tail().start());
+  EXPECT_LE(reply.flagged_ratio_after(), 3.0 / 3000) << "0.6 rows are to be expected";
+  EXPECT_LT(made.autocorrelation_time(), 1.5);
+  EXPECT_GT(made.effective_samples(), 2000);
+}
+
+TEST_F(DetectionServiceTest, RowsWithMissingValuesAreJudgedByTheirLike) {
+  v1::CalibrateHeader header;
+  header.mutable_model()->set_name("pump");
+  header.set_false_positive_rate(0.02);
+  header.set_promote(true);
+  const std::vector<float> rows = TinyRows(2000, 3, 7);
+  v1::CalibrateResponse reply;
+  ASSERT_TRUE(server_.Calibrate(header, rows, &reply).ok());
+  const v1::CalibrationSummary& made = reply.calibration();
+  EXPECT_EQ(made.samples(), 2000u) << "rows with values taken out do not count";
+  // Of three values one or two can be missing: a third, two thirds.
+  ASSERT_EQ(made.missing_levels_size(), 2);
+  EXPECT_EQ(made.missing_levels(0).above_share(), 0.25);
+  EXPECT_EQ(made.missing_levels(1).above_share(), 0.5);
+  EXPECT_EQ(made.missing_levels(0).samples(), 2000u);
+  std::vector<float> gaps = TinyRows(5000, 3, 8);
+  for (size_t i = 0; i < gaps.size(); i += 3) gaps[i + i / 3 % 3] = std::nanf("");
+  v1::ScoreResponse scored, complete;
+  ASSERT_TRUE(server_.Score(MakeScoreRequest("pump", gaps), &scored).ok());
+  int flagged = 0;
+  for (const v1::Verdict& verdict : scored.verdicts()) {
+    EXPECT_EQ(verdict.threshold(), made.missing_levels(0).threshold());
+    flagged += verdict.anomalous() ? 1 : 0;
+  }
+  EXPECT_NEAR(flagged / 5000.0, 0.02, 0.015);
+  ASSERT_TRUE(server_.Score(MakeScoreRequest("pump", rows), &complete).ok());
+  for (const v1::Verdict& verdict : complete.verdicts()) EXPECT_EQ(verdict.threshold(), made.threshold());
+  // The same rows give the same calibration.
+  v1::CalibrateResponse again;
+  ASSERT_TRUE(server_.Calibrate(header, rows, &again).ok());
+  EXPECT_EQ(again.calibration().missing_levels(0).threshold(), made.missing_levels(0).threshold());
+  EXPECT_EQ(again.calibration().missing_levels(1).threshold(), made.missing_levels(1).threshold());
+}
+
+TEST_F(DetectionServiceTest, OfABlockOneRowCounts) {
+  v1::CalibrateHeader header;
+  header.mutable_model()->set_name("pump");
+  header.set_false_positive_rate(0.05);
+  header.set_block_rows(10);
+  v1::CalibrateResponse reply;
+  ASSERT_TRUE(server_.Calibrate(header, TinyRows(2000, 3, 7), &reply).ok());
+  EXPECT_EQ(reply.calibration().samples(), 200u);
+  EXPECT_EQ(reply.calibration().block_rows(), 10u);
+  header.set_block_rows(1'000'001);
+  EXPECT_EQ(server_.Calibrate(header, TinyRows(20, 3, 7), &reply).error_message(),
+            "header.block_rows: expected at most 1000000, got 1000001");
+}
+
+TEST_F(DetectionServiceTest, RowsAreSelectedAtAFalseDiscoveryRate) {
+  std::vector<float> rows = TinyRows(60, 3, 7);
+  for (size_t i = 0; i < 12; ++i) rows[i * 15] += 40;  // every fifth row
+  v1::ScoreRequest request = MakeScoreRequest("pump", rows);
+  request.mutable_options()->set_false_discovery_rate(0.1);
+  v1::ScoreResponse reply;
+  ASSERT_TRUE(server_.Score(request, &reply).ok());
+  std::vector<double> p_values;
+  for (const v1::Verdict& verdict : reply.verdicts()) p_values.push_back(verdict.p_value());
+  int selected = 0;
+  for (int i = 0; i < reply.verdicts_size(); ++i) {
+    // By the definition: some k-th smallest p-value that is at least this one is at most 0.1 k / m.
+    bool expected = false;
+    for (const double q : p_values) {
+      const auto k = std::count_if(p_values.begin(), p_values.end(), [&](double p) { return p <= q; });
+      expected = expected || (p_values[static_cast<size_t>(i)] <= q && q <= 0.1 * static_cast<double>(k) / 60);
+    }
+    EXPECT_EQ(reply.verdicts(i).selected(), expected) << i;
+    selected += expected ? 1 : 0;
+  }
+  EXPECT_GE(selected, 10);
+  EXPECT_LT(selected, 20);
+  for (const double rate : {0.0, 1.0, -0.5, std::nan("")}) {
+    request.mutable_options()->set_false_discovery_rate(rate);
+    const grpc::Status status = server_.Score(request, &reply);
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+    EXPECT_THAT(status.error_message(), HasSubstr("options.false_discovery_rate: expected a number in (0, 1), got"));
+  }
+  grpc::ClientContext context;
+  const auto stream = server_.detection().ScoreStream(&context);
+  v1::ScoreStreamRequest first;
+  first.mutable_model()->set_name("pump");
+  first.mutable_options()->set_false_discovery_rate(0.1);
+  first.mutable_values()->Add(rows.begin(), rows.end());
+  stream->Write(first);
+  stream->WritesDone();
+  v1::ScoreResponse none;
+  EXPECT_FALSE(stream->Read(&none));
+  EXPECT_EQ(stream->Finish().error_message(),
+            "options.false_discovery_rate: expected none but with Score, which has all rows at once, got 0.1");
+}
+
 TEST_F(DetectionServiceTest, BadCalibrationsKeepNothing) {
   v1::CalibrateHeader header;
   header.mutable_model()->set_name("pump");

@@ -35,10 +35,10 @@ class DetectorRegistryTest : public testing::Test {
 
   int64_t Latest() { return registry_.Find(Ref("pump"))->detector->model().version; }
   std::string Sha() { return registry_.Find(Ref("pump"))->detector->model().artifact_sha256; }
-  std::vector<float> Errors(size_t n) {
-    std::vector<float> errors;
-    for (size_t i = 1; i <= n; ++i) errors.push_back(static_cast<float>(i));
-    return errors;
+  CalibrationSamples Errors(size_t n) {
+    CalibrationSamples samples;
+    for (size_t i = 1; i <= n; ++i) samples.all.Add(static_cast<float>(i));
+    return samples;
   }
   uint64_t LiveEpoch(DetectorRegistry& registry) { return registry.Find(Ref("pump"))->detector->calibration().epoch(); }
   std::shared_ptr<const Calibration> Add(size_t n, bool promote) {

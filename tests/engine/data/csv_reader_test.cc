@@ -60,6 +60,25 @@ TEST(CsvReader, FindsLabelsWhereAskedToUnlessTheyAreAFeature) {
   EXPECT_TRUE(Read("a,b\n1,5\n", {.find_labels = true})->labels.empty());
 }
 
+TEST(CsvReader, TakesTheSegmentFromAColumnOfAnyRole) {
+  const auto read = [](const CsvOptions& options, Row* row) {
+    std::istringstream input("machine,mode,flow\na,2,7\n");
+    const auto reader = CsvReader::FromStream(&input, "rows.csv", options);
+    return reader.ok() ? (*reader)->Next(row).status() : reader.status();
+  };
+  Row row;
+  ASSERT_TRUE(read({.entity_column = "machine", .segment_column = "mode"}, &row).ok());
+  EXPECT_EQ(row.entity + "/" + row.segment, "a/2");
+  EXPECT_THAT(row.values, ElementsAre(7)) << "no feature, unless it is asked for as one";
+  ASSERT_TRUE(read({.entity_column = "machine", .segment_column = "machine", .feature_names = {"flow"}}, &row).ok());
+  EXPECT_EQ(row.entity + "/" + row.segment, "a/a");
+  ASSERT_TRUE(read({.segment_column = "mode", .feature_names = {"mode", "flow"}}, &row).ok());
+  EXPECT_EQ(row.segment, "2");
+  EXPECT_THAT(row.values, ElementsAre(2, 7));
+  EXPECT_THAT(std::string(read({.segment_column = "mood"}, &row).message()),
+              HasSubstr("column 'mood': not in the header"));
+}
+
 TEST(CsvReader, ReadsQuotesCarriageReturnsBlankLinesAndAByteOrderMark) {
   const auto data = Read("\xef\xbb\xbf\"a,b\",\"c \"\"d\"\"\"\r\n\r\n\"1\",2\r\n3,\"4\"");
   ASSERT_TRUE(data.ok()) << data.status();

@@ -53,6 +53,22 @@ TEST(JsonLinesReader, TakesFeaturesByNameAndPassesOverTheRest) {
   EXPECT_EQ(lines.Next(&row).value(), false);
 }
 
+TEST(JsonLinesReader, TakesTheSegmentFromAMemberOfAnyRole) {
+  const auto parse = [](const JsonObjectParser& parser, Row* row) {
+    return parser.Parse(R"({"machine": "a", "mode": 2, "flow": 1})", row);
+  };
+  Row row;
+  ASSERT_TRUE(parse(JsonObjectParser({"flow"}, "machine", "mode"), &row).ok());
+  EXPECT_EQ(row.entity + "/" + row.segment, "a/2");
+  ASSERT_TRUE(parse(JsonObjectParser({"flow"}, "machine", "machine"), &row).ok());
+  EXPECT_EQ(row.entity + "/" + row.segment, "a/a");
+  ASSERT_TRUE(parse(JsonObjectParser({"mode", "flow"}, "", "mode"), &row).ok());
+  EXPECT_EQ(row.entity + "/" + row.segment, "/2");
+  EXPECT_THAT(row.values, ElementsAre(2.0f, 1.0f));
+  EXPECT_EQ(parse(JsonObjectParser({"flow"}, "", "mood"), &row).message(),
+            "'mood': expected a segment, got no such member");
+}
+
 TEST(JsonLinesReader, ShowsANumberOfATimestamp) {
   JsonLines lines("{\"ts\": 17, \"flow\": 1, \"pressure\": 2}\n");
   Row row;

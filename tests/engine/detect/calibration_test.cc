@@ -52,9 +52,103 @@ TEST(Calibration, TheFinestRateIsAcceptedWhateverItsRounding) {
 TEST(Calibration, RefusesARateThatTheSamplesCannotResolve) {
   EXPECT_EQ(Calibration::Create(OneTo(78), 0.001, {}).status(),
             absl::FailedPreconditionError("a false-positive rate of 0.001 takes at least 999 calibration vectors, got "
-                                          "78 (finest rate: 0.0126582)"));
+                                          "78 (finest rate: 0.0126582), or 334 and a tail that fits"));
   EXPECT_TRUE(Calibration::Create(OneTo(999), 0.001, {}).ok());
-  EXPECT_EQ(Calibration::Create(OneTo(998), 0.001, {}).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Calibration::Create(OneTo(333), 0.001, {}).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Calibration::CheckSamples(998, 1e-6),
+            absl::FailedPreconditionError("a false-positive rate of 1e-06 takes at least 999999 calibration vectors, "
+                                          "got 998 (finest rate: 0.001001), or 9999 and a tail that fits"));
+}
+
+TEST(Calibration, ATailGivesTheThresholdOfARateThatTheSamplesCannotResolve) {
+  Random random(6);
+  std::vector<float> errors(2'000);
+  for (float& error : errors) error = static_cast<float>(-std::log1p(-random.Uniform()));
+  const Calibration ranked = Create(errors, 0.001);
+  EXPECT_FALSE(ranked.tail().has_value());
+  const Calibration tailed = Create(errors, 1e-4);
+  ASSERT_TRUE(tailed.tail().has_value());
+  EXPECT_GT(tailed.threshold(), ranked.threshold());
+  EXPECT_NEAR(tailed.tail()->Exceedance(tailed.threshold()), 1e-4, 1e-8);
+  // Ranks where they resolve, the tail beyond: p-values never rise with the error.
+  double last = 1;
+  for (float error = 0; error < 60; error += 0.01f) {
+    const double p = tailed.PValue(error);
+    EXPECT_LE(p, last);
+    if (p >= tailed.resolution()) {
+      EXPECT_EQ(p, ranked.PValue(error));
+    }
+    EXPECT_EQ(error > tailed.threshold(), p <= 1e-4) << error;
+    last = p;
+  }
+  EXPECT_LT(last, tailed.resolution());
+  EXPECT_GE(last, tailed.resolution() / 100) << "a tail says nothing of rates that are far finer";
+  const auto again = Calibration::FromState(tailed.ToState());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->threshold(), tailed.threshold());
+  EXPECT_EQ(again->PValue(12), tailed.PValue(12));
+}
+
+TEST(Calibration, AVectorOfASegmentWithMissingValuesKeepsBothGuarantees) {
+  CalibrationSamples samples;
+  for (int i = 1; i <= 200; ++i) {
+    const auto error = static_cast<float>(i);
+    ASSERT_TRUE(samples.Add(error, "pump", 0).ok());
+    ASSERT_TRUE(samples.Add(10 * error, "", 1).ok());
+    ASSERT_TRUE(samples.Add(error / 10, "", 3).ok());
+  }
+  const auto calibration = Calibration::Create(samples, 0.05, {});
+  ASSERT_TRUE(calibration.ok()) << calibration.status();
+  const uint32_t pump = calibration->SegmentIndex("pump");
+  EXPECT_EQ(calibration->Judge(1, pump, 0).threshold, 191);
+  EXPECT_EQ(calibration->Judge(1, 0, 1).threshold, 1910);
+  EXPECT_EQ(calibration->Judge(1, 0, 2).threshold, calibration->threshold()) << "no vectors of that level";
+  EXPECT_EQ(calibration->Judge(1, pump, 1).threshold, 1910);
+  EXPECT_EQ(calibration->Judge(1, pump, 2).threshold, 191);
+  EXPECT_EQ(calibration->Judge(1, pump, 3).threshold, 191);
+  EXPECT_EQ(calibration->Judge(100, pump, 1).p_value, (1 + 191.0) / 201);
+  EXPECT_EQ(calibration->Judge(100, pump, 3).p_value, (1 + 101.0) / 201);
+}
+
+TEST(Calibration, GroupsRoundTripAndMerge) {
+  CalibrationSamples first, second;
+  Random random(7);
+  for (int i = 0; i < 30'000; ++i) {
+    const auto error = static_cast<float>(random.Uniform());
+    ASSERT_TRUE((i % 3 == 0 ? second : first)
+                    .Add(error, i % 2 == 0 ? "a" : (i % 7 == 0 ? "b" : ""), static_cast<uint8_t>(i % 11 == 0 ? 4 : 0))
+                    .ok());
+  }
+  first.autocorrelation_time = 4;
+  second.autocorrelation_time = 2;
+  const auto made = Calibration::Create(first, 0.01, {});
+  ASSERT_TRUE(made.ok());
+  const auto again = Calibration::FromState(made->ToState());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->ToState().SerializeAsString(), made->ToState().SerializeAsString());
+  ASSERT_EQ(again->segments().size(), 2u);
+  EXPECT_EQ(again->segments()[1].name, "b");
+  CalibrationSamples all = again->ToSamples();
+  ASSERT_TRUE(all.Merge(second).ok());
+  const auto merged = Calibration::Create(all, 0.01, {});
+  ASSERT_TRUE(merged.ok());
+  EXPECT_EQ(merged->samples(), 30'000u);
+  EXPECT_EQ(merged->segments()[0].sample.samples(), 15'000u);
+  EXPECT_EQ(merged->effective_samples(), 20'000 / 4.0 + 10'000 / 2.0);
+}
+
+TEST(Calibration, SegmentsAreBounded) {
+  CalibrationSamples samples;
+  for (size_t i = 0; i < CalibrationSamples::kMaxSegments; ++i) {
+    ASSERT_TRUE(samples.Add(1, "s" + std::to_string(i), 0).ok());
+  }
+  EXPECT_EQ(samples.Add(1, "one more", 0),
+            absl::InvalidArgumentError("segment: expected at most 1000 in one calibration, got more"));
+  EXPECT_EQ(CalibrationSamples::CheckSegment(std::string(300, 'x')),
+            absl::InvalidArgumentError("segment: expected at most 256 bytes, got 300"));
+  CalibrationSamples other;
+  ASSERT_TRUE(other.Add(1, "one more", 0).ok());
+  EXPECT_FALSE(other.Merge(samples).ok());
 }
 
 TEST(Calibration, ThresholdIsAboveZero) {
@@ -182,6 +276,28 @@ TEST(Calibration, RefusesABadState) {
       {[](v1::CalibrationState& s) { s.set_epoch(0); }, "epoch: expected at least 1, got 0"},
       {[](v1::CalibrationState& s) { s.set_created_unix_seconds(-1); }, "created_unix_seconds"},
       {[](v1::CalibrationState& s) { s.set_artifact_sha256("ABC"); }, "artifact_sha256"},
+      {[](v1::CalibrationState& s) { s.mutable_sketch()->add_levels()->add_values(0); },
+       "errors: expected 10000 beside"},
+      {[](v1::CalibrationState& s) { s.add_segments()->mutable_sample()->add_errors(1); }, "segment '': expected asc"},
+      {[](v1::CalibrationState& s) { s.add_segments()->set_name("a"); }, "segment 'a': errors: expected 1"},
+      {[](v1::CalibrationState& s) {
+         for (const char* name : {"b", "a"}) {
+           s.add_segments()->set_name(name);
+           s.mutable_segments()->rbegin()->mutable_sample()->add_errors(1);
+         }
+       },
+       "segment 'a': expected ascending names"},
+      {[](v1::CalibrationState& s) { s.add_segments()->set_name(std::string(257, 'a')); }, "at most 256 bytes"},
+      {[](v1::CalibrationState& s) {
+         for (int i = 0; i < 1001; ++i) s.add_segments();
+       },
+       "segments: expected at most 1000, got 1001"},
+      {[](v1::CalibrationState& s) { s.add_missing_levels()->set_level(5); }, "levels of 1 to 4, got 5"},
+      {[](v1::CalibrationState& s) { s.add_missing_levels(); }, "levels of 1 to 4, got 0"},
+      {[](v1::CalibrationState& s) { s.add_missing_levels()->set_level(1); }, "missing level 1: errors: expected 1"},
+      {[](v1::CalibrationState& s) { s.set_autocorrelation_time(0.5); }, "autocorrelation_time: expected 0 or"},
+      {[](v1::CalibrationState& s) { s.set_autocorrelation_time(std::nan("")); }, "autocorrelation_time: expected 0"},
+      {[](v1::CalibrationState& s) { s.mutable_tail()->set_scale(1); }, "tail: expected start"},
   };
   for (const auto& [damage, message] : cases) {
     v1::CalibrationState state = good;

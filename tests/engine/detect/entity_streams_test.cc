@@ -78,6 +78,26 @@ std::string Shown(const std::vector<EntityStreams::Reply>& replies) {
   return text;
 }
 
+TEST(EntityStreams, APieceIsOfOneSegmentAndItsWindowsGoOn) {
+  EntityStreams streams(1, 3, StreamPolicy());
+  float next = 0;
+  for (const char* segment : {"idle", "idle", "load", "idle"}) {
+    v1::ScoreStreamRequest request;
+    request.set_entity("pump");
+    request.set_segment(segment);
+    for (int i = 0; i < 3; ++i) request.add_values(next++);
+    ASSERT_TRUE(streams.Check(request).ok());
+    streams.Add(std::move(request), absl::UnixEpoch());
+  }
+  std::string shown;
+  for (const EntityStreams::Piece& piece : streams.Pieces()) {
+    absl::StrAppend(&shown, piece.segment, " ", piece.rows.front(), "-", piece.rows.back(), ", ");
+  }
+  // With the two rows before them, whatever segment those were of.
+  EXPECT_EQ(shown, "idle 0-5, load 4-8, idle 7-11, ");
+  EXPECT_EQ(streams.Finish().size(), 4u);
+}
+
 TEST(EntityStreams, InterleavedRowsHaveTheScoresOfEachEntityAlone) {
   constexpr size_t kEntities = 40, kRows = 60, kWindow = 5;
   Stream stream(kWindow);
@@ -273,6 +293,10 @@ TEST(EntityStreams, RefusesBadRequestsWithTheField) {
   request.clear_time_unix_seconds();
   request.set_entity(std::string(257, 'x'));
   EXPECT_EQ(streams.Check(request).message(), "entity: expected at most 256 bytes, got 257");
+  request.clear_entity();
+  request.set_segment(std::string(257, 'x'));
+  EXPECT_EQ(streams.Check(request).message(), "segment: expected at most 256 bytes, got 257");
+  request.clear_segment();
 }
 
 }  // namespace

@@ -180,6 +180,33 @@ TEST(Train, ReportsWhatItUsed) {
   EXPECT_EQ(trained->detector->calibration().samples(), 200u);
 }
 
+TEST(Train, CalibratesWhatMayBeMissingAndSaysWhatNeighboursAreWorth) {
+  const auto trained = Train(MakeRecipe(), MakeData(1000), {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  const Calibration& calibration = trained->detector->calibration();
+  EXPECT_GE(calibration.autocorrelation_time(), 1);
+  EXPECT_LE(calibration.effective_samples(), 200);
+  // Of three values one or two can be missing: a third, two thirds.
+  EXPECT_EQ(calibration.missing_levels()[0].sample.samples(), 0u);
+  EXPECT_EQ(calibration.missing_levels()[2].sample.samples(), 200u);
+  EXPECT_TRUE(calibration.missing_levels()[3].own);
+  v1::Recipe blocks = MakeRecipe();
+  blocks.mutable_calibration()->set_block_rows(2);
+  const auto thinned = Train(blocks, MakeData(1000), {});
+  ASSERT_TRUE(thinned.ok()) << thinned.status();
+  EXPECT_EQ(thinned->detector->calibration().samples(), 100u);
+  EXPECT_EQ(thinned->detector->calibration().block_rows(), 2u);
+}
+
+TEST(Train, AFinerRateThanTheRowsResolveIsTheTails) {
+  v1::Recipe recipe = MakeRecipe();
+  recipe.mutable_calibration()->set_false_positive_rate(1e-3);
+  const auto trained = Train(recipe, MakeData(4000), {});  // 800 held out
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  ASSERT_TRUE(trained->detector->calibration().tail().has_value());
+  EXPECT_GE(trained->detector->calibration().tail()->p_value(), TailFit::kRejectBelow);
+}
+
 TEST(Train, AHandfulOfRowsIsRefusedAndAHundredTrainWithAWarning) {
   for (const size_t rows : {size_t{1}, size_t{2}, size_t{20}}) {
     const auto trained = Train(MakeRecipe(), MakeData(rows), {});
