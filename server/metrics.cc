@@ -17,8 +17,9 @@ using prometheus::Labels;
 using Boundaries = prometheus::Histogram::BucketBoundaries;
 
 constexpr std::array<const char*, kMethods> kMethodNames = {
-    "Score",         "ScoreStream", "ScoreLogs",   "ScoreLogStream",     "Calibrate",           "ListModels",
-    "DescribeModel", "LoadModel",   "UnloadModel", "PromoteCalibration", "RollbackCalibration", "SetLabel"};
+    "Score",          "ScoreStream", "ScoreLogs",   "ScoreLogStream",     "Calibrate",           "ListModels",
+    "DescribeModel",  "LoadModel",   "UnloadModel", "PromoteCalibration", "RollbackCalibration", "SetLabel",
+    "PromoteVersion", "SetShadow",   "Feedback"};
 
 const Boundaries& ScoreBoundaries() {
   static const auto& boundaries = *new Boundaries{0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 5, 10, 100};
@@ -27,6 +28,11 @@ const Boundaries& ScoreBoundaries() {
 
 const Boundaries& PValueBoundaries() {
   static const auto& boundaries = *new Boundaries{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9};
+  return boundaries;
+}
+
+const Boundaries& DifferenceBoundaries() {
+  static const auto& boundaries = *new Boundaries{0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 100};
   return boundaries;
 }
 
@@ -123,7 +129,17 @@ Metrics::Metrics()
           Make(*registry_, BuildGauge(), "astray_calibration_samples", "Normal vectors behind the live threshold.")),
       calibration_timestamp_(Make(*registry_, BuildGauge(), "astray_calibration_timestamp_seconds",
                                   "When the live calibration was made; 0 if with the artifact.")),
-      calibration_epoch_(Make(*registry_, BuildGauge(), "astray_calibration_epoch", "Epoch of the live calibration.")) {
+      calibration_epoch_(Make(*registry_, BuildGauge(), "astray_calibration_epoch", "Epoch of the live calibration.")),
+      shadow_rows_(Make(*registry_, BuildCounter(), "astray_shadow_rows_total",
+                        "Rows that a candidate scored beside the live version.")),
+      shadow_disagreements_(Make(*registry_, BuildCounter(), "astray_shadow_disagreements_total",
+                                 "Of these, rows that only one of the two calls anomalous.")),
+      shadow_dropped_rows_(Make(*registry_, BuildCounter(), "astray_shadow_dropped_rows_total",
+                                "Rows not compared, since the candidate could not keep up.")),
+      shadow_score_difference_(Make(*registry_, BuildHistogram(), "astray_shadow_score_difference",
+                                    "Candidate's score less the live one's, without its sign.")),
+      shadow_row_seconds_(Make(*registry_, BuildGauge(), "astray_shadow_row_duration_seconds",
+                               "Mean time to score a row, of the candidate and of the live version.")) {
   prometheus::Registry& registry = *registry_;
   ready_ = &Make(registry, BuildGauge(), "astray_ready", "1 while the server takes requests.").Add({});
   models_loaded_ = &Make(registry, BuildGauge(), "astray_models_loaded", "Model versions being served.").Add({});
@@ -210,6 +226,43 @@ void Metrics::Release(const Key& key, const ModelMetrics& metrics) {
   calibration_samples_.Remove(metrics.calibration_samples);
   calibration_timestamp_.Remove(metrics.calibration_timestamp);
   calibration_epoch_.Remove(metrics.calibration_epoch);
+}
+
+std::shared_ptr<ShadowMetrics> Metrics::ForShadow(const std::string& model, int64_t version) {
+  Key key{model, version};
+  const Labels labels{{"model", model}, {"version", absl::StrCat(version)}};
+  const auto with = [&](const char* name, const char* value) {
+    Labels more = labels;
+    more.emplace(name, value);
+    return more;
+  };
+  absl::MutexLock lock(&mutex_);
+  ++shadow_holders_[key];
+  auto metrics = std::make_unique<ShadowMetrics>();
+  metrics->rows = &shadow_rows_.Add(labels);
+  metrics->only_candidate = &shadow_disagreements_.Add(with("anomalous", "candidate"));
+  metrics->only_live = &shadow_disagreements_.Add(with("anomalous", "live"));
+  metrics->dropped_rows = &shadow_dropped_rows_.Add(labels);
+  metrics->difference = &shadow_score_difference_.Add(labels, DifferenceBoundaries());
+  metrics->candidate_seconds = &shadow_row_seconds_.Add(with("detector", "candidate"));
+  metrics->live_seconds = &shadow_row_seconds_.Add(with("detector", "live"));
+  return {metrics.release(), [this, key = std::move(key)](ShadowMetrics* released) {
+            Release(key, *released);
+            delete released;
+          }};
+}
+
+void Metrics::Release(const Key& key, const ShadowMetrics& metrics) {
+  absl::MutexLock lock(&mutex_);
+  if (--shadow_holders_[key] > 0) return;
+  shadow_holders_.erase(key);
+  shadow_rows_.Remove(metrics.rows);
+  shadow_disagreements_.Remove(metrics.only_candidate);
+  shadow_disagreements_.Remove(metrics.only_live);
+  shadow_dropped_rows_.Remove(metrics.dropped_rows);
+  shadow_score_difference_.Remove(metrics.difference);
+  shadow_row_seconds_.Remove(metrics.candidate_seconds);
+  shadow_row_seconds_.Remove(metrics.live_seconds);
 }
 
 void Metrics::RecordRequest(Method method, grpc::StatusCode code) {

@@ -12,6 +12,12 @@ absl::Status MoveInto(absl::StatusOr<T> value, T* target) {
   return absl::OkStatus();
 }
 
+// Null where there is none.
+template <typename Request>
+const v1::PromotionGate* GateOf(const Request& request) {
+  return request.has_gate() ? &request.gate() : nullptr;
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* ModelService::Run(Method method, std::function<absl::Status()> work) {
@@ -56,8 +62,21 @@ grpc::ServerUnaryReactor* ModelService::UnloadModel(Context* /*context*/, const 
 grpc::ServerUnaryReactor* ModelService::PromoteCalibration(Context* /*context*/,
                                                            const v1::PromoteCalibrationRequest* request,
                                                            v1::CalibrationChange* response) {
-  return Run(Method::kPromoteCalibration,
-             [=, this] { return MoveInto(registry_->Promote(request->model(), request->epoch()), response); });
+  return Run(Method::kPromoteCalibration, [=, this] {
+    return MoveInto(registry_->Promote(request->model(), request->epoch(), GateOf(*request)), response);
+  });
+}
+
+grpc::ServerUnaryReactor* ModelService::PromoteVersion(Context* /*context*/, const v1::PromoteVersionRequest* request,
+                                                       v1::CalibrationChange* response) {
+  return Run(Method::kPromoteVersion, [=, this] {
+    return MoveInto(registry_->PromoteVersion(request->name(), request->version(), GateOf(*request)), response);
+  });
+}
+
+grpc::ServerUnaryReactor* ModelService::SetShadow(Context* /*context*/, const v1::SetShadowRequest* request,
+                                                  v1::SetShadowResponse* response) {
+  return Run(Method::kSetShadow, [=, this] { return MoveInto(registry_->SetShadow(*request), response); });
 }
 
 grpc::ServerUnaryReactor* ModelService::RollbackCalibration(Context* /*context*/,

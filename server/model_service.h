@@ -30,6 +30,10 @@ class ModelService final : public v1::ModelService::CallbackService {
                                                v1::CalibrationChange* response) override;
   grpc::ServerUnaryReactor* RollbackCalibration(Context* context, const v1::RollbackCalibrationRequest* request,
                                                 v1::CalibrationChange* response) override;
+  grpc::ServerUnaryReactor* PromoteVersion(Context* context, const v1::PromoteVersionRequest* request,
+                                           v1::CalibrationChange* response) override;
+  grpc::ServerUnaryReactor* SetShadow(Context* context, const v1::SetShadowRequest* request,
+                                      v1::SetShadowResponse* response) override;
   grpc::ServerUnaryReactor* SetLabel(Context* context, const v1::SetLabelRequest* request,
                                      v1::SetLabelResponse* response) override;
 

@@ -43,7 +43,7 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   RETURN_IF_ERROR(CheckRowCount(detector, rows, most_rows));
   RecordValues(job.rows, served.metrics.get());
 
-  FillProvenance(detector, response->mutable_provenance());
+  FillProvenance(served, response->mutable_provenance());
   response->set_id(request.id());
   const size_t warming_up = detector.window() - 1;
   std::vector<v1::Verdict*> verdicts(rows);
@@ -51,10 +51,12 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   for (v1::Verdict*& verdict : verdicts) verdict = response->add_verdicts();
   for (size_t i = 0; i < warming_up; ++i) FillUnscored(v1::Verdict::WARMING_UP, verdicts[i]);
   job.detector = std::move(served.detector);
-  job.consume = [&detector, warming_up, verdicts = std::move(verdicts), metrics = std::move(served.metrics)](
-                    size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+  job.consume = [&detector, warming_up, verdicts = std::move(verdicts), metrics = std::move(served.metrics),
+                 shadow = std::move(served.shadow),
+                 values = job.rows](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
     FillVerdicts(detector, result, first, count, std::span(verdicts).subspan(warming_up + job_first, count));
     metrics->RecordVerdicts(result, first, count);
+    OfferToShadow(shadow.get(), values, job_first, result, first, count);
   };
   return job;
 }
@@ -77,17 +79,27 @@ void RecordValues(std::span<const float> values, ModelMetrics* metrics) {
   metrics->RecordValues(values.size(), static_cast<size_t>(missing));
 }
 
-void FillProvenance(const Detector& detector, v1::Provenance* provenance) {
+void FillProvenance(const ServedDetector& served, v1::Provenance* provenance) {
+  const Detector& detector = *served.detector;
   provenance->set_model(detector.model().name);
   provenance->set_version(detector.model().version);
   provenance->set_artifact_sha256(detector.model().artifact_sha256.substr(0, kSha256PrefixDigits));
   provenance->set_calibration_epoch(detector.calibration().epoch());
   provenance->set_threshold(detector.calibration().threshold());
+  provenance->set_change(served.change);
 }
 
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
                   std::span<v1::Verdict* const> out) {
   for (size_t i = 0; i < count; ++i) FillVerdict(detector, result, first + i, out[i]);
+}
+
+void OfferToShadow(Shadow* shadow, std::span<const float> rows, size_t job_first, const ScoreResult& result,
+                   size_t first, size_t count) {
+  if (shadow == nullptr) return;
+  const Detector& live = *shadow->live();
+  shadow->Offer(rows.subspan(job_first * live.features(), (count + live.window() - 1) * live.features()), result, first,
+                count);
 }
 
 absl::StatusOr<ServedDetector> FindToScore(const DetectorRegistry& registry, const v1::ModelRef& model,

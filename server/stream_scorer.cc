@@ -54,7 +54,9 @@ ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   job.options = options_;
   job.consume = [&piece, served = served_](size_t job_first, const ScoreResult& result, size_t from, size_t count) {
     FillVerdicts(*served.detector, result, from, count, std::span(piece.verdicts).subspan(job_first, count));
-    if (!piece.replay) served.metrics->RecordVerdicts(result, from, count);
+    if (piece.replay) return;
+    served.metrics->RecordVerdicts(result, from, count);
+    OfferToShadow(served.shadow.get(), piece.rows, job_first, result, from, count);
   };
   return job;
 }
@@ -93,7 +95,7 @@ void StreamScorer::Finish() {
   replies_ = streams_->Finish();
   const double now = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
   for (EntityStreams::Reply& reply : replies_) {
-    FillProvenance(*served_.detector, reply.response.mutable_provenance());
+    FillProvenance(served_, reply.response.mutable_provenance());
     for (const v1::Verdict& verdict : reply.response.verdicts()) {
       if (verdict.alarm().state() == v1::Alarm::RAISED) served_.metrics->CountAlarm();
     }
