@@ -54,9 +54,9 @@ void CalibrationRun::Add(const v1::CalibrateRequest& request, std::shared_ptr<co
   job.consume = [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
     Keep(job_first, result, first, count);
   };
-  job.done = [this, done](absl::Status scored) {
-    std::copy_if(chunk_.begin(), chunk_.end(), std::back_inserter(errors_),
-                 [](float error) { return !std::isnan(error); });
+  job.done = [this, done, rows = *rows, entity = request.rows().entity()](absl::Status scored) {
+    feedback_->LeaveOutConfirmed(entity, rows, chunk_);
+    KeepChunk();
     done(std::move(scored));
   };
   const absl::Status status = queue_->Submit(std::move(job), ScoringQueue::Admission::kAlways);
@@ -106,8 +106,12 @@ absl::Status CalibrationRun::CalibrateOpenSessions() {
   const Detector& detector = *detector_;
   FillSessionRows(*detector.model().pipeline.log(), closed_, &session_rows_);
   closed_.clear();
-  ASSIGN_OR_RETURN(const std::vector<float> errors, detector.Errors(session_rows_));
-  errors_.insert(errors_.end(), errors.begin(), errors.end());
+  ScoreResult result;
+  RETURN_IF_ERROR(detector.Score(session_rows_, {.top_contributors = 0}, &result));
+  chunk_.assign(result.verdicts.size(), std::numeric_limits<float>::quiet_NaN());
+  Keep(0, result, 0, result.verdicts.size());
+  feedback_->LeaveOutConfirmed("", session_rows_, chunk_);
+  KeepChunk();
   return absl::OkStatus();
 }
 
@@ -119,6 +123,8 @@ absl::Status CalibrationRun::Begin(const v1::CalibrateHeader& header) {
   }
   ASSIGN_OR_RETURN(const ServedDetector served, registry_->Find(header.model()));
   detector_ = served.detector;
+  ASSIGN_OR_RETURN(const std::vector<v1::FeedbackRecord> records, feedback_store_->Read(header.model().name()));
+  feedback_.emplace(*detector_, records);
   header_ = header;
   begun_ = true;
   return absl::OkStatus();
@@ -133,6 +139,11 @@ absl::Status CalibrationRun::CheckRows(const v1::CalibrateRows& rows) {
   return CountRows(Values(rows).size() / detector_->features());
 }
 
+void CalibrationRun::KeepChunk() {
+  std::copy_if(chunk_.begin(), chunk_.end(), std::back_inserter(errors_),
+               [](float error) { return !std::isnan(error); });
+}
+
 void CalibrationRun::Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     const Verdict& verdict = result.verdicts[first + i];
@@ -144,6 +155,12 @@ absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   if (!begun_) return absl::InvalidArgumentError("part: expected a header, got an empty stream");
   RETURN_IF_ERROR(CalibrateOpenSessions());
   const Detector& detector = *detector_;
+  if (header_.include_false_alarms()) {
+    ASSIGN_OR_RETURN(const std::vector<float> false_alarms, feedback_->FalseAlarmErrors());
+    errors_.insert(errors_.end(), false_alarms.begin(), false_alarms.end());
+    response->set_false_alarms_added(false_alarms.size());
+  }
+  response->set_confirmed_left_out(feedback_->left_out());
   const Calibration& before = detector.calibration();
   const double rate = header_.has_false_positive_rate() ? header_.false_positive_rate() : before.false_positive_rate();
   if (errors_.empty()) {

@@ -18,7 +18,9 @@
 #include "astray/v1/service.pb.h"
 #include "engine/detect/row_history.h"
 #include "engine/features/log_sessions.h"
+#include "server/calibration_feedback.h"
 #include "server/detector_registry.h"
+#include "server/feedback_store.h"
 #include "server/scoring.h"
 #include "server/scoring_queue.h"
 
@@ -26,12 +28,12 @@ namespace astray {
 
 class CalibrationRun {
  public:
-  // The registry and the queue must outlive the run.
-  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, uint64_t max_rows)
-      : registry_(registry), queue_(queue), max_rows_(max_rows) {}
+  // All must outlive the run.
+  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, FeedbackStore* feedback, uint64_t max_rows)
+      : registry_(registry), queue_(queue), feedback_store_(feedback), max_rows_(max_rows) {}
 
-  // Takes the next message: the header first, then rows, which must live until `done`; it is called once, on another
-  // thread or before this returns. InvalidArgument names what is wrong with the message.
+  // Takes the next message: the header first, for which files are read, then rows, which must live until `done`; it is
+  // called once, on another thread or before this returns. InvalidArgument names what is wrong with the message.
   void Add(const v1::CalibrateRequest& request, std::shared_ptr<const std::atomic<bool>> cancelled,
            const std::function<void(absl::Status)>& done);
 
@@ -46,10 +48,12 @@ class CalibrationRun {
   absl::StatusOr<std::span<const float>> WithHistory(const v1::CalibrateRows& rows);
   absl::Status CountRows(size_t rows);
   absl::Status CalibrateOpenSessions();
+  void KeepChunk();
   void Keep(size_t job_first, const ScoreResult& result, size_t first, size_t count);
 
   DetectorRegistry* registry_;
   ScoringQueue* queue_;
+  FeedbackStore* feedback_store_;
   std::shared_ptr<const Detector> detector_;
   const uint64_t max_rows_;
   bool begun_ = false;
@@ -59,6 +63,7 @@ class CalibrationRun {
   std::optional<LogSessions> sessions_;
   std::vector<LogSession> closed_;
   std::vector<float> session_rows_;
+  std::optional<CalibrationFeedback> feedback_;
   std::vector<float> chunk_;   // errors of the rows being added, NaN where there is none
   std::vector<float> errors_;  // of those before
 };

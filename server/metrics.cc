@@ -70,6 +70,11 @@ class Observations {
   double sum_ = 0;
 };
 
+Labels With(Labels labels, const char* name, const char* value) {
+  labels.emplace(name, value);
+  return labels;
+}
+
 template <typename Builder>
 auto& Make(prometheus::Registry& registry, Builder builder, const char* name, const char* help) {
   return builder.Name(name).Help(help).Register(registry);
@@ -130,6 +135,8 @@ Metrics::Metrics()
       calibration_timestamp_(Make(*registry_, BuildGauge(), "astray_calibration_timestamp_seconds",
                                   "When the live calibration was made; 0 if with the artifact.")),
       calibration_epoch_(Make(*registry_, BuildGauge(), "astray_calibration_epoch", "Epoch of the live calibration.")),
+      feedback_(Make(*registry_, BuildCounter(), "astray_feedback_total",
+                     "Verdicts that users called right or wrong, by kind.")),
       shadow_rows_(Make(*registry_, BuildCounter(), "astray_shadow_rows_total",
                         "Rows that a candidate scored beside the live version.")),
       shadow_disagreements_(Make(*registry_, BuildCounter(), "astray_shadow_disagreements_total",
@@ -193,6 +200,8 @@ std::shared_ptr<ModelMetrics> Metrics::ForModel(const std::string& model, int64_
   metrics->scored_rows = &scored_rows_.Add(labels);
   metrics->anomalies = &anomalies_.Add(labels);
   metrics->alarms = &alarms_.Add(labels);
+  metrics->false_alarms = &feedback_.Add(With(labels, "kind", "false_alarm"));
+  metrics->confirmed_anomalies = &feedback_.Add(With(labels, "kind", "confirmed_anomaly"));
   metrics->log_lines = &log_lines_.Add(labels);
   metrics->log_unseen_lines = &log_unseen_lines_.Add(labels);
   metrics->values = &values_.Add(labels);
@@ -216,6 +225,8 @@ void Metrics::Release(const Key& key, const ModelMetrics& metrics) {
   scored_rows_.Remove(metrics.scored_rows);
   anomalies_.Remove(metrics.anomalies);
   alarms_.Remove(metrics.alarms);
+  feedback_.Remove(metrics.false_alarms);
+  feedback_.Remove(metrics.confirmed_anomalies);
   log_lines_.Remove(metrics.log_lines);
   log_unseen_lines_.Remove(metrics.log_unseen_lines);
   values_.Remove(metrics.values);
@@ -231,21 +242,16 @@ void Metrics::Release(const Key& key, const ModelMetrics& metrics) {
 std::shared_ptr<ShadowMetrics> Metrics::ForShadow(const std::string& model, int64_t version) {
   Key key{model, version};
   const Labels labels{{"model", model}, {"version", absl::StrCat(version)}};
-  const auto with = [&](const char* name, const char* value) {
-    Labels more = labels;
-    more.emplace(name, value);
-    return more;
-  };
   absl::MutexLock lock(&mutex_);
   ++shadow_holders_[key];
   auto metrics = std::make_unique<ShadowMetrics>();
   metrics->rows = &shadow_rows_.Add(labels);
-  metrics->only_candidate = &shadow_disagreements_.Add(with("anomalous", "candidate"));
-  metrics->only_live = &shadow_disagreements_.Add(with("anomalous", "live"));
+  metrics->only_candidate = &shadow_disagreements_.Add(With(labels, "anomalous", "candidate"));
+  metrics->only_live = &shadow_disagreements_.Add(With(labels, "anomalous", "live"));
   metrics->dropped_rows = &shadow_dropped_rows_.Add(labels);
   metrics->difference = &shadow_score_difference_.Add(labels, DifferenceBoundaries());
-  metrics->candidate_seconds = &shadow_row_seconds_.Add(with("detector", "candidate"));
-  metrics->live_seconds = &shadow_row_seconds_.Add(with("detector", "live"));
+  metrics->candidate_seconds = &shadow_row_seconds_.Add(With(labels, "detector", "candidate"));
+  metrics->live_seconds = &shadow_row_seconds_.Add(With(labels, "detector", "live"));
   return {metrics.release(), [this, key = std::move(key)](ShadowMetrics* released) {
             Release(key, *released);
             delete released;

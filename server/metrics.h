@@ -58,6 +58,8 @@ class ModelMetrics {
     log_unseen_lines->Increment(static_cast<double>(unseen));
   }
   void CountAlarm() { alarms->Increment(); }
+  void CountFalseAlarm() { false_alarms->Increment(); }
+  void CountConfirmedAnomaly() { confirmed_anomalies->Increment(); }
   void SetCalibration(const Calibration& calibration);
 
  private:
@@ -65,6 +67,8 @@ class ModelMetrics {
   prometheus::Counter* scored_rows = nullptr;
   prometheus::Counter* anomalies = nullptr;
   prometheus::Counter* alarms = nullptr;
+  prometheus::Counter* false_alarms = nullptr;
+  prometheus::Counter* confirmed_anomalies = nullptr;
   prometheus::Counter* log_lines = nullptr;
   prometheus::Counter* log_unseen_lines = nullptr;
   prometheus::Counter* values = nullptr;
@@ -156,6 +160,7 @@ class Metrics {
   Family<prometheus::Gauge>& calibration_samples_;
   Family<prometheus::Gauge>& calibration_timestamp_;
   Family<prometheus::Gauge>& calibration_epoch_;
+  Family<prometheus::Counter>& feedback_;
   Family<prometheus::Counter>& shadow_rows_;
   Family<prometheus::Counter>& shadow_disagreements_;
   Family<prometheus::Counter>& shadow_dropped_rows_;

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "engine/base/status_macros.h"
+
 namespace astray {
 namespace {
 
@@ -41,9 +43,14 @@ grpc::ServerUnaryReactor* ModelService::ListModels(Context* /*context*/, const v
   return call;
 }
 
+absl::Status ModelService::Describe(const v1::ModelRef& model, v1::ModelDescription* response) {
+  RETURN_IF_ERROR(MoveInto(registry_->Describe(model), response));
+  return MoveInto(feedback_->Summary(model.name()), response->mutable_feedback());
+}
+
 grpc::ServerUnaryReactor* ModelService::DescribeModel(Context* /*context*/, const v1::DescribeModelRequest* request,
                                                       v1::ModelDescription* response) {
-  return Run(Method::kDescribeModel, [=, this] { return MoveInto(registry_->Describe(request->model()), response); });
+  return Run(Method::kDescribeModel, [=, this] { return Describe(request->model(), response); });
 }
 
 grpc::ServerUnaryReactor* ModelService::LoadModel(Context* /*context*/, const v1::LoadModelRequest* request,

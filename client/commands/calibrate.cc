@@ -25,7 +25,7 @@ struct Flags {
   std::string data, entity_column;
   RowFormat input_format = RowFormat::kByName;
   std::optional<double> false_positive_rate;
-  bool promote = false, json = false;
+  bool promote = false, include_false_alarms = false, json = false;
 };
 
 void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream& out) {
@@ -36,6 +36,12 @@ void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream&
   out << absl::StrFormat("%-24s %.6g at a false-positive rate of %.3g; before %.6g\n", "threshold", made.threshold(),
                          made.false_positive_rate(), reply.previous_threshold());
   out << absl::StrFormat("%-24s %.3f %% of these rows\n", "flagged before", 100 * reply.flagged_ratio_before());
+  if (flags.include_false_alarms) {
+    out << absl::StrFormat("%-24s %d errors\n", "false alarms added", reply.false_alarms_added());
+  }
+  if (reply.confirmed_left_out() > 0) {
+    out << absl::StrFormat("%-24s %d windows with confirmed anomalies\n", "left out", reply.confirmed_left_out());
+  }
   if (reply.promoted()) {
     out << absl::StrFormat("%-24s yes; undo: astray models rollback --server=%s --model=%s\n", "live",
                            flags.server.server, reply.model());
@@ -96,6 +102,7 @@ absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   *header.mutable_model() = PinnedModel(model);
   if (flags.false_positive_rate) header.set_false_positive_rate(*flags.false_positive_rate);
   header.set_promote(flags.promote);
+  header.set_include_false_alarms(flags.include_false_alarms);
   ASSIGN_OR_RETURN(const v1::CalibrateResponse reply, IsLogData(flags.data, flags.input_format)
                                                           ? CalibrateLines(flags, header, client.get())
                                                           : CalibrateRows(flags, model, header, client.get(), context));
@@ -126,6 +133,8 @@ void AddCalibrateCommand(CLI::App& app, CommandContext& context) {
   command->add_option("--entity-column", flags->entity_column, "Column that says whose row it is: no window spans two");
   command->add_option("--false-positive-rate", flags->false_positive_rate,
                       "Share of normal rows that may be flagged (default: as now)");
+  command->add_flag("--include-false-alarms", flags->include_false_alarms,
+                    "With the rows that `astray feedback` called false alarms");
   command->add_flag("--promote", flags->promote, "Make it live at once");
   command->add_flag("--json", flags->json, "Print JSON");
 }
