@@ -13,6 +13,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr size_t kOfferOverhead = 64;  // floats that an offer takes beside its rows and verdicts, about
+
 std::string NameOf(const Detector& detector) {
   return absl::StrCat("version ", detector.model().version, " epoch ", detector.calibration().epoch());
 }
@@ -50,15 +52,16 @@ absl::Status Shadow::Check(const Detector& live, const Detector& candidate) {
 
 void Shadow::Offer(std::span<const float> rows, const ScoreResult& result, size_t first, size_t count) {
   // Asked first, so that nothing is copied in vain where the lane is behind.
-  if (!lane_->HasRoom(rows.size())) return CountDropped(count);
+  const size_t size = rows.size() + count * sizeof(LiveVerdict) / sizeof(float) + kOfferOverhead;
+  if (!lane_->HasRoom(size)) return CountDropped(count);
   std::vector<LiveVerdict> verdicts(count);
   for (size_t i = 0; i < count; ++i) {
     const Verdict& verdict = result.verdicts[first + i];
     verdicts[i] = {verdict.state == Verdict::State::kScored, verdict.anomalous, verdict.score};
   }
   const bool taken =
-      lane_->TryAdd(rows.size(), [shadow = shared_from_this(), copy = std::vector<float>(rows.begin(), rows.end()),
-                                  verdicts = std::move(verdicts)] { shadow->Compare(copy, verdicts); });
+      lane_->TryAdd(size, [shadow = shared_from_this(), copy = std::vector<float>(rows.begin(), rows.end()),
+                           verdicts = std::move(verdicts)] { shadow->Compare(copy, verdicts); });
   if (!taken) CountDropped(count);
 }
 

@@ -97,7 +97,7 @@ TEST(Shadow, DropsAndCountsWhatDoesNotFitAndNeverWaits) {
   Metrics metrics;
   const auto live = MakeDetector({.seed = 1}, 1);
   const auto candidate = MakeDetector({.seed = 2}, 2);
-  BackgroundLane lane(3 * 10);
+  BackgroundLane lane(2 * (12 + 12 + 64) + 10);  // two offers of four rows, each with what it takes itself
   const auto shadow = std::make_shared<Shadow>(live, candidate, &lane, metrics.ForShadow("pump", 2));
   absl::Notification go, begun;
   ASSERT_TRUE(lane.TryAdd(0, [&] {
