@@ -146,7 +146,7 @@ Metrics::Metrics()
       shadow_score_difference_(Make(*registry_, BuildHistogram(), "astray_shadow_score_difference",
                                     "Candidate's score less the live one's, without its sign.")),
       shadow_row_seconds_(Make(*registry_, BuildGauge(), "astray_shadow_row_duration_seconds",
-                               "Mean time to score a row, of the candidate and of the live version.")) {
+                               "Mean processor time to score a row, of the candidate and of the live version.")) {
   prometheus::Registry& registry = *registry_;
   ready_ = &Make(registry, BuildGauge(), "astray_ready", "1 while the server takes requests.").Add({});
   models_loaded_ = &Make(registry, BuildGauge(), "astray_models_loaded", "Model versions being served.").Add({});
