@@ -52,8 +52,8 @@ std::shared_ptr<const RegistrySnapshot> DetectorRegistry::snapshot() const {
 
 void DetectorRegistry::Publish(const std::string& name, ServedModel model) {
   absl::StatusOr<std::shared_ptr<Shadow>> shadow = MakeShadow(name, model);
-  model.shadow = shadow.ok() ? *std::move(shadow) : nullptr;
   std::string error(shadow.status().message());
+  model.shadow = shadow.ok() ? *std::move(shadow) : nullptr;
   if (!error.empty() && error != model.shadow_error) spdlog::warn("model {}: nothing is in shadow: {}", name, error);
   model.shadow_error = std::move(error);
   const absl::StatusOr<const ServedVersion*> live = FindLive(name, model);
