@@ -151,6 +151,10 @@ absl::StatusOr<v1::CalibrateResponse> Client::Calibrate(
   return response;
 }
 
+absl::StatusOr<v1::FeedbackResponse> Client::Feedback(const v1::FeedbackRequest& request) {
+  return Call(detection_.get(), &v1::DetectionService::Stub::Feedback, request);
+}
+
 absl::StatusOr<v1::ListModelsResponse> Client::ListModels() {
   return Call(models_.get(), &v1::ModelService::Stub::ListModels, v1::ListModelsRequest());
 }
@@ -174,17 +178,22 @@ absl::StatusOr<v1::UnloadModelResponse> Client::UnloadModel(const std::string& n
   return Call(models_.get(), &v1::ModelService::Stub::UnloadModel, request);
 }
 
-absl::StatusOr<v1::CalibrationChange> Client::PromoteCalibration(const v1::ModelRef& model, uint64_t epoch) {
-  v1::PromoteCalibrationRequest request;
-  *request.mutable_model() = model;
-  request.set_epoch(epoch);
+absl::StatusOr<v1::CalibrationChange> Client::PromoteCalibration(const v1::PromoteCalibrationRequest& request) {
   return Call(models_.get(), &v1::ModelService::Stub::PromoteCalibration, request);
+}
+
+absl::StatusOr<v1::CalibrationChange> Client::PromoteVersion(const v1::PromoteVersionRequest& request) {
+  return Call(models_.get(), &v1::ModelService::Stub::PromoteVersion, request);
 }
 
 absl::StatusOr<v1::CalibrationChange> Client::RollbackCalibration(const v1::ModelRef& model) {
   v1::RollbackCalibrationRequest request;
   *request.mutable_model() = model;
   return Call(models_.get(), &v1::ModelService::Stub::RollbackCalibration, request);
+}
+
+absl::StatusOr<v1::SetShadowResponse> Client::SetShadow(const v1::SetShadowRequest& request) {
+  return Call(models_.get(), &v1::ModelService::Stub::SetShadow, request);
 }
 
 absl::StatusOr<v1::SetLabelResponse> Client::SetLabel(const v1::SetLabelRequest& request) {

@@ -64,13 +64,16 @@ class Client {
   // `next` fills an empty message with rows or lines and returns false when there are no more; its error ends the call.
   absl::StatusOr<v1::CalibrateResponse> Calibrate(
       const v1::CalibrateHeader& header, const std::function<absl::StatusOr<bool>(v1::CalibrateRequest*)>& next);
+  absl::StatusOr<v1::FeedbackResponse> Feedback(const v1::FeedbackRequest& request);
 
   absl::StatusOr<v1::ListModelsResponse> ListModels();
   absl::StatusOr<v1::ModelDescription> DescribeModel(const v1::ModelRef& model);
   absl::StatusOr<v1::LoadModelResponse> LoadModel(const std::string& name);
   absl::StatusOr<v1::UnloadModelResponse> UnloadModel(const std::string& name, int64_t version);
-  absl::StatusOr<v1::CalibrationChange> PromoteCalibration(const v1::ModelRef& model, uint64_t epoch);
+  absl::StatusOr<v1::CalibrationChange> PromoteCalibration(const v1::PromoteCalibrationRequest& request);
+  absl::StatusOr<v1::CalibrationChange> PromoteVersion(const v1::PromoteVersionRequest& request);
   absl::StatusOr<v1::CalibrationChange> RollbackCalibration(const v1::ModelRef& model);
+  absl::StatusOr<v1::SetShadowResponse> SetShadow(const v1::SetShadowRequest& request);
   absl::StatusOr<v1::SetLabelResponse> SetLabel(const v1::SetLabelRequest& request);
 
   const std::string& target() const { return target_; }

@@ -7,6 +7,7 @@
 #include "client/commands/calibrate.h"
 #include "client/commands/encode.h"
 #include "client/commands/evaluate.h"
+#include "client/commands/feedback.h"
 #include "client/commands/inspect.h"
 #include "client/commands/models.h"
 #include "client/commands/score.h"
@@ -39,6 +40,7 @@ void AddCommands(CLI::App& app, CommandContext& context) {
   AddReconstructCommand(app, context);
   AddTemplatesCommand(app, context);
   AddCalibrateCommand(app, context);
+  AddFeedbackCommand(app, context);
   AddModelsCommand(app, context);
   AddBenchCommand(app, context);
 }

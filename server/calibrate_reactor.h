@@ -25,6 +25,7 @@ class CalibrateReactor final : public grpc::ServerReadReactor<v1::CalibrateReque
   void OnReadDone(bool ok) override;
   void OnCancel() override { call_.Cancel(); }
   void OnDone() override { delete this; }
+  void Add();
   void Complete(const absl::Status& status);
 
   DetectionService* service_;

@@ -105,14 +105,10 @@ absl::Status CalibrationRun::CalibrateOpenSessions() {
   const Detector& detector = *detector_;
   FillSessionRows(*detector.model().pipeline.log(), closed_, &session_rows_);
   closed_.clear();
-  return detector.VisitErrors(session_rows_, 1, [&](size_t /*vector*/, float error, uint8_t missing_level) {
-    ++vectors_;
-    if (error > detector.calibration().threshold()) ++flagged_;
-    Remember(error, "", missing_level);
-    if (!PickerOf("").TakesNext()) return absl::OkStatus();
-    trace_.Add("", error);
-    return samples_.Add(error, "", missing_level);
-  });
+  ScoreResult result;
+  RETURN_IF_ERROR(detector.Score(session_rows_, {.top_contributors = 0}, &result));
+  chunk_ = std::move(result.verdicts);
+  return TakeChunk(session_rows_, "", "");
 }
 
 BlockPicker& CalibrationRun::PickerOf(const std::string& entity) {
@@ -124,6 +120,7 @@ absl::Status CalibrationRun::TakeChunk(std::span<const float> rows, const std::s
                                        const std::string& segment) {
   const size_t features = detector_->features(), window = detector_->window();
   BlockPicker& picker = PickerOf(entity);
+  feedback_->LeaveOutConfirmed(entity, rows, chunk_);
   for (size_t i = 0; i + window <= chunk_.size(); ++i) {
     const Verdict& verdict = chunk_[i];
     const bool taken = picker.TakesNext();
@@ -177,6 +174,8 @@ absl::Status CalibrationRun::Begin(const v1::CalibrateHeader& header) {
   ASSIGN_OR_RETURN(const ServedDetector served, registry_->Find(header.model()));
   detector_ = served.detector;
   probe_.emplace(detector_.get());
+  ASSIGN_OR_RETURN(const std::vector<v1::FeedbackRecord> records, feedback_store_->Read(header.model().name()));
+  feedback_.emplace(*detector_, records);
   header_ = header;
   begun_ = true;
   return absl::OkStatus();
@@ -198,6 +197,14 @@ absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   if (!begun_) return absl::InvalidArgumentError("part: expected a header, got an empty stream");
   RETURN_IF_ERROR(CalibrateOpenSessions());
   const Detector& detector = *detector_;
+  if (header_.include_false_alarms()) {
+    ASSIGN_OR_RETURN(const std::vector<Verdict> false_alarms, feedback_->FalseAlarms());
+    for (const Verdict& verdict : false_alarms) {
+      RETURN_IF_ERROR(samples_.Add(verdict.error, "", verdict.missing_level));
+    }
+    response->set_false_alarms_added(false_alarms.size());
+  }
+  response->set_confirmed_left_out(feedback_->left_out());
   const Calibration& before = detector.calibration();
   const double rate = header_.has_false_positive_rate() ? header_.false_positive_rate() : before.false_positive_rate();
   if (samples_.all.samples() == 0) {

@@ -24,7 +24,9 @@
 #include "engine/detect/missingness_probe.h"
 #include "engine/detect/row_history.h"
 #include "engine/features/log_sessions.h"
+#include "server/calibration_feedback.h"
 #include "server/detector_registry.h"
+#include "server/feedback_store.h"
 #include "server/scoring.h"
 #include "server/scoring_queue.h"
 
@@ -32,12 +34,12 @@ namespace astray {
 
 class CalibrationRun {
  public:
-  // The registry and the queue must outlive the run.
-  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, uint64_t max_rows)
-      : registry_(registry), queue_(queue), max_rows_(max_rows) {}
+  // All must outlive the run.
+  CalibrationRun(DetectorRegistry* registry, ScoringQueue* queue, FeedbackStore* feedback, uint64_t max_rows)
+      : registry_(registry), queue_(queue), feedback_store_(feedback), max_rows_(max_rows) {}
 
-  // Takes the next message: the header first, then rows, which must live until `done`; it is called once, on another
-  // thread or before this returns. InvalidArgument names what is wrong with the message.
+  // Takes the next message: the header first, for which files are read, then rows, which must live until `done`; it is
+  // called once, on another thread or before this returns. InvalidArgument names what is wrong with the message.
   void Add(const v1::CalibrateRequest& request, std::shared_ptr<const std::atomic<bool>> cancelled,
            const std::function<void(absl::Status)>& done);
 
@@ -63,6 +65,7 @@ class CalibrationRun {
 
   DetectorRegistry* registry_;
   ScoringQueue* queue_;
+  FeedbackStore* feedback_store_;
   std::shared_ptr<const Detector> detector_;
   const uint64_t max_rows_;
   bool begun_ = false;
@@ -72,6 +75,7 @@ class CalibrationRun {
   std::optional<LogSessions> sessions_;
   std::vector<LogSession> closed_;
   std::vector<float> session_rows_;
+  std::optional<CalibrationFeedback> feedback_;
   std::vector<Verdict> chunk_;  // of the rows being added
 
   CalibrationSamples samples_;

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/calibrate_reactor.h"
+#include "server/feedback.h"
 #include "server/log_scorer.h"
 #include "server/scoring.h"
 #include "server/stream_reactor.h"
@@ -56,6 +57,20 @@ grpc::ServerReadReactor<v1::CalibrateRequest>* DetectionService::Calibrate(Conte
   auto* calibrate = new CalibrateReactor(this, context, response);
   calibrate->Start();
   return calibrate;
+}
+
+grpc::ServerUnaryReactor* DetectionService::Feedback(Context* /*context*/, const v1::FeedbackRequest* request,
+                                                     v1::FeedbackResponse* response) {
+  auto* call = new UnaryCall(parts_.gate, parts_.metrics, Method::kFeedback);
+  if (const absl::Status admitted = call->Admitted(); !admitted.ok()) {
+    call->Complete(admitted);
+    return call;
+  }
+  parts_.executor->Add([this, call, request, response] {
+    call->Complete(call->cancelled()->load() ? absl::CancelledError("cancelled")
+                                             : KeepFeedback(*parts_.registry, parts_.feedback, *request, response));
+  });
+  return call;
 }
 
 void DetectionService::EndStreams() {

@@ -11,6 +11,7 @@
 #include "astray/v1/service.grpc.pb.h"
 #include "server/call.h"
 #include "server/detector_registry.h"
+#include "server/feedback_store.h"
 #include "server/scoring_queue.h"
 #include "server/serial_executor.h"
 
@@ -37,6 +38,7 @@ class DetectionService final : public v1::DetectionService::CallbackService {
     CallGate* gate;
     Metrics* metrics;
     uint64_t max_calibration_rows;
+    FeedbackStore* feedback;
   };
   explicit DetectionService(const Parts& parts) : parts_(parts) {}
 
@@ -48,6 +50,8 @@ class DetectionService final : public v1::DetectionService::CallbackService {
                                       v1::ScoreLogsResponse* response) override;
   grpc::ServerBidiReactor<v1::ScoreLogsRequest, v1::ScoreLogsResponse>* ScoreLogStream(Context* context) override;
   grpc::ServerReadReactor<v1::CalibrateRequest>* Calibrate(Context* context, v1::CalibrateResponse* response) override;
+  grpc::ServerUnaryReactor* Feedback(Context* context, const v1::FeedbackRequest* request,
+                                     v1::FeedbackResponse* response) override;
 
   // Lets open streams answer what they have read and then ends them with UNAVAILABLE. The gate must be closed before.
   void EndStreams() ABSL_LOCKS_EXCLUDED(mutex_);

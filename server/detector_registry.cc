@@ -14,6 +14,7 @@ namespace astray {
 namespace {
 
 constexpr int kMaxLabels = 64;
+constexpr size_t kShadowValues = size_t{1} << 22;  // that wait to be scored by shadows: 16 MiB
 
 absl::Status CheckLabel(const std::string& label) {
   // A number would read like a version.
@@ -42,6 +43,7 @@ DetectorRegistry::DetectorRegistry(std::filesystem::path base_path, Metrics* met
     : base_path_(base_path),
       store_(std::move(base_path)),
       metrics_(metrics),
+      lane_(kShadowValues),
       snapshot_(std::make_shared<const RegistrySnapshot>()) {}
 
 std::shared_ptr<const RegistrySnapshot> DetectorRegistry::snapshot() const {
@@ -49,16 +51,31 @@ std::shared_ptr<const RegistrySnapshot> DetectorRegistry::snapshot() const {
   return snapshot_;
 }
 
-void DetectorRegistry::Publish(const std::string& name, std::shared_ptr<const ServedModel> model) {
-  auto next = std::make_shared<RegistrySnapshot>(*snapshot());
-  if (model != nullptr) {
-    (*next)[name] = std::move(model);
-  } else {
-    next->erase(name);
+void DetectorRegistry::Publish(const std::string& name, ServedModel model) {
+  absl::StatusOr<std::shared_ptr<Shadow>> shadow = MakeShadow(name, model);
+  std::string error(shadow.status().message());
+  model.shadow = shadow.ok() ? *std::move(shadow) : nullptr;
+  if (!error.empty() && error != model.shadow_error) spdlog::warn("model {}: nothing is in shadow: {}", name, error);
+  model.shadow_error = std::move(error);
+  const absl::StatusOr<const ServedVersion*> live = FindLive(name, model);
+  for (auto& [number, version] : model.versions) {
+    version.change = model.state.change();
+    version.shadow = live.ok() && *live == &version ? model.shadow : nullptr;
   }
-  std::shared_ptr<const RegistrySnapshot> previous = std::move(next);
+  auto next = std::make_shared<RegistrySnapshot>(*snapshot());
+  (*next)[name] = std::make_shared<const ServedModel>(std::move(model));
+  SetSnapshot(std::move(next));
+}
+
+void DetectorRegistry::Remove(const std::string& name) {
+  auto next = std::make_shared<RegistrySnapshot>(*snapshot());
+  next->erase(name);
+  SetSnapshot(std::move(next));
+}
+
+void DetectorRegistry::SetSnapshot(std::shared_ptr<const RegistrySnapshot> next) {
   absl::MutexLock lock(&snapshot_mutex_);
-  snapshot_.swap(previous);
+  snapshot_.swap(next);
 }
 
 absl::StatusOr<const ServedVersion*> DetectorRegistry::FindIn(const RegistrySnapshot& current,
@@ -73,7 +90,7 @@ absl::StatusOr<const ServedVersion*> DetectorRegistry::FindIn(const RegistrySnap
 absl::StatusOr<ServedDetector> DetectorRegistry::Find(const v1::ModelRef& ref) const {
   const std::shared_ptr<const RegistrySnapshot> current = snapshot();
   ASSIGN_OR_RETURN(const ServedVersion* version, FindIn(*current, ref));
-  return ServedDetector{version->detector, version->metrics, version->drift};
+  return ServedDetector{version->detector, version->metrics, version->drift, version->shadow, version->change};
 }
 
 absl::Status DetectorRegistry::Poll() {
@@ -94,7 +111,7 @@ absl::Status DetectorRegistry::Poll() {
     if (std::binary_search(names->begin(), names->end(), name)) continue;
     spdlog::info("model {}: its folder is gone, stopped serving", name);
     metrics_->DropLoadFailures(name);
-    Publish(name, nullptr);
+    Remove(name);
   }
   UpdateReadiness();
   return absl::OkStatus();
@@ -156,13 +173,15 @@ absl::Status DetectorRegistry::Refresh(const std::string& name, bool force) {
       ApplyLiveCalibration(name, model.state, &version);
     }
   }
-  if (changed) Publish(name, std::make_shared<const ServedModel>(std::move(model)));
+  if (changed) Publish(name, std::move(model));
   return absl::OkStatus();
 }
 
 void DetectorRegistry::RefreshState(const std::string& name, ServedModel* model) {
   absl::StatusOr<v1::ServingState> state = store_.ReadServingState(name);
   if (state.ok()) {
+    // Never backwards, though somebody removed the file or wrote an old one.
+    state->set_change(std::max(state->change(), model->state.change()));
     model->state = *std::move(state);
     return;
   }
@@ -238,7 +257,7 @@ absl::StatusOr<v1::ModelSummary> DetectorRegistry::Unload(const std::string& nam
     StopServing(&it->second);
   }
   v1::ModelSummary summary = Summarize(name, model);
-  Publish(name, std::make_shared<const ServedModel>(std::move(model)));
+  Publish(name, std::move(model));
   UpdateReadiness();
   spdlog::info("model {}: unloaded {}", name, number == 0 ? "every version" : absl::StrCat("version ", number));
   return summary;
@@ -267,7 +286,7 @@ absl::StatusOr<v1::ModelSummary> DetectorRegistry::SetLabel(const std::string& n
   }
   RETURN_IF_ERROR(WriteState(name, std::move(state), &model));
   v1::ModelSummary summary = Summarize(name, model);
-  Publish(name, std::make_shared<const ServedModel>(std::move(model)));
+  Publish(name, std::move(model));
   return summary;
 }
 

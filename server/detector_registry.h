@@ -4,6 +4,10 @@
 // Find takes a lock only to copy a pointer to an immutable snapshot; it never waits for a load. Changes (Poll, Load,
 // Unload, labels, calibrations) are made one at a time, and each becomes visible all at once.
 //
+// Requests that name neither a version nor a label go to the version that was promoted last (FindLive), or to the
+// latest. Every decision that is written has the next number (`change`); what is found names the last one that it knows
+// of.
+//
 // A version that does not load, or not any more, is tried again when its folder changes; what served before goes on
 // serving. A version whose folder is gone stops serving. Unloaded versions stay so until Load or a restart.
 // A promoted calibration that cannot be used is logged and counted, and the artifact's own serves.
@@ -21,6 +25,7 @@
 #include "absl/synchronization/mutex.h"
 #include "astray/v1/service.pb.h"
 #include "engine/detect/detector.h"
+#include "server/background_lane.h"
 #include "server/calibration_store.h"
 #include "server/metrics.h"
 #include "server/registry_snapshot.h"
@@ -31,6 +36,8 @@ struct ServedDetector {
   std::shared_ptr<const Detector> detector;
   std::shared_ptr<ModelMetrics> metrics;
   std::shared_ptr<DriftMonitor> drift;
+  std::shared_ptr<Shadow> shadow = nullptr;  // where it is the live version, and a candidate is beside it
+  uint64_t change = 0;                       // as in v1::Provenance
 };
 
 class DetectorRegistry {
@@ -63,18 +70,27 @@ class DetectorRegistry {
                                                                     CalibrationSamples samples,
                                                                     double false_positive_rate, bool promote)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
-  // Promoting what is live already changes nothing. NotFound, FailedPrecondition: no such calibration, or not of this
-  // artifact.
-  absl::StatusOr<v1::CalibrationChange> Promote(const v1::ModelRef& ref, uint64_t epoch)
+  // Promoting what is live already leaves nothing to undo. NotFound, FailedPrecondition: no such calibration, or not of
+  // this artifact; a gate (may be null) that does not hold. What was the shadow is it no longer.
+  absl::StatusOr<v1::CalibrationChange> Promote(const v1::ModelRef& ref, uint64_t epoch, const v1::PromotionGate* gate)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::CalibrationChange> PromoteVersion(const std::string& name, int64_t number,
+                                                       const v1::PromotionGate* gate)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
   absl::StatusOr<v1::CalibrationChange> Rollback(const v1::ModelRef& ref) ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::SetShadowResponse> SetShadow(const v1::SetShadowRequest& request)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  // Until shadows have scored what they were offered.
+  void AwaitShadows() { lane_.AwaitIdle(); }
 
  private:
   std::shared_ptr<const RegistrySnapshot> snapshot() const ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
   absl::StatusOr<const ServedVersion*> FindIn(const RegistrySnapshot& current, const v1::ModelRef& ref) const
       ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
-  // Null takes the model out.
-  void Publish(const std::string& name, std::shared_ptr<const ServedModel> model) ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
+  // Makes `model` what is served, its versions with the model's change and the live one with the model's shadow.
+  void Publish(const std::string& name, ServedModel model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  void Remove(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  void SetSnapshot(std::shared_ptr<const RegistrySnapshot> next) ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
 
   // Brings a model in step with its folder; `force` reads every version again and forgets Unload.
   absl::Status Refresh(const std::string& name, bool force) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
@@ -94,15 +110,24 @@ class DetectorRegistry {
   void ApplyLiveCalibration(const std::string& name, const v1::ServingState& state, ServedVersion* version);
   absl::StatusOr<std::shared_ptr<const Calibration>> ReadEpoch(const std::string& name, const ServedVersion& version,
                                                                uint64_t epoch) const;
-  // Lets `calibration` serve once `state` with these promoted epochs is on disk.
+  // Lets `calibration` serve once `state`, which says so, is on disk.
   absl::StatusOr<v1::CalibrationChange> GoLive(const std::string& name, int64_t number, v1::ServingState state,
-                                               const std::vector<uint64_t>& epochs,
                                                std::shared_ptr<const Calibration> calibration)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  // The same for the version that `state` makes live. FailedPrecondition where it makes none.
+  absl::StatusOr<v1::CalibrationChange> GoLive(const std::string& name, v1::ServingState state)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  absl::StatusOr<v1::CalibrationChange> RollBackEpoch(const std::string& name, const ServedVersion& version,
+                                                      v1::ServingState state)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+
+  // The shadow that model.state asks for: model.shadow where it is the same pair still.
+  absl::StatusOr<std::shared_ptr<Shadow>> MakeShadow(const std::string& name, const ServedModel& model) const;
 
   const std::filesystem::path base_path_;
   const CalibrationStore store_;
   Metrics* const metrics_;
+  mutable BackgroundLane lane_;
 
   absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(snapshot_mutex_);
   bool folder_lost_ ABSL_GUARDED_BY(change_mutex_) = false;

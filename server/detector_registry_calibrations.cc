@@ -9,45 +9,13 @@
 #include "engine/detect/entity_streams.h"
 #include "server/detector_registry.h"
 #include "server/fingerprint.h"
+#include "server/promotions.h"
 #include "spdlog/spdlog.h"
 
 namespace astray {
 namespace {
 
 constexpr uint64_t kOwnEpoch = 1;  // of the calibration inside the artifact
-constexpr size_t kMaxPromotions = 256;
-
-std::vector<uint64_t> PromotedEpochs(const v1::ServingState& state, const ServedVersion& version) {
-  const v1::VersionState* found = FindVersionState(state, version.number, version.artifact_sha256());
-  if (found == nullptr) return {};
-  return {found->promoted_epochs().begin(), found->promoted_epochs().end()};
-}
-
-void SetPromotedEpochs(const ServedVersion& version, const std::vector<uint64_t>& epochs, v1::ServingState* state) {
-  auto* versions = state->mutable_versions();
-  auto it = std::find_if(versions->begin(), versions->end(),
-                         [&](const v1::VersionState& candidate) { return candidate.version() == version.number; });
-  v1::VersionState* target = it == versions->end() ? versions->Add() : &*it;
-  target->set_version(version.number);
-  target->set_artifact_sha256(version.artifact_sha256());
-  const size_t kept = std::min(epochs.size(), kMaxPromotions);
-  target->mutable_promoted_epochs()->Assign(epochs.end() - static_cast<std::ptrdiff_t>(kept), epochs.end());
-}
-
-// Calibrations do not know their autocorrelation time.
-size_t DriftSpacing(const Detector& detector) { return DriftMonitor::Spacing(detector.window(), 0); }
-
-void SetCalibration(std::shared_ptr<const Calibration> calibration, ServedVersion* version) {
-  version->metrics->SetCalibration(*calibration);
-  version->detector = version->detector->WithCalibration(std::move(calibration));
-  // A look at the state on disk may find what was live before.
-  const Detector& detector = *version->detector;
-  if (version->drift == nullptr || version->drift->calibration_epoch() != detector.calibration().epoch()) {
-    version->drift = std::make_shared<DriftMonitor>(
-        detector.calibration(), detector.model().pipeline,
-        DriftMonitor::Options{.spacing = DriftSpacing(detector), .seed = detector.calibration().epoch()});
-  }
-}
 
 }  // namespace
 
@@ -58,6 +26,7 @@ absl::StatusOr<v1::ServingState> DetectorRegistry::ReadStateToChange(const std::
 }
 
 absl::Status DetectorRegistry::WriteState(const std::string& name, v1::ServingState state, ServedModel* model) {
+  state.set_change(std::max(state.change(), model->state.change()) + 1);
   RETURN_IF_ERROR(store_.WriteServingState(name, state));
   model->state = std::move(state);
   model->state_fingerprint = FileFingerprint(store_.ServingStatePath(name));
@@ -89,7 +58,7 @@ absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::ReadEpoch(c
 void DetectorRegistry::ApplyLiveCalibration(const std::string& name, const v1::ServingState& state,
                                             ServedVersion* version) {
   std::shared_ptr<const Calibration> live = version->calibration;
-  const std::vector<uint64_t> epochs = PromotedEpochs(state, *version);
+  const std::vector<uint64_t> epochs = PromotedEpochs(state, version->number, version->artifact_sha256());
   if (!epochs.empty()) {
     absl::StatusOr<std::shared_ptr<const Calibration>> promoted = ReadEpoch(name, *version, epochs.back());
     if (promoted.ok()) {
@@ -106,30 +75,7 @@ void DetectorRegistry::ApplyLiveCalibration(const std::string& name, const v1::S
     spdlog::warn("model {} version {}: calibrations were promoted for another artifact of this version; ignored", name,
                  version->number);
   }
-  SetCalibration(std::move(live), version);
-}
-
-absl::StatusOr<v1::CalibrationChange> DetectorRegistry::GoLive(const std::string& name, int64_t number,
-                                                               v1::ServingState state,
-                                                               const std::vector<uint64_t>& epochs,
-                                                               std::shared_ptr<const Calibration> calibration) {
-  ASSIGN_OR_RETURN(ServedModel model, CopyModel(name));
-  ServedVersion& version = model.versions.at(number);
-  v1::CalibrationChange change;
-  change.set_model(name);
-  change.set_version(number);
-  const Calibration& previous = version.detector->calibration();
-  *change.mutable_previous() = Summarize(previous, previous.epoch() == calibration->epoch());
-  *change.mutable_live() = Summarize(*calibration, true);
-
-  SetPromotedEpochs(version, epochs, &state);
-  RETURN_IF_ERROR(WriteState(name, std::move(state), &model));
-  SetCalibration(std::move(calibration), &version);
-  spdlog::info("model {} version {}: calibration epoch {} is live, threshold {:.6g} (before: epoch {}, {:.6g})", name,
-               number, change.live().epoch(), change.live().threshold(), change.previous().epoch(),
-               change.previous().threshold());
-  Publish(name, std::make_shared<const ServedModel>(std::move(model)));
-  return change;
+  version->SetCalibration(std::move(live));
 }
 
 absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::AddCalibration(const Detector& detector,
@@ -163,38 +109,10 @@ absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::AddCalibrat
   spdlog::info("model {} version {}: calibration epoch {} of {} vectors, threshold {:.6g}", name, ref.version(), epoch,
                calibration->samples(), calibration->threshold());
   if (promote) {
-    std::vector<uint64_t> epochs = PromotedEpochs(state, **version);
-    epochs.push_back(epoch);
-    RETURN_IF_ERROR(GoLive(name, ref.version(), std::move(state), epochs, calibration).status());
+    AddPromotedEpoch(ref.version(), (*version)->artifact_sha256(), epoch, &state);
+    RETURN_IF_ERROR(GoLive(name, ref.version(), std::move(state), calibration).status());
   }
   return calibration;
-}
-
-absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Promote(const v1::ModelRef& ref, uint64_t epoch) {
-  absl::MutexLock lock(&change_mutex_);
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
-  ASSIGN_OR_RETURN(const ServedVersion* version, FindServing(*current, ref));
-  ASSIGN_OR_RETURN(std::shared_ptr<const Calibration> calibration, ReadEpoch(ref.name(), *version, epoch));
-  ASSIGN_OR_RETURN(v1::ServingState state, ReadStateToChange(ref.name()));
-  std::vector<uint64_t> epochs = PromotedEpochs(state, *version);
-  if (epoch != (epochs.empty() ? kOwnEpoch : epochs.back())) epochs.push_back(epoch);
-  return GoLive(ref.name(), version->number, std::move(state), epochs, std::move(calibration));
-}
-
-absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Rollback(const v1::ModelRef& ref) {
-  absl::MutexLock lock(&change_mutex_);
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
-  ASSIGN_OR_RETURN(const ServedVersion* version, FindServing(*current, ref));
-  ASSIGN_OR_RETURN(v1::ServingState state, ReadStateToChange(ref.name()));
-  std::vector<uint64_t> epochs = PromotedEpochs(state, *version);
-  if (epochs.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("model '", ref.name(), "' version ", version->number, ": no promotion to undo"));
-  }
-  epochs.pop_back();
-  ASSIGN_OR_RETURN(std::shared_ptr<const Calibration> calibration,
-                   ReadEpoch(ref.name(), *version, epochs.empty() ? kOwnEpoch : epochs.back()));
-  return GoLive(ref.name(), version->number, std::move(state), epochs, std::move(calibration));
 }
 
 absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelRef& ref) const {
@@ -203,7 +121,10 @@ absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelR
   const DetectorModel& model = version->detector->model();
   v1::ModelDescription description;
   description.set_name(ref.name());
-  *description.mutable_version() = Summarize(*version);
+  const ServedModel& served = *current->at(ref.name());
+  const absl::StatusOr<const ServedVersion*> serving_by_default = FindLive(ref.name(), served);
+  *description.mutable_version() = Summarize(*version, serving_by_default.ok() && *serving_by_default == version);
+  if (served.state.has_shadow()) *description.mutable_shadow() = SummarizeShadow(served);
   *description.mutable_recipe() = model.recipe;
   for (const std::string& feature : model.pipeline.feature_names()) description.add_features(feature);
   *description.mutable_profiles() = model.pipeline.scaler().state().profile();
@@ -224,7 +145,7 @@ absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelR
       *description.add_calibrations() = Summarize(**calibration, live == epoch);
     }
   }
-  for (const auto& [label, number] : current->at(ref.name())->state.labels()) {
+  for (const auto& [label, number] : served.state.labels()) {
     if (number == version->number) description.add_labels(label);
   }
   std::sort(description.mutable_labels()->begin(), description.mutable_labels()->end());

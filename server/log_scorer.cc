@@ -90,6 +90,7 @@ absl::Status LogScorer::Score(std::vector<Arrived> requests, StreamRelease relea
   job.consume = [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
     FillVerdicts(*served_.detector, result, first, count, std::span(verdict_messages_).subspan(job_first, count));
     RecordVerdicts(result, first, count, served_);
+    OfferToShadow(served_.shadow.get(), rows_, "", job_first, result, first, count);
   };
   job.done = [this, done](absl::Status status) {
     if (status.ok()) Finish();
@@ -104,7 +105,7 @@ void LogScorer::Finish() {
   complete_.clear();
   verdicts_.clear();
   verdict_messages_.clear();
-  for (Reply& reply : replies_) FillProvenance(*served_.detector, reply.response.mutable_provenance());
+  for (Reply& reply : replies_) FillProvenance(served_, reply.response.mutable_provenance());
   metrics_->log_sessions().Increment(static_cast<double>(sessions_->open()) - static_cast<double>(counted_open_));
   counted_open_ = sessions_->open();
 }

@@ -17,8 +17,9 @@ using prometheus::Labels;
 using Boundaries = prometheus::Histogram::BucketBoundaries;
 
 constexpr std::array<const char*, kMethods> kMethodNames = {
-    "Score",         "ScoreStream", "ScoreLogs",   "ScoreLogStream",     "Calibrate",           "ListModels",
-    "DescribeModel", "LoadModel",   "UnloadModel", "PromoteCalibration", "RollbackCalibration", "SetLabel"};
+    "Score",          "ScoreStream", "ScoreLogs",   "ScoreLogStream",     "Calibrate",           "ListModels",
+    "DescribeModel",  "LoadModel",   "UnloadModel", "PromoteCalibration", "RollbackCalibration", "SetLabel",
+    "PromoteVersion", "SetShadow",   "Feedback"};
 
 const Boundaries& ScoreBoundaries() {
   static const auto& boundaries = *new Boundaries{0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 5, 10, 100};
@@ -27,6 +28,11 @@ const Boundaries& ScoreBoundaries() {
 
 const Boundaries& PValueBoundaries() {
   static const auto& boundaries = *new Boundaries{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9};
+  return boundaries;
+}
+
+const Boundaries& DifferenceBoundaries() {
+  static const auto& boundaries = *new Boundaries{0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 100};
   return boundaries;
 }
 
@@ -63,6 +69,11 @@ class Observations {
   std::vector<double> counts_;
   double sum_ = 0;
 };
+
+Labels With(Labels labels, const char* name, const char* value) {
+  labels.emplace(name, value);
+  return labels;
+}
 
 template <typename Builder>
 auto& Make(prometheus::Registry& registry, Builder builder, const char* name, const char* help) {
@@ -124,6 +135,18 @@ Metrics::Metrics()
       calibration_timestamp_(Make(*registry_, BuildGauge(), "astray_calibration_timestamp_seconds",
                                   "When the live calibration was made; 0 if with the artifact.")),
       calibration_epoch_(Make(*registry_, BuildGauge(), "astray_calibration_epoch", "Epoch of the live calibration.")),
+      feedback_(Make(*registry_, BuildCounter(), "astray_feedback_total",
+                     "Verdicts that users called right or wrong, by kind.")),
+      shadow_rows_(Make(*registry_, BuildCounter(), "astray_shadow_rows_total",
+                        "Rows that a candidate scored beside the live version.")),
+      shadow_disagreements_(Make(*registry_, BuildCounter(), "astray_shadow_disagreements_total",
+                                 "Of these, rows that only one of the two calls anomalous.")),
+      shadow_dropped_rows_(Make(*registry_, BuildCounter(), "astray_shadow_dropped_rows_total",
+                                "Rows not compared, since the candidate could not keep up.")),
+      shadow_score_difference_(Make(*registry_, BuildHistogram(), "astray_shadow_score_difference",
+                                    "Candidate's score less the live one's, without its sign.")),
+      shadow_row_seconds_(Make(*registry_, BuildGauge(), "astray_shadow_row_duration_seconds",
+                               "Mean processor time to score a row, of the candidate and of the live version.")),
       drift_(registry_.get()) {
   prometheus::Registry& registry = *registry_;
   ready_ = &Make(registry, BuildGauge(), "astray_ready", "1 while the server takes requests.").Add({});
@@ -178,6 +201,8 @@ std::shared_ptr<ModelMetrics> Metrics::ForModel(const std::string& model, int64_
   metrics->scored_rows = &scored_rows_.Add(labels);
   metrics->anomalies = &anomalies_.Add(labels);
   metrics->alarms = &alarms_.Add(labels);
+  metrics->false_alarms = &feedback_.Add(With(labels, "kind", "false_alarm"));
+  metrics->confirmed_anomalies = &feedback_.Add(With(labels, "kind", "confirmed_anomaly"));
   metrics->log_lines = &log_lines_.Add(labels);
   metrics->log_unseen_lines = &log_unseen_lines_.Add(labels);
   metrics->values = &values_.Add(labels);
@@ -201,6 +226,8 @@ void Metrics::Release(const Key& key, const ModelMetrics& metrics) {
   scored_rows_.Remove(metrics.scored_rows);
   anomalies_.Remove(metrics.anomalies);
   alarms_.Remove(metrics.alarms);
+  feedback_.Remove(metrics.false_alarms);
+  feedback_.Remove(metrics.confirmed_anomalies);
   log_lines_.Remove(metrics.log_lines);
   log_unseen_lines_.Remove(metrics.log_unseen_lines);
   values_.Remove(metrics.values);
@@ -212,6 +239,38 @@ void Metrics::Release(const Key& key, const ModelMetrics& metrics) {
   calibration_timestamp_.Remove(metrics.calibration_timestamp);
   calibration_epoch_.Remove(metrics.calibration_epoch);
   drift_.Drop(key.first, key.second);
+}
+
+std::shared_ptr<ShadowMetrics> Metrics::ForShadow(const std::string& model, int64_t version) {
+  Key key{model, version};
+  const Labels labels{{"model", model}, {"version", absl::StrCat(version)}};
+  absl::MutexLock lock(&mutex_);
+  ++shadow_holders_[key];
+  auto metrics = std::make_unique<ShadowMetrics>();
+  metrics->rows = &shadow_rows_.Add(labels);
+  metrics->only_candidate = &shadow_disagreements_.Add(With(labels, "anomalous", "candidate"));
+  metrics->only_live = &shadow_disagreements_.Add(With(labels, "anomalous", "live"));
+  metrics->dropped_rows = &shadow_dropped_rows_.Add(labels);
+  metrics->difference = &shadow_score_difference_.Add(labels, DifferenceBoundaries());
+  metrics->candidate_seconds = &shadow_row_seconds_.Add(With(labels, "detector", "candidate"));
+  metrics->live_seconds = &shadow_row_seconds_.Add(With(labels, "detector", "live"));
+  return {metrics.release(), [this, key = std::move(key)](ShadowMetrics* released) {
+            Release(key, *released);
+            delete released;
+          }};
+}
+
+void Metrics::Release(const Key& key, const ShadowMetrics& metrics) {
+  absl::MutexLock lock(&mutex_);
+  if (--shadow_holders_[key] > 0) return;
+  shadow_holders_.erase(key);
+  shadow_rows_.Remove(metrics.rows);
+  shadow_disagreements_.Remove(metrics.only_candidate);
+  shadow_disagreements_.Remove(metrics.only_live);
+  shadow_dropped_rows_.Remove(metrics.dropped_rows);
+  shadow_score_difference_.Remove(metrics.difference);
+  shadow_row_seconds_.Remove(metrics.candidate_seconds);
+  shadow_row_seconds_.Remove(metrics.live_seconds);
 }
 
 void Metrics::RecordRequest(Method method, grpc::StatusCode code) {

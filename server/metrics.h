@@ -42,8 +42,11 @@ enum class Method {
   kPromoteCalibration,
   kRollbackCalibration,
   kSetLabel,
+  kPromoteVersion,
+  kSetShadow,
+  kFeedback,
 };
-inline constexpr size_t kMethods = 12;
+inline constexpr size_t kMethods = 15;
 
 // One served version's series; they go when the last holder goes.
 class ModelMetrics {
@@ -56,6 +59,8 @@ class ModelMetrics {
     log_unseen_lines->Increment(static_cast<double>(unseen));
   }
   void CountAlarm() { alarms->Increment(); }
+  void CountFalseAlarm() { false_alarms->Increment(); }
+  void CountConfirmedAnomaly() { confirmed_anomalies->Increment(); }
   void SetCalibration(const Calibration& calibration);
 
  private:
@@ -63,6 +68,8 @@ class ModelMetrics {
   prometheus::Counter* scored_rows = nullptr;
   prometheus::Counter* anomalies = nullptr;
   prometheus::Counter* alarms = nullptr;
+  prometheus::Counter* false_alarms = nullptr;
+  prometheus::Counter* confirmed_anomalies = nullptr;
   prometheus::Counter* log_lines = nullptr;
   prometheus::Counter* log_unseen_lines = nullptr;
   prometheus::Counter* values = nullptr;
@@ -75,6 +82,32 @@ class ModelMetrics {
   prometheus::Gauge* calibration_epoch = nullptr;
 };
 
+// The series of a model's shadow, by the candidate's version; they go when the last holder goes.
+class ShadowMetrics {
+ public:
+  void CountRows(uint64_t compared, uint64_t only_candidate_anomalous, uint64_t only_live_anomalous) {
+    rows->Increment(static_cast<double>(compared));
+    only_candidate->Increment(static_cast<double>(only_candidate_anomalous));
+    only_live->Increment(static_cast<double>(only_live_anomalous));
+  }
+  void CountDropped(size_t dropped) { dropped_rows->Increment(static_cast<double>(dropped)); }
+  void RecordDifference(double score_difference) { difference->Observe(score_difference); }
+  void SetSecondsPerRow(double candidate, double live) {
+    candidate_seconds->Set(candidate);
+    live_seconds->Set(live);
+  }
+
+ private:
+  friend class Metrics;
+  prometheus::Counter* rows = nullptr;
+  prometheus::Counter* only_candidate = nullptr;
+  prometheus::Counter* only_live = nullptr;
+  prometheus::Counter* dropped_rows = nullptr;
+  prometheus::Histogram* difference = nullptr;
+  prometheus::Gauge* candidate_seconds = nullptr;
+  prometheus::Gauge* live_seconds = nullptr;
+};
+
 class Metrics {
  public:
   Metrics();
@@ -84,6 +117,7 @@ class Metrics {
 
   // The series of a version; the same ones for as long as anybody holds them. Must not outlive this object.
   std::shared_ptr<ModelMetrics> ForModel(const std::string& model, int64_t version);
+  std::shared_ptr<ShadowMetrics> ForShadow(const std::string& model, int64_t version);  // the same of a shadow
 
   DriftMetrics& drift() { return drift_; }
 
@@ -110,6 +144,7 @@ class Metrics {
   using Key = std::pair<std::string, int64_t>;
 
   void Release(const Key& key, const ModelMetrics& metrics) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Release(const Key& key, const ShadowMetrics& metrics) ABSL_LOCKS_EXCLUDED(mutex_);
 
   std::shared_ptr<prometheus::Registry> registry_;
   Family<prometheus::Counter>& requests_;
@@ -128,6 +163,12 @@ class Metrics {
   Family<prometheus::Gauge>& calibration_samples_;
   Family<prometheus::Gauge>& calibration_timestamp_;
   Family<prometheus::Gauge>& calibration_epoch_;
+  Family<prometheus::Counter>& feedback_;
+  Family<prometheus::Counter>& shadow_rows_;
+  Family<prometheus::Counter>& shadow_disagreements_;
+  Family<prometheus::Counter>& shadow_dropped_rows_;
+  Family<prometheus::Histogram>& shadow_score_difference_;
+  Family<prometheus::Gauge>& shadow_row_seconds_;
   DriftMetrics drift_;
   prometheus::Gauge* ready_;
   prometheus::Gauge* models_loaded_;
@@ -147,6 +188,7 @@ class Metrics {
 
   absl::Mutex mutex_;
   std::map<Key, size_t> holders_ ABSL_GUARDED_BY(mutex_);
+  std::map<Key, size_t> shadow_holders_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, prometheus::Counter*> failures_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "engine/base/status_macros.h"
+
 namespace astray {
 namespace {
 
@@ -10,6 +12,12 @@ absl::Status MoveInto(absl::StatusOr<T> value, T* target) {
   if (!value.ok()) return value.status();
   *target = *std::move(value);
   return absl::OkStatus();
+}
+
+// Null where there is none.
+template <typename Request>
+const v1::PromotionGate* GateOf(const Request& request) {
+  return request.has_gate() ? &request.gate() : nullptr;
 }
 
 }  // namespace
@@ -35,9 +43,14 @@ grpc::ServerUnaryReactor* ModelService::ListModels(Context* /*context*/, const v
   return call;
 }
 
+absl::Status ModelService::Describe(const v1::ModelRef& model, v1::ModelDescription* response) {
+  RETURN_IF_ERROR(MoveInto(registry_->Describe(model), response));
+  return MoveInto(feedback_->Summary(model.name()), response->mutable_feedback());
+}
+
 grpc::ServerUnaryReactor* ModelService::DescribeModel(Context* /*context*/, const v1::DescribeModelRequest* request,
                                                       v1::ModelDescription* response) {
-  return Run(Method::kDescribeModel, [=, this] { return MoveInto(registry_->Describe(request->model()), response); });
+  return Run(Method::kDescribeModel, [=, this] { return Describe(request->model(), response); });
 }
 
 grpc::ServerUnaryReactor* ModelService::LoadModel(Context* /*context*/, const v1::LoadModelRequest* request,
@@ -56,8 +69,21 @@ grpc::ServerUnaryReactor* ModelService::UnloadModel(Context* /*context*/, const 
 grpc::ServerUnaryReactor* ModelService::PromoteCalibration(Context* /*context*/,
                                                            const v1::PromoteCalibrationRequest* request,
                                                            v1::CalibrationChange* response) {
-  return Run(Method::kPromoteCalibration,
-             [=, this] { return MoveInto(registry_->Promote(request->model(), request->epoch()), response); });
+  return Run(Method::kPromoteCalibration, [=, this] {
+    return MoveInto(registry_->Promote(request->model(), request->epoch(), GateOf(*request)), response);
+  });
+}
+
+grpc::ServerUnaryReactor* ModelService::PromoteVersion(Context* /*context*/, const v1::PromoteVersionRequest* request,
+                                                       v1::CalibrationChange* response) {
+  return Run(Method::kPromoteVersion, [=, this] {
+    return MoveInto(registry_->PromoteVersion(request->name(), request->version(), GateOf(*request)), response);
+  });
+}
+
+grpc::ServerUnaryReactor* ModelService::SetShadow(Context* /*context*/, const v1::SetShadowRequest* request,
+                                                  v1::SetShadowResponse* response) {
+  return Run(Method::kSetShadow, [=, this] { return MoveInto(registry_->SetShadow(*request), response); });
 }
 
 grpc::ServerUnaryReactor* ModelService::RollbackCalibration(Context* /*context*/,

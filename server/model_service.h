@@ -7,6 +7,7 @@
 #include "astray/v1/service.grpc.pb.h"
 #include "server/call.h"
 #include "server/detector_registry.h"
+#include "server/feedback_store.h"
 #include "server/serial_executor.h"
 
 namespace astray {
@@ -14,8 +15,9 @@ namespace astray {
 class ModelService final : public v1::ModelService::CallbackService {
  public:
   // All must outlive the service.
-  ModelService(DetectorRegistry* registry, SerialExecutor* executor, CallGate* gate, Metrics* metrics)
-      : registry_(registry), executor_(executor), gate_(gate), metrics_(metrics) {}
+  ModelService(DetectorRegistry* registry, FeedbackStore* feedback, SerialExecutor* executor, CallGate* gate,
+               Metrics* metrics)
+      : registry_(registry), feedback_(feedback), executor_(executor), gate_(gate), metrics_(metrics) {}
 
   using Context = grpc::CallbackServerContext;
   grpc::ServerUnaryReactor* ListModels(Context* context, const v1::ListModelsRequest* request,
@@ -30,14 +32,20 @@ class ModelService final : public v1::ModelService::CallbackService {
                                                v1::CalibrationChange* response) override;
   grpc::ServerUnaryReactor* RollbackCalibration(Context* context, const v1::RollbackCalibrationRequest* request,
                                                 v1::CalibrationChange* response) override;
+  grpc::ServerUnaryReactor* PromoteVersion(Context* context, const v1::PromoteVersionRequest* request,
+                                           v1::CalibrationChange* response) override;
+  grpc::ServerUnaryReactor* SetShadow(Context* context, const v1::SetShadowRequest* request,
+                                      v1::SetShadowResponse* response) override;
   grpc::ServerUnaryReactor* SetLabel(Context* context, const v1::SetLabelRequest* request,
                                      v1::SetLabelResponse* response) override;
 
  private:
+  absl::Status Describe(const v1::ModelRef& model, v1::ModelDescription* response);
   // Runs `work` on the executor and finishes the call with its status.
   grpc::ServerUnaryReactor* Run(Method method, std::function<absl::Status()> work);
 
   DetectorRegistry* registry_;
+  FeedbackStore* feedback_;
   SerialExecutor* executor_;
   CallGate* gate_;
   Metrics* metrics_;

@@ -58,12 +58,24 @@ absl::StatusOr<const ServedVersion*> FindLatest(const std::string& name, const S
   for (auto it = model.versions.rbegin(); it != model.versions.rend(); ++it) {
     if (it->second.detector != nullptr) return &it->second;
   }
+  if (model.versions.empty()) return absl::NotFoundError(absl::StrCat("model '", name, "': no versions"));
   // None serves: say why of the newest.
   return FindVersion(name, model, model.versions.rbegin()->first,
                      absl::StrCat("version ", model.versions.rbegin()->first));
 }
 
 }  // namespace
+
+void ServedVersion::SetCalibration(std::shared_ptr<const Calibration> live) {
+  metrics->SetCalibration(*live);
+  detector = detector->WithCalibration(std::move(live));
+  // A look at the state on disk may find what was live before.
+  const Calibration& calibration = detector->calibration();
+  if (drift != nullptr && drift->calibration_epoch() == calibration.epoch()) return;
+  const size_t spacing = DriftMonitor::Spacing(detector->window(), calibration.autocorrelation_time());
+  drift = std::make_shared<DriftMonitor>(calibration, detector->model().pipeline,
+                                         DriftMonitor::Options{.spacing = spacing, .seed = calibration.epoch()});
+}
 
 absl::StatusOr<const ServedVersion*> FindServing(const RegistrySnapshot& snapshot, const v1::ModelRef& ref) {
   if (ref.name().empty()) {
@@ -75,7 +87,10 @@ absl::StatusOr<const ServedVersion*> FindServing(const RegistrySnapshot& snapsho
     return absl::NotFoundError(
         absl::StrCat("model '", ShownText(ref.name()), "': not found; models served: ", ServingNames(snapshot)));
   }
-  const ServedModel& model = *it->second;
+  return FindServing(*it->second, ref);
+}
+
+absl::StatusOr<const ServedVersion*> FindServing(const ServedModel& model, const v1::ModelRef& ref) {
   switch (ref.choice_case()) {
     case v1::ModelRef::kVersion:
       return FindVersion(ref.name(), model, ref.version(), absl::StrCat("version ", ref.version()));
@@ -94,11 +109,24 @@ absl::StatusOr<const ServedVersion*> FindServing(const RegistrySnapshot& snapsho
     case v1::ModelRef::CHOICE_NOT_SET:
       break;
   }
-  return FindLatest(ref.name(), model);
+  return FindLive(ref.name(), model);
 }
 
-v1::VersionSummary Summarize(const ServedVersion& version) {
+absl::StatusOr<const ServedVersion*> FindLive(const std::string& name, const ServedModel& model) {
+  const auto& promoted = model.state.promoted_versions();
+  for (auto number = promoted.rbegin(); number != promoted.rend(); ++number) {
+    if (*number == 0) return FindLatest(name, model);
+    const auto it = model.versions.find(*number);
+    if (it != model.versions.end() && it->second.detector != nullptr) return &it->second;
+  }
+  if (promoted.empty()) return FindLatest(name, model);
+  const int64_t last = *promoted.rbegin();
+  return FindVersion(name, model, last, absl::StrCat("version ", last, " (promoted)"));
+}
+
+v1::VersionSummary Summarize(const ServedVersion& version, bool live) {
   v1::VersionSummary summary;
+  summary.set_live(live);
   summary.set_version(version.number);
   summary.set_state(version.state);
   summary.set_error(version.error);
@@ -113,8 +141,21 @@ v1::VersionSummary Summarize(const ServedVersion& version) {
 v1::ModelSummary Summarize(const std::string& name, const ServedModel& model) {
   v1::ModelSummary summary;
   summary.set_name(name);
-  for (const auto& [number, version] : model.versions) *summary.add_versions() = Summarize(version);
+  const absl::StatusOr<const ServedVersion*> live = FindLive(name, model);
+  for (const auto& [number, version] : model.versions) {
+    *summary.add_versions() = Summarize(version, live.ok() && *live == &version);
+  }
+  summary.set_change(model.state.change());
   *summary.mutable_labels() = model.state.labels();
+  return summary;
+}
+
+v1::ShadowSummary SummarizeShadow(const ServedModel& model) {
+  if (model.shadow != nullptr) return model.shadow->Summary();
+  v1::ShadowSummary summary;
+  summary.set_version(model.state.shadow().version());
+  summary.set_epoch(model.state.shadow().epoch());
+  summary.set_error(model.shadow_error);
   return summary;
 }
 
@@ -122,13 +163,6 @@ v1::CalibrationSummary Summarize(const Calibration& calibration, bool live) {
   v1::CalibrationSummary summary = SummarizeCalibration(calibration);
   summary.set_live(live);
   return summary;
-}
-
-const v1::VersionState* FindVersionState(const v1::ServingState& state, int64_t version, const std::string& sha256) {
-  for (const v1::VersionState& candidate : state.versions()) {
-    if (candidate.version() == version && candidate.artifact_sha256() == sha256) return &candidate;
-  }
-  return nullptr;
 }
 
 }  // namespace astray

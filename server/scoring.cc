@@ -46,7 +46,7 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   job.segment = detector.calibration().SegmentIndex(request.segment());
   RecordValues(job.rows, served);
 
-  FillProvenance(detector, response->mutable_provenance());
+  FillProvenance(served, response->mutable_provenance());
   response->set_id(request.id());
   const size_t warming_up = detector.window() - 1;
   std::vector<v1::Verdict*> verdicts(rows);
@@ -54,10 +54,11 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   for (v1::Verdict*& verdict : verdicts) verdict = response->add_verdicts();
   for (size_t i = 0; i < warming_up; ++i) FillUnscored(v1::Verdict::WARMING_UP, verdicts[i]);
   job.detector = served.detector;
-  job.consume = [warming_up, verdicts = std::move(verdicts), served = std::move(served)](
-                    size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+  job.consume = [warming_up, verdicts = std::move(verdicts), served = std::move(served), values = job.rows,
+                 segment = request.segment()](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
     FillVerdicts(*served.detector, result, first, count, std::span(verdicts).subspan(warming_up + job_first, count));
     RecordVerdicts(result, first, count, served);
+    OfferToShadow(served.shadow.get(), values, segment, job_first, result, first, count);
   };
   return job;
 }
@@ -86,17 +87,27 @@ void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const
   served.drift->ObserveVerdicts(std::span(result.verdicts).subspan(first, count), absl::Now());
 }
 
-void FillProvenance(const Detector& detector, v1::Provenance* provenance) {
+void FillProvenance(const ServedDetector& served, v1::Provenance* provenance) {
+  const Detector& detector = *served.detector;
   provenance->set_model(detector.model().name);
   provenance->set_version(detector.model().version);
   provenance->set_artifact_sha256(detector.model().artifact_sha256.substr(0, kSha256PrefixDigits));
   provenance->set_calibration_epoch(detector.calibration().epoch());
   provenance->set_threshold(detector.calibration().threshold());
+  provenance->set_change(served.change);
 }
 
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
                   std::span<v1::Verdict* const> out) {
   for (size_t i = 0; i < count; ++i) FillVerdict(detector, result, first + i, out[i]);
+}
+
+void OfferToShadow(Shadow* shadow, std::span<const float> rows, absl::string_view segment, size_t job_first,
+                   const ScoreResult& result, size_t first, size_t count) {
+  if (shadow == nullptr) return;
+  const Detector& live = *shadow->live();
+  shadow->Offer(rows.subspan(job_first * live.features(), (count + live.window() - 1) * live.features()), segment,
+                result, first, count);
 }
 
 absl::StatusOr<ServedDetector> FindToScore(const DetectorRegistry& registry, const v1::ModelRef& model,

@@ -27,11 +27,16 @@ void RecordValues(std::span<const float> values, const ServedDetector& served);
 // Verdicts [first, first + count) of `result`.
 void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const ServedDetector& served);
 
-void FillProvenance(const Detector& detector, v1::Provenance* provenance);
+void FillProvenance(const ServedDetector& served, v1::Provenance* provenance);
 
 // Writes verdicts [first, first + count) of `result` to `out`, which has `count` fresh messages.
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,
                   std::span<v1::Verdict* const> out);
+
+// Offers verdicts [first, first + count) of `result`, which are [job_first, job_first + count) of a job over `rows`.
+// The shadow may be null.
+void OfferToShadow(Shadow* shadow, std::span<const float> rows, absl::string_view segment, size_t job_first,
+                   const ScoreResult& result, size_t first, size_t count);
 
 // The detector that a call asks for, and its options. Errors are those of DetectionService.Score.
 absl::StatusOr<ServedDetector> FindToScore(const DetectorRegistry& registry, const v1::ModelRef& model,

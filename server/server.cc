@@ -54,8 +54,9 @@ Server::Server(const ServerConfig& config)
     : config_(config),
       registry_(config.model_base_path, &metrics_),
       queue_(config.workers, config.queue_rows, &metrics_),
-      detection_({&registry_, &queue_, &executor_, &gate_, &metrics_, config.max_calibration_rows}),
-      models_(&registry_, &executor_, &gate_, &metrics_) {}
+      feedback_(config.model_base_path, {}),
+      detection_({&registry_, &queue_, &executor_, &gate_, &metrics_, config.max_calibration_rows, &feedback_}),
+      models_(&registry_, &feedback_, &executor_, &gate_, &metrics_) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config) {
   RETURN_IF_ERROR(CheckModelFolder(config.model_base_path));

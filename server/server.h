@@ -18,6 +18,7 @@
 #include "server/config.h"
 #include "server/detection_service.h"
 #include "server/detector_registry.h"
+#include "server/feedback_store.h"
 #include "server/http_server.h"
 #include "server/metrics.h"
 #include "server/model_service.h"
@@ -61,6 +62,7 @@ class Server {
   Metrics metrics_;
   DetectorRegistry registry_;
   ScoringQueue queue_;
+  FeedbackStore feedback_;
   SerialExecutor executor_;
   CallGate gate_;
   DetectionService detection_;

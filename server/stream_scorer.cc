@@ -57,7 +57,9 @@ ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   job.segment = job.detector->calibration().SegmentIndex(piece.segment);
   job.consume = [&piece, served = served_](size_t job_first, const ScoreResult& result, size_t from, size_t count) {
     FillVerdicts(*served.detector, result, from, count, std::span(piece.verdicts).subspan(job_first, count));
-    if (!piece.replay) RecordVerdicts(result, from, count, served);
+    if (piece.replay) return;
+    RecordVerdicts(result, from, count, served);
+    OfferToShadow(served.shadow.get(), piece.rows, piece.segment, job_first, result, from, count);
   };
   return job;
 }
@@ -96,7 +98,7 @@ void StreamScorer::Finish() {
   replies_ = streams_->Finish();
   const double now = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
   for (EntityStreams::Reply& reply : replies_) {
-    FillProvenance(*served_.detector, reply.response.mutable_provenance());
+    FillProvenance(served_, reply.response.mutable_provenance());
     for (const v1::Verdict& verdict : reply.response.verdicts()) {
       if (verdict.alarm().state() == v1::Alarm::RAISED) served_.metrics->CountAlarm();
     }

@@ -27,7 +27,7 @@ struct Flags {
   RowFormat input_format = RowFormat::kByName;
   std::optional<double> false_positive_rate;
   uint32_t block_rows = 0;
-  bool promote = false, merge = false, json = false;
+  bool promote = false, merge = false, include_false_alarms = false, json = false;
 };
 
 void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream& out) {
@@ -40,6 +40,12 @@ void Print(const v1::CalibrateResponse& reply, const Flags& flags, std::ostream&
   PrintCalibrationDetails(made, "", out);
   out << absl::StrFormat("%-24s %.3f %% of these rows\n", "flagged before", 100 * reply.flagged_ratio_before());
   out << absl::StrFormat("%-24s %.3f %% of these rows\n", "flagged now", 100 * reply.flagged_ratio_after());
+  if (flags.include_false_alarms) {
+    out << absl::StrFormat("%-24s %d errors\n", "false alarms added", reply.false_alarms_added());
+  }
+  if (reply.confirmed_left_out() > 0) {
+    out << absl::StrFormat("%-24s %d windows with confirmed anomalies\n", "left out", reply.confirmed_left_out());
+  }
   if (reply.promoted()) {
     out << absl::StrFormat("%-24s yes; undo: astray models rollback --server=%s --model=%s\n", "live",
                            flags.server.server, reply.model());
@@ -104,6 +110,7 @@ absl::Status RunCalibrate(const Flags& flags, CommandContext& context) {
   header.set_promote(flags.promote);
   header.set_block_rows(flags.block_rows);
   if (flags.merge) header.set_mode(v1::CalibrateHeader::MERGE);
+  header.set_include_false_alarms(flags.include_false_alarms);
   ASSIGN_OR_RETURN(const v1::CalibrateResponse reply, IsLogData(flags.data, flags.input_format)
                                                           ? CalibrateLines(flags, header, client.get())
                                                           : CalibrateRows(flags, model, header, client.get(), context));
@@ -141,6 +148,8 @@ void AddCalibrateCommand(CLI::App& app, CommandContext& context) {
   command->add_flag("--merge", flags->merge, "Add to the rows behind the live calibration, not instead of them");
   command->add_option("--false-positive-rate", flags->false_positive_rate,
                       "Share of normal rows that may be flagged (default: as now)");
+  command->add_flag("--include-false-alarms", flags->include_false_alarms,
+                    "With the rows that `astray feedback` called false alarms");
   command->add_flag("--promote", flags->promote, "Make it live at once");
   command->add_flag("--json", flags->json, "Print JSON");
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,9 @@ struct Flags {
   std::string new_label;
   int64_t version = 0;
   uint64_t epoch = 0;
-  bool remove = false, json = false;
+  std::optional<double> max_disagreement;
+  uint64_t min_rows = 0;
+  bool remove = false, latest = false, off = false, json = false;
 };
 
 void Print(const v1::ModelSummary& model, std::ostream& out) {
@@ -35,18 +38,18 @@ void Print(const v1::ModelSummary& model, std::ostream& out) {
       if (labelled == version.version()) labels.push_back(label);
     }
     std::sort(labels.begin(), labels.end());
-    out << absl::StrFormat("%-24s %7d  %-9s %5d  %12.6g  %-12s  %s\n", model.name(), version.version(),
+    out << absl::StrFormat("%-24s %7d  %-9s %5d  %12.6g  %-12s  %-4s  %s\n", model.name(), version.version(),
                            absl::AsciiStrToLower(v1::VersionSummary::State_Name(version.state())),
                            version.calibration_epoch(), version.threshold(), version.artifact_sha256().substr(0, 12),
-                           absl::StrJoin(labels, ","));
+                           version.live() ? "*" : "", absl::StrJoin(labels, ","));
     if (!version.error().empty()) out << "  " << version.error() << "\n";
   }
   if (model.versions().empty()) out << model.name() << ": no versions\n";
 }
 
 void PrintHead(std::ostream& out) {
-  out << absl::StrFormat("%-24s %7s  %-9s %5s  %12s  %-12s  %s\n", "model", "version", "state", "epoch", "threshold",
-                         "artifact", "labels");
+  out << absl::StrFormat("%-24s %7s  %-9s %5s  %12s  %-12s  %-4s  %s\n", "model", "version", "state", "epoch",
+                         "threshold", "artifact", "live", "labels");
 }
 
 void Print(const v1::CalibrationSummary& c, std::ostream& out) {
@@ -76,9 +79,31 @@ void Print(const v1::DriftSummary& drift, std::ostream& out) {
                          drift.scored_rows(), drift.counted_rows(), drift.spacing(), drift.sampled_rows());
 }
 
+void Print(const v1::ShadowSummary& shadow, std::ostream& out) {
+  if (!shadow.error().empty()) {
+    out << absl::StrFormat("%-24s version %d: nothing is compared: %s\n", "shadow", shadow.version(), shadow.error());
+    return;
+  }
+  out << absl::StrFormat("%-24s version %d epoch %d beside version %d epoch %d\n", "shadow", shadow.version(),
+                         shadow.epoch(), shadow.live_version(), shadow.live_epoch());
+  out << absl::StrFormat("  %d rows compared, %d dropped\n", shadow.rows(), shadow.dropped_rows());
+  out << absl::StrFormat("  disagreement %.6g: %d anomalous for the candidate alone, %d for the live version alone\n",
+                         shadow.disagreement(), shadow.only_candidate_anomalous(), shadow.only_live_anomalous());
+  out << absl::StrFormat("  score difference %.6g on average, %.6g at most\n", shadow.mean_score_difference(),
+                         shadow.max_score_difference());
+  out << absl::StrFormat("  %.3g us a row, the live version %.3g us\n", 1e6 * shadow.candidate_seconds_per_row(),
+                         1e6 * shadow.live_seconds_per_row());
+}
+
+void Print(const v1::SetShadowResponse& reply, std::ostream& out) {
+  if (reply.has_shadow()) return Print(reply.shadow(), out);
+  out << absl::StrFormat("%-24s none\n", "shadow");
+}
+
 void Print(const v1::ModelDescription& model, std::ostream& out) {
-  out << absl::StrFormat("%-24s %s version %d, %s\n", "model", model.name(), model.version().version(),
-                         absl::AsciiStrToLower(v1::VersionSummary::State_Name(model.version().state())));
+  out << absl::StrFormat("%-24s %s version %d, %s%s\n", "model", model.name(), model.version().version(),
+                         absl::AsciiStrToLower(v1::VersionSummary::State_Name(model.version().state())),
+                         model.version().live() ? ", live" : "");
   out << absl::StrFormat("%-24s %s\n", "labels", model.labels().empty() ? "none" : absl::StrJoin(model.labels(), ", "));
   out << absl::StrFormat("%-24s %s\n", "artifact SHA-256", model.version().artifact_sha256());
   out << absl::StrFormat("%-24s %d rows of %d features, %d parameters\n", "window", model.window(),
@@ -86,6 +111,11 @@ void Print(const v1::ModelDescription& model, std::ostream& out) {
   out << "calibrations\n";
   for (const v1::CalibrationSummary& calibration : model.calibrations()) Print(calibration, out);
   if (model.has_drift()) Print(model.drift(), out);
+  if (model.has_shadow()) Print(model.shadow(), out);
+  if (model.has_feedback()) {
+    out << absl::StrFormat("%-24s %d false alarms, %d confirmed anomalies\n", "feedback",
+                           model.feedback().false_alarms(), model.feedback().confirmed_anomalies());
+  }
   out << absl::StrFormat("%-24s %12s %12s %12s %6s\n", "feature", "min", "mean", "max", "PSI");
   for (int i = 0; i < model.features_size() && i < model.profiles_size(); ++i) {
     const v1::ColumnProfile& profile = model.profiles(i);
@@ -96,6 +126,11 @@ void Print(const v1::ModelDescription& model, std::ostream& out) {
 }
 
 void Print(const v1::CalibrationChange& change, std::ostream& out) {
+  if (change.previous_version() != change.live_version()) {
+    out << absl::StrFormat("%s version %d is live; before: version %d\n", change.model(), change.live_version(),
+                           change.previous_version());
+    return;
+  }
   out << change.model() << " version " << change.version() << ", before and now:\n";
   Print(change.previous(), out);
   Print(change.live(), out);
@@ -138,6 +173,68 @@ void AddName(CLI::App* command, Flags* flags) {
   command->add_option("--model", flags->server.model, "Name of the model")->required();
 }
 
+absl::StatusOr<v1::CalibrationChange> Promote(Client& client, const Flags& flags) {
+  v1::PromotionGate gate;
+  if (flags.max_disagreement) gate.set_max_disagreement(*flags.max_disagreement);
+  gate.set_min_rows(flags.min_rows);
+  if (!flags.max_disagreement && flags.min_rows > 0) {
+    return UsageError("--min-rows: expected --max-disagreement with it");
+  }
+  if (flags.epoch > 0) {
+    v1::PromoteCalibrationRequest request;
+    *request.mutable_model() = flags.server.ref();
+    request.set_epoch(flags.epoch);
+    if (flags.max_disagreement) *request.mutable_gate() = gate;
+    return client.PromoteCalibration(request);
+  }
+  if (flags.server.ref().choice_case() != v1::ModelRef::CHOICE_NOT_SET) {
+    return UsageError("--model-version, --label: expected only with --epoch; --version says what to promote");
+  }
+  v1::PromoteVersionRequest request;
+  request.set_name(flags.server.model);
+  request.set_version(flags.latest ? 0 : flags.version);
+  if (flags.max_disagreement) *request.mutable_gate() = gate;
+  return client.PromoteVersion(request);
+}
+
+void AddPromote(CLI::App& models, CommandContext& context, const std::shared_ptr<Flags>& flags) {
+  CLI::App* command =
+      AddCall<v1::CalibrationChange>(models, context, flags, "promote", "Make a version or a calibration live",
+                                     "promote --model=pump --version=2 --max-disagreement=0.01 --min-rows=1000\n"
+                                     "  astray models promote --model=pump --epoch=2",
+                                     Promote);
+  flags->server.AddModel(command);
+  CLI::Option_group* what = command->add_option_group("what");
+  what->add_option("--version", flags->version, "Version, for requests that name neither a version nor a label")
+      ->check(CLI::PositiveNumber);
+  what->add_option("--epoch", flags->epoch, "Calibration, see models describe")->check(CLI::PositiveNumber);
+  what->add_flag("--latest", flags->latest, "Whichever version is the latest, now and later");
+  what->require_option(1);
+  command
+      ->add_option("--max-disagreement", flags->max_disagreement,
+                   "Only if it is the shadow, and differs from the live version on at most this share of rows")
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--min-rows", flags->min_rows, "Rows that the shadow must have compared for it");
+}
+
+void AddShadow(CLI::App& models, CommandContext& context, const std::shared_ptr<Flags>& flags) {
+  CLI::App* command = AddCall<v1::SetShadowResponse>(
+      models, context, flags, "shadow", "Let a candidate score the live version's traffic, too",
+      "shadow --model=pump --version=2\n  astray models shadow --model=pump --off", [](Client& client, const Flags& f) {
+        v1::SetShadowRequest request;
+        request.set_name(f.server.model);
+        if (f.version > 0) request.set_version(f.version);
+        if (f.epoch > 0) request.set_epoch(f.epoch);
+        return client.SetShadow(request);
+      });
+  AddName(command, flags.get());
+  CLI::Option_group* what = command->add_option_group("what");
+  what->add_option("--version", flags->version, "Version")->check(CLI::PositiveNumber);
+  what->add_option("--epoch", flags->epoch, "Calibration of the live version")->check(CLI::PositiveNumber);
+  what->add_flag("--off", flags->off, "None any more");
+  what->require_option(1);
+}
+
 void AddLabel(CLI::App& models, CommandContext& context, const std::shared_ptr<Flags>& flags) {
   CLI::App* command = AddCall<v1::SetLabelResponse>(
       models, context, flags, "label", "Point a label at a version, or remove it",
@@ -178,14 +275,12 @@ void AddModelsCommand(CLI::App& app, CommandContext& context) {
       [](Client& client, const Flags& f) { return client.UnloadModel(f.server.model, f.version); });
   AddName(unload, flags.get());
   unload->add_option("--model-version", flags->version, "Version (default: all)")->check(CLI::PositiveNumber);
-  CLI::App* promote = AddCall<v1::CalibrationChange>(
-      models, context, flags, "promote", "Make a calibration live", "promote --model=pump --epoch=2",
-      [](Client& client, const Flags& f) { return client.PromoteCalibration(f.server.ref(), f.epoch); });
-  flags->server.AddModel(promote);
-  promote->add_option("--epoch", flags->epoch, "Calibration, see models describe")->required();
+  AddPromote(models, context, flags);
   flags->server.AddModel(AddCall<v1::CalibrationChange>(
-      models, context, flags, "rollback", "Undo the last promotion", "rollback --model=pump",
+      models, context, flags, "rollback", "Undo the last promotion, of a version or of a calibration",
+      "rollback --model=pump",
       [](Client& client, const Flags& f) { return client.RollbackCalibration(f.server.ref()); }));
+  AddShadow(models, context, flags);
   AddLabel(models, context, flags);
 }
 

@@ -84,19 +84,23 @@ int RenameWithoutReplacing(const std::filesystem::path& from, const std::filesys
   return result;
 }
 
-absl::Status WriteNewFile(const std::filesystem::path& path, absl::string_view content) {
-  FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  if (fd.get() < 0) return SystemError(path, "create", errno);
+absl::Status WriteAndSync(int fd, const std::filesystem::path& path, absl::string_view content) {
   while (!content.empty()) {
-    const ssize_t written = write(fd.get(), content.data(), content.size());
+    const ssize_t written = write(fd, content.data(), content.size());
     if (written < 0) {
       if (errno == EINTR) continue;
       return SystemError(path, "write", errno);
     }
     content.remove_prefix(static_cast<size_t>(written));
   }
-  if (fsync(fd.get()) != 0) return SystemError(path, "sync", errno);
+  if (fsync(fd) != 0) return SystemError(path, "sync", errno);
   return absl::OkStatus();
+}
+
+absl::Status WriteNewFile(const std::filesystem::path& path, absl::string_view content) {
+  FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (fd.get() < 0) return SystemError(path, "create", errno);
+  return WriteAndSync(fd.get(), path, content);
 }
 
 }  // namespace
@@ -154,6 +158,24 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, absl::string
     return status;
   }
   return SyncDirectory(path.parent_path());
+}
+
+absl::Status AppendToFile(const std::filesystem::path& path, uint64_t size, absl::string_view content) {
+  const int create = size == 0 ? O_CREAT : 0;
+  FileDescriptor fd(open(path.c_str(), O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | create, 0644));
+  if (fd.get() < 0) return SystemError(path, "open", errno);
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0) return SystemError(path, "stat", errno);
+  if (!S_ISREG(info.st_mode) || static_cast<uint64_t>(info.st_size) != size) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path.string(), ": expected a regular file of ", size, " bytes, got ", info.st_size));
+  }
+  if (const absl::Status status = WriteAndSync(fd.get(), path, content); !status.ok()) {
+    // Whoever reads it copes with a part of `content`; without one there is less to cope with.
+    static_cast<void>(ftruncate(fd.get(), static_cast<off_t>(size)) == 0);
+    return status;
+  }
+  return size == 0 ? SyncDirectory(path.parent_path()) : absl::OkStatus();
 }
 
 StagedDirectory::StagedDirectory(std::filesystem::path final_path, std::filesystem::path staging_path)

@@ -22,6 +22,10 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
 // A killed process may leave the temporary file behind; it is in nobody's way.
 absl::Status WriteFileAtomically(const std::filesystem::path& path, absl::string_view content);
 
+// Appends to a file of `size` bytes, or makes it where `size` is 0 and there is none. Durable when it returns.
+// FailedPrecondition where the file has another size. After an error the file may end in a part of `content`.
+absl::Status AppendToFile(const std::filesystem::path& path, uint64_t size, absl::string_view content);
+
 // Makes a folder, where there is none, in one that is there. It survives a crash of the system.
 absl::Status CreateFolder(const std::filesystem::path& path);
 // The same with the folders above it.

@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -406,6 +407,51 @@ TEST_F(LogCommands, RefusalsSayWhatWasExpected) {
   for (const std::string& error : {offline.err, online.err}) {
     EXPECT_THAT(error, HasSubstr("counterfactual: expected a model of rows, got 'm' of a log"));
   }
+}
+
+TEST_F(LogCommands, FeedbackOnASessionsLinesJoinsCalibrationsOrStaysOutOfThem) {
+  ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
+  RunningServer& server = Serve();
+  const std::string fresh = Requests(100, {41});
+  const std::string fresh_data = "--data=" + Write("fresh.log", fresh);
+  std::string session;
+  for (const absl::string_view line : absl::StrSplit(fresh, '\n')) {
+    if (absl::StrContains(line, "req-41 ")) absl::StrAppend(&session, line, "\n");
+  }
+  const std::string data = "--data=" + Write("session.log", session);
+  const auto feedback = [&](const std::string& kind) {
+    v1::FeedbackResponse reply;
+    const CommandOutput output = Run({"feedback", "--model=m", data, "--kind=" + kind, "--json"});
+    EXPECT_EQ(output.code, 0) << output.err;
+    EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(output.out, &reply).ok());
+    return reply;
+  };
+  const auto calibrate = [&] {
+    v1::CalibrateResponse reply;
+    const CommandOutput output = Run({"calibrate", "--model=m", fresh_data, "--include-false-alarms", "--json"});
+    EXPECT_EQ(output.code, 0) << output.err;
+    EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(output.out, &reply).ok());
+    return reply;
+  };
+  EXPECT_EQ(calibrate().calibration().samples(), 100u);
+  EXPECT_TRUE(feedback("confirmed").verdict().anomalous());
+  const v1::CalibrateResponse left_out = calibrate();
+  EXPECT_EQ(left_out.confirmed_left_out(), 1u);
+  EXPECT_EQ(left_out.calibration().samples(), 99u);
+  // Taken back.
+  EXPECT_EQ(feedback("false-alarm").kept().confirmed_anomalies(), 0u);
+  const v1::CalibrateResponse added = calibrate();
+  EXPECT_EQ(added.confirmed_left_out(), 0u);
+  EXPECT_EQ(added.false_alarms_added(), 1u);
+  EXPECT_EQ(added.calibration().samples(), 101u);
+  EXPECT_THAT(Run({"feedback", "--model=m", fresh_data, "--kind=confirmed"}).err,
+              HasSubstr("lines: expected those of one session, got 100 sessions"));
+
+  // Sessions are compared in shadow like rows.
+  EXPECT_EQ(Run({"models", "shadow", "--model=m", "--epoch=2"}).code, 0);
+  EXPECT_EQ(Run({"score", "--model=m", fresh_data}).code, 0);
+  server.server().registry().AwaitShadows();
+  EXPECT_THAT(Run({"models", "describe", "--model=m"}).out, HasSubstr("  100 rows compared, 0 dropped"));
 }
 
 }  // namespace

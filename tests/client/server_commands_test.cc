@@ -446,6 +446,70 @@ TEST_F(ServerCommands, AModelThatIsNotThereIsAFailureAndAServerThatIsNotIs69) {
   }
 }
 
+TEST_F(ServerCommands, AVersionIsPromotedByWhatItsShadowShowsAndRolledBack) {
+  Ok({"models", "promote", "--model=pump", "--version=1"});
+  WriteTinyArtifact(running_.models(), {.seed = 2});
+  Ok({"models", "load", "--model=pump"});
+  EXPECT_THAT(Ok({"models", "list"}), HasSubstr("  *     "));
+  EXPECT_THAT(Ok({"models", "describe", "--model=pump"}),
+              AllOf(HasSubstr("pump version 1, serving, live"), Not(HasSubstr("shadow"))));
+  EXPECT_THAT(Ok({"models", "shadow", "--model=pump", "--version=2"}),
+              HasSubstr("version 2 epoch 1 beside version 1 epoch 1"));
+  Ok({"score", "--model=pump", "--data=" + WriteRows(500, 9)});
+  running_.server().registry().AwaitShadows();
+  EXPECT_THAT(Ok({"models", "describe", "--model=pump"}), HasSubstr("500 rows compared, 0 dropped"));
+  const std::vector<std::string> promote = {"models", "promote", "--model=pump", "--version=2"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = promote;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  const CommandOutput held = Run(with({"--max-disagreement=1", "--min-rows=501"}));
+  EXPECT_EQ(held.code, 1);
+  EXPECT_THAT(held.err, HasSubstr("gate: expected a disagreement of at most 1 over at least 501 rows"));
+  EXPECT_EQ(Run(with({"--min-rows=3"})).code, 64);
+  EXPECT_EQ(Run(with({"--epoch=1"})).code, 64);
+  EXPECT_EQ(Run(with({"--max-disagreement=2"})).code, 64);
+  EXPECT_EQ(Run({"models", "promote", "--model=pump"}).code, 64);
+  EXPECT_EQ(Ok(with({"--max-disagreement=1", "--min-rows=500"})), "pump version 2 is live; before: version 1\n");
+  EXPECT_EQ(Ok({"models", "rollback", "--model=pump"}), "pump version 1 is live; before: version 2\n");
+  EXPECT_EQ(Ok({"models", "promote", "--model=pump", "--latest"}), "pump version 2 is live; before: version 1\n");
+  EXPECT_EQ(Ok({"models", "shadow", "--model=pump", "--off"}), "shadow                   none\n");
+}
+
+TEST_F(WindowedServerCommands, FeedbackTakesTheWindowThatEndsInTheRow) {
+  const std::string data = "--data=" + WriteRows(50, 9);
+  const std::vector<float> rows = TinyRows(50, 3, 9);
+  v1::ModelRef ref;
+  ref.set_name("pump");
+  ScoreResult result;
+  ASSERT_TRUE(running_.server().registry().Find(ref)->detector->Score(rows, {}, &result).ok());
+  v1::FeedbackResponse reply;
+  const std::vector<std::string> feedback = {"feedback", "--model=pump", data, "--kind=false-alarm"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = feedback;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  for (const std::string range : {"20", "18-20", "2-20"}) {
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(Ok(with({"--rows=" + range, "--json"})), &reply).ok());
+    EXPECT_EQ(reply.verdict().error(), result.verdicts[20 - 4].error) << range;
+  }
+  EXPECT_EQ(reply.kept().false_alarms(), 2u);  // of 20 and 18-20 the window is the same, of 2-20 more is kept
+  const std::string each = Ok(with({"--rows=30-32", "--each"}));
+  EXPECT_EQ(std::count(each.begin(), each.end(), '\n'), 3);
+  EXPECT_THAT(each, HasSubstr("\nrow 32: score "));
+  EXPECT_THAT(each, HasSubstr("5 false alarms and 0 confirmed anomalies are kept\n"));
+  EXPECT_THAT(Ok(with({"--rows=30"})), HasSubstr("known already; 5 false alarms"));
+  EXPECT_THAT(Ok({"models", "describe", "--model=pump"}), HasSubstr("5 false alarms, 0 confirmed anomalies"));
+  EXPECT_THAT(Ok({"calibrate", "--model=pump", data, "--false-positive-rate=0.1", "--include-false-alarms"}),
+              AllOf(HasSubstr("false alarms added       5 errors"), HasSubstr("of 52 errors")));
+  EXPECT_THAT(Run(with({"--rows=2"})).err, HasSubstr("expected the 4 rows of a window, got 2"));
+  EXPECT_THAT(Run(with({"--rows=60"})).err, HasSubstr("expected rows of the data, got 60 of 50"));
+  for (const std::string range : {"0", "9-3", "x", "1-2-3", "-4"}) EXPECT_EQ(Run(with({"--rows=" + range})).code, 64);
+  EXPECT_EQ(Run({"feedback", "--model=pump", data, "--kind=wrong"}).code, 64);
+}
+
 TEST_F(ServerCommands, CalibratePromoteAndRollback) {
   const std::string data = "--data=" + WriteRows(500, 9);
   const std::string made = Ok({"calibrate", "--model=pump", data, "--false-positive-rate=0.1"});

@@ -91,6 +91,7 @@ class DashboardsTest(unittest.TestCase):
         # Rates need two scrapes with traffic between them.
         wait_for(lambda: cls.prometheus.query('up{job="astray"} == 1'), "the first scrape")
         run("calibrate", f"--server={cls.server.address}", "--model=pump", f"--data={cls.plant.normal}", "--promote")
+        run("models", "shadow", f"--server={cls.server.address}", "--model=pump", "--epoch=1")
         cls.traffic()
         wait_for(lambda: cls.prometheus.query("rate(astray_scored_rows_total[30s]) > 0"), "scored rows in Prometheus")
         cls.traffic()

@@ -81,6 +81,7 @@ class EndToEndTest(unittest.TestCase):
         self.assertGreater(promoted.calibration_epoch, first.calibration_epoch)
         self.assertLess(promoted.threshold, first.threshold)
         run("models", "rollback", f"--server={server.address}", "--model=pump")
+        first.change = 2  # the promotion and its rollback
         self.assertEqual(client.score(model={"name": "pump"}, values=rows).provenance, first)
         self.assertEqual(server.terminate(), 0, server.log())
 

@@ -202,11 +202,11 @@ TEST_F(DetectorRegistryTest, PromoteAndRollbackSurviveARestart) {
   EXPECT_EQ(LiveEpoch(registry_), 1u);
   EXPECT_EQ(Add(60, true)->epoch(), 3u);
   EXPECT_EQ(LiveEpoch(registry_), 3u);
-  const auto change = registry_.Promote(Ref("pump"), 2);
+  const auto change = registry_.Promote(Ref("pump"), 2, nullptr);
   ASSERT_TRUE(change.ok()) << change.status();
   EXPECT_EQ(change->previous().epoch(), 3u);
   EXPECT_EQ(change->live().epoch(), 2u);
-  EXPECT_TRUE(registry_.Promote(Ref("pump"), 2).ok());  // nothing to change, nothing to undo twice
+  EXPECT_TRUE(registry_.Promote(Ref("pump"), 2, nullptr).ok());  // nothing to change, nothing to undo twice
   DetectorRegistry again(base_, &metrics_);
   ASSERT_TRUE(again.Poll().ok());
   EXPECT_EQ(LiveEpoch(again), 2u);
@@ -222,7 +222,7 @@ TEST_F(DetectorRegistryTest, PromotingWhatIsNotThereSaysWhatIs) {
   WriteTinyArtifact(base_);
   ASSERT_TRUE(registry_.Poll().ok());
   Add(50, false);
-  const absl::Status status = registry_.Promote(Ref("pump"), 9).status();
+  const absl::Status status = registry_.Promote(Ref("pump"), 9, nullptr).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()), HasSubstr("epoch 9: not found; the newest are: 1, 2"));
 }
@@ -245,7 +245,7 @@ TEST_F(DetectorRegistryTest, ACalibrationOfAnotherArtifactIsIgnored) {
   WriteTinyArtifact(base_, {.seed = 5}, 1);
   ASSERT_TRUE(registry_.Poll().ok());
   EXPECT_EQ(LiveEpoch(registry_), 1u);
-  EXPECT_EQ(registry_.Promote(Ref("pump"), 2).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(registry_.Promote(Ref("pump"), 2, nullptr).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(registry_.AddCalibration(*old, Errors(50), 0.1, true).status().code(), absl::StatusCode::kAborted);
   EXPECT_EQ(Add(50, true)->epoch(), 3u);
 }
@@ -267,7 +267,7 @@ TEST_F(DetectorRegistryTest, CorruptFilesAreCountedAndLeftAsTheyAre) {
   ASSERT_TRUE(third.Poll().ok());
   EXPECT_EQ(LiveEpoch(third), 1u);
   EXPECT_THAT(more_metrics.Serialize(), HasSubstr("astray_model_load_failures_total{model=\"pump\"} 1\n"));
-  const absl::Status status = third.Promote(Ref("pump"), 1).status();
+  const absl::Status status = third.Promote(Ref("pump"), 1, nullptr).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()), HasSubstr("serving.textproto"));
   std::ifstream file(base_ / "pump/serving.textproto");

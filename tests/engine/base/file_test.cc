@@ -176,5 +176,19 @@ TEST(StagedDirectory, AKillAtAnyMomentLeavesNoHalfFolder) {
   EXPECT_GE(visible, 30);  // the children had done with none, one or two rounds in turn
 }
 
+TEST(AppendToFile, AddsToWhatIsThereAndRefusesAnotherSize) {
+  const std::filesystem::path path = FreshFolder("append") / "log";
+  EXPECT_TRUE(AppendToFile(path, 0, "one").ok());
+  EXPECT_TRUE(AppendToFile(path, 3, "two").ok());
+  EXPECT_EQ(*ReadFile(path, 100), "onetwo");
+  const absl::Status other = AppendToFile(path, 3, "three");
+  EXPECT_EQ(other.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(other.message()), HasSubstr("expected a regular file of 3 bytes, got 6"));
+  EXPECT_EQ(AppendToFile(path, 0, "x").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(AppendToFile(path.parent_path() / "none", 3, "x").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(AppendToFile(path.parent_path() / "no" / "folder", 0, "x").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(*ReadFile(path, 100), "onetwo");
+}
+
 }  // namespace
 }  // namespace astray
