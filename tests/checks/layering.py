@@ -28,7 +28,7 @@ OUTSIDE = [
     (re.compile(r"^prometheus/|^CivetServer\.h$|^civetweb\.h$"), {"server"}),
     (re.compile(r"^CLI/"), {"server", "client"}),
     (re.compile(r"^spdlog/"), {"server"}),
-    (re.compile(r"^Eigen/"), {"engine/train"}),
+    (re.compile(r"^Eigen/"), {"engine/detect", "engine/train"}),
     (re.compile(r"^zlib\.h$"), {"engine/data"}),
     (re.compile(r"^(openssl)/"), {"engine/base"}),
     (re.compile(r"^mosquitto\.h$|^curl/"), {"client"}),

@@ -274,7 +274,7 @@ TEST(Train, WindowsOfTimeOrderedRowsTrain) {
 
 // Training does not know the rules; the threshold does.
 TEST(TrainJob, RulesHoldForTheThresholdAsForScores) {
-  const std::string kind = "score { kind: MEAN_SQUARED } ";
+  const std::string kind = "score { kind: MEAN_SQUARED } corruption { gaussian { max_sigma: 1 } } ";
   const auto plain = Train(MakeRecipe(kind), MakeData(2000), {});
   const auto ruled =
       Train(MakeRecipe(kind + "rule { feature: 'flow' ignore_below: 5 direction: ABOVE }"), MakeData(2000), {});
