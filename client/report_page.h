@@ -23,9 +23,9 @@ struct ReportInput {
       row_names;  // one a row, such as a session's key; or none: timestamps are shown, or numbers
 };
 
-// About 2 MB at most, however many rows: of many rows the highest and lowest score of some adjacent ones are kept, and only
-// the first kMaxReportEntities are drawn. Names of features, files, models and entities are untrusted; the page shows
-// them as text.
+// About 2 MB at most, however many rows: of many rows the highest and lowest score of some adjacent ones are kept, and
+// only the first kMaxReportEntities are drawn. Names of features, files, models and entities are untrusted; the page
+// shows them as text.
 std::string ReportPage(const ReportInput& input);
 
 // The numbers that the page draws, as JSON in which no '<' occurs. client/report/plot.js says how it is built.

@@ -42,8 +42,8 @@ class Counterfactual {
   static size_t Suspects(size_t most) { return most == 0 ? 0 : most > kMinSuspects ? most : kMinSuspects; }
 
   void Clear() { cases_.clear(); }
-  // A vector of the batch, of the given score by the given threshold, with at most Suspects(most) features to suspect; of repairs that are
-  // equally good the earlier one's counts.
+  // A vector of the batch, of the given score by the given threshold, with at most Suspects(most) features to suspect;
+  // of repairs that are equally good the earlier one's counts.
   void Add(size_t vector, float score, double threshold, std::span<const uint32_t> suspects);
 
   // most: 1 to kMaxRepairs.

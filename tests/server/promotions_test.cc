@@ -41,8 +41,8 @@ class Promotions : public testing::Test {
   void AddEpoch(int64_t version, bool promote = false) {
     CalibrationSamples errors;
     for (size_t i = 1; i <= 50; ++i) errors.all.Add(static_cast<float>(i));
-    const auto added = registry_->AddCalibration(*registry_->Find(Ref("pump", version))->detector, std::move(errors),
-                                                 0.1, promote);
+    const auto added =
+        registry_->AddCalibration(*registry_->Find(Ref("pump", version))->detector, std::move(errors), 0.1, promote);
     EXPECT_TRUE(added.ok()) << added.status();
   }
   std::string Message(const absl::Status& status, absl::StatusCode code) {
