@@ -93,19 +93,44 @@ Eigen::MatrixXd ShrunkInverse(const std::vector<double>& z, size_t features) {
   }
 }
 
+absl::Status CheckSizes(const Rebuilt& vectors, size_t width) {
+  if (vectors.input.size() % width == 0 && vectors.output.size() == vectors.input.size() &&
+      vectors.observed.size() == vectors.input.size()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("score: expected input, output and observed of vectors of ", width,
+                                                 ", got ", vectors.input.size(), ", ", vectors.output.size(), " and ",
+                                                 vectors.observed.size(), " values"));
+}
+
+// Of each vector the mean residual of each feature over the newest `recent` rows; NaN where nothing is observed there.
+void AppendMeanResiduals(const Rebuilt& vectors, size_t features, size_t width, size_t recent,
+                         std::vector<double>* means) {
+  for (size_t begin = 0; begin < vectors.input.size(); begin += width) {
+    for (size_t f = 0; f < features; ++f) {
+      double sum = 0, count = 0;
+      for (size_t j = begin + width - recent * features + f; j < begin + width; j += features) {
+        if (vectors.observed[j] == 0) continue;
+        sum += static_cast<double>(vectors.output[j]) - vectors.input[j];
+        count += 1;
+      }
+      means->push_back(count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN());
+    }
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<v1::ScoreScale> FitScoreScale(const v1::ScoreRecipe& recipe, size_t features, size_t width,
-                                             std::span<const float> input, std::span<const float> output,
-                                             std::span<const float> observed) {
+                                             const Rebuilt& held_out, const Rebuilt& training) {
   const v1::ScoreKind kind = recipe.kind();
   RETURN_IF_ERROR(CheckScoreKind("score.kind", kind, features));
-  if (features == 0 || width == 0 || width % features != 0 || input.empty() || input.size() % width != 0 ||
-      output.size() != input.size() || observed.size() != input.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("score: expected input, output and observed of at least one vector of ", width, " (", features,
-                     " features), got ", input.size(), ", ", output.size(), " and ", observed.size(), " values"));
+  if (features == 0 || width == 0 || width % features != 0 || held_out.input.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("score: expected at least one vector of ", width, " (", features,
+                                                   " features), got ", held_out.input.size(), " values"));
   }
+  RETURN_IF_ERROR(CheckSizes(held_out, width));
+  RETURN_IF_ERROR(CheckSizes(training, width));
   const size_t window = width / features;
   const size_t recent = recipe.recent_rows() == 0 ? window : recipe.recent_rows();
   if (recent > window) {
@@ -119,32 +144,25 @@ absl::StatusOr<v1::ScoreScale> FitScoreScale(const v1::ScoreRecipe& recipe, size
   if (kind == v1::MEAN_SQUARED || kind == v1::TRAINING_LOSS) return scale;
 
   MeanSquares positions(width), levels(features);
-  std::vector<double> means;  // [vectors x features], NaN where nothing is observed
-  means.reserve(input.size() / window);
-  for (size_t begin = 0; begin < input.size(); begin += width) {
-    for (size_t f = 0; f < features; ++f) {
-      double sum = 0, count = 0;
-      for (size_t j = f; j < width; j += features) {
-        if (observed[begin + j] == 0) continue;
-        const double residual = static_cast<double>(output[begin + j]) - input[begin + j];
-        if (!std::isfinite(residual)) {
-          return absl::InternalError(absl::StrCat("score: vector ", begin / width, " position ", j,
-                                                  ": expected a finite output, got ", output[begin + j]));
-        }
-        positions.Add(j, residual);
-        if (j < width - recent * features) continue;
-        sum += residual;
-        count += 1;
+  std::vector<double> means;
+  for (size_t begin = 0; begin < held_out.input.size(); begin += width) {
+    for (size_t j = 0; j < width; ++j) {
+      if (held_out.observed[begin + j] == 0) continue;
+      const double residual = static_cast<double>(held_out.output[begin + j]) - held_out.input[begin + j];
+      if (!std::isfinite(residual)) {
+        return absl::InternalError(absl::StrCat("score: vector ", begin / width, " position ", j,
+                                                ": expected a finite output, got ", held_out.output[begin + j]));
       }
-      means.push_back(count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN());
-      if (count > 0) levels.Add(f, sum / count);
+      positions.Add(j, residual);
     }
+  }
+  AppendMeanResiduals(held_out, features, width, recent, &means);
+  for (size_t i = 0; i < means.size(); ++i) {
+    if (!std::isnan(means[i])) levels.Add(i % features, means[i]);
   }
   if (kind == v1::MAHALANOBIS) {
     levels.Store(scale.mutable_level_variance());
-    for (size_t i = 0; i < means.size(); ++i) {
-      means[i] /= std::sqrt(scale.level_variance(static_cast<int>(i % features)));
-    }
+    AppendMeanResiduals(training, features, width, recent, &means);
     const Eigen::MatrixXd precision = ShrunkInverse(means, features);
     for (size_t a = 0; a < features; ++a) {
       for (size_t b = 0; b <= a; ++b) scale.add_precision(static_cast<float>(precision(a, b)));

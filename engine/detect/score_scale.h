@@ -15,14 +15,19 @@ namespace astray {
 
 inline constexpr double kVarianceFloor = 1e-6;
 inline constexpr double kVarianceFloorRatio = 1e-3;
-// Of the correlation of residuals, at least: held-out windows overlap, so that they say less than their number.
-inline constexpr double kLeastShrinkage = 0.3;
+// Of the correlation of residuals, at least: windows overlap, so that they say less than their number.
+inline constexpr double kLeastShrinkage = 0.1;
 
-// Fits what `recipe`, which has a kind, needs on held-out normal vectors: input, output, observed are
-// [vectors x width], width is features x window. InvalidArgument for an unknown kind or sizes that do not agree,
-// Internal for an output that is not finite.
+// Vectors and what a network made of them, [vectors x width] each; width is features x window.
+struct Rebuilt {
+  std::span<const float> input, output, observed;
+};
+
+// Fits what `recipe`, which has a kind, needs on held-out normal vectors. What residuals have to do with each other
+// (MAHALANOBIS) is learned from training vectors, too, of which there are more; they may be none. InvalidArgument for
+// an unknown kind or sizes that do not agree, Internal for an output that is not finite.
 absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(const astray::v1::ScoreRecipe& recipe, size_t features,
-                                                     size_t width, std::span<const float> input,
-                                                     std::span<const float> output, std::span<const float> observed);
+                                                     size_t width, const Rebuilt& held_out,
+                                                     const Rebuilt& training = {});
 
 }  // namespace astray

@@ -120,23 +120,36 @@ std::vector<v1::ScoreRecipe> Candidates(v1::Loss loss, VectorShape shape, size_t
   add(v1::MEAN_SQUARED, window);
   add(v1::FEATURE_NORMALISED, window);
   if (loss != v1::MEAN_SQUARED_ERROR) add(v1::TRAINING_LOSS, window);
-  if (shape.features > 1 && shape.features <= kMaxMahalanobisFeatures) add(v1::MAHALANOBIS, window);
+  const bool mahalanobis = shape.features > 1 && shape.features <= kMaxMahalanobisFeatures;
+  if (mahalanobis) add(v1::MAHALANOBIS, window);
   if (window > 1) {
-    add(v1::FEATURE_NORMALISED, (window + kRecentShare - 1) / kRecentShare);
+    const size_t recent = (window + kRecentShare - 1) / kRecentShare;
+    if (mahalanobis) add(v1::MAHALANOBIS, recent);
+    add(v1::FEATURE_NORMALISED, recent);
     add(scales_first ? v1::WINDOW_NORMALISED : v1::WINDOW_SCALES, window);
   }
   return candidates;
 }
 
-absl::StatusOr<v1::ScoreScale> Fit(const v1::ScoreRecipe& score, v1::Loss loss, const Vectors& vectors) {
-  const size_t width = vectors.shape.width(), outputs = vectors.output.size() / vectors.size();
-  std::vector<float> reconstruction;  // the first of a network's outputs
+// The reconstructions are the first of a network's outputs.
+std::vector<float> Reconstructions(const Vectors& vectors) {
+  const size_t width = vectors.shape.width(),
+               outputs = vectors.size() == 0 ? 0 : vectors.output.size() / vectors.size();
+  std::vector<float> reconstructions;
+  reconstructions.reserve(vectors.values.size());
   for (size_t i = 0; i < vectors.size(); ++i) {
     const auto first = std::span(vectors.output).subspan(i * outputs, width);
-    reconstruction.insert(reconstruction.end(), first.begin(), first.end());
+    reconstructions.insert(reconstructions.end(), first.begin(), first.end());
   }
-  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitScoreScale(score, vectors.shape.features, width, vectors.values,
-                                                       reconstruction, vectors.observed));
+  return reconstructions;
+}
+
+absl::StatusOr<v1::ScoreScale> Fit(const v1::ScoreRecipe& score, v1::Loss loss, const Vectors& held_out,
+                                   const Vectors& training) {
+  const std::vector<float> output = Reconstructions(held_out), training_output = Reconstructions(training);
+  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitScoreScale(score, held_out.shape.features, held_out.shape.width(),
+                                                       {held_out.values, output, held_out.observed},
+                                                       {training.values, training_output, training.observed}));
   if (scale.kind() == v1::TRAINING_LOSS) scale.set_loss(loss);
   return scale;
 }
@@ -230,11 +243,14 @@ std::vector<double> LogLikelihoods(std::span<const float> errors, std::span<cons
   return log_likelihoods;
 }
 
-absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet& held_out, v1::Recipe* recipe) {
+absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet& training, const VectorSet& held_out,
+                                        v1::Recipe* recipe) {
   ASSIGN_OR_RETURN(const auto executor, Executor::Create(network));
   const size_t outputs = network.output_size(), half = held_out.size() / 2;
   v1::ScoreRecipe* score = recipe->mutable_score();
   ScoreChoice choice;
+  Vectors taught = Gather(training, 0, training.size());
+  RETURN_IF_ERROR(Rebuild(*executor, outputs, &taught));
   // Columns of a log's counts are no readings that move or freeze.
   const bool choose = !recipe->features().has_log() && held_out.size() >= kMinVectorsToChoose;
   if (score->kind() == v1::SCORE_KIND_UNSPECIFIED && choose) {
@@ -244,7 +260,7 @@ absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet&
     RETURN_IF_ERROR(Rebuild(*executor, outputs, &judging));
     std::vector<Judged> judged;
     for (const v1::ScoreRecipe& candidate : Candidates(recipe->loss(), held_out.shape(), held_out.size())) {
-      ASSIGN_OR_RETURN(const v1::ScoreScale scale, Fit(candidate, recipe->loss(), fitting));
+      ASSIGN_OR_RETURN(const v1::ScoreScale scale, Fit(candidate, recipe->loss(), fitting, taught));
       judged.push_back(Judge(candidate, scale, outputs, judging));
     }
     const Judged& preferred = judged.front();
@@ -260,7 +276,7 @@ absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet&
   if (score->recent_rows() == 0) score->set_recent_rows(static_cast<uint32_t>(held_out.shape().rows));
   Vectors all = Gather(held_out, 0, held_out.size());
   RETURN_IF_ERROR(Rebuild(*executor, outputs, &all));
-  ASSIGN_OR_RETURN(choice.scale, Fit(*score, recipe->loss(), all));
+  ASSIGN_OR_RETURN(choice.scale, Fit(*score, recipe->loss(), all, taught));
   return choice;
 }
 

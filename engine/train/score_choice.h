@@ -28,7 +28,8 @@ struct ScoreChoice {
 // features, few more often than many, in the newest rows, few more often than many, move, take what they have in
 // another vector, freeze, or get noise. The same seed gives the same choice. InvalidArgument for a kind or recent_rows
 // that such vectors cannot have.
-absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet& held_out, astray::v1::Recipe* recipe);
+absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet& training, const VectorSet& held_out,
+                                        astray::v1::Recipe* recipe);
 
 // ln P(what each vector is | its error), by the logistic regression on ln(error) that fits them best, both classes
 // together having the same weight. errors: finite, not negative, of both classes.

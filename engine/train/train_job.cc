@@ -182,7 +182,8 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   ASSIGN_OR_RETURN(*report.mutable_comparison(),
                    CompareReconstructions(recipe, network, untrained, vectors(split.training, kMaxPcaVectors),
                                           validation, vectors(split.calibration, kMaxJudgingVectors)));
-  ASSIGN_OR_RETURN(ScoreChoice score, ChooseScore(network, validation, &recipe));
+  ASSIGN_OR_RETURN(ScoreChoice score,
+                   ChooseScore(network, vectors(split.training, kMaxJudgingVectors), validation, &recipe));
   report.mutable_scores()->Assign(score.candidates.begin(), score.candidates.end());
 
   report.set_rows(dataset.rows());

@@ -126,8 +126,8 @@ TEST(VectorError, WindowNormalisedTakesTheLargerOfShiftAndShape) {
 
 TEST(VectorError, WindowNormalisedEqualsFeatureNormalisedOnSingleRows) {
   const std::vector<float> input = {1, 2, 3}, output = {0.5f, 4, 2.9f}, observed = {1, 1, 1};
-  const auto window = FitScoreScale(Score(v1::WINDOW_NORMALISED), 3, 3, input, output, observed);
-  const auto feature = FitScoreScale(Score(v1::FEATURE_NORMALISED), 3, 3, input, output, observed);
+  const auto window = FitScoreScale(Score(v1::WINDOW_NORMALISED), 3, 3, {input, output, observed});
+  const auto feature = FitScoreScale(Score(v1::FEATURE_NORMALISED), 3, 3, {input, output, observed});
   ASSERT_TRUE(window.ok() && feature.ok());
   const std::vector<float> other = {0, 1, 9};
   EXPECT_FLOAT_EQ(VectorError(*window, input, other, observed, {}), VectorError(*feature, input, other, observed, {}));
@@ -136,7 +136,7 @@ TEST(VectorError, WindowNormalisedEqualsFeatureNormalisedOnSingleRows) {
 TEST(FitScoreScale, FitsTheLevelOfAWindowsFeatures) {
   // One feature, windows of two: mean residuals 2 and -1, so the level's mean square is 2.5.
   const std::vector<float> input = {0, 0, 0, 0}, output = {1, 3, 0, -2}, observed = {1, 1, 1, 1};
-  const auto scale = FitScoreScale(Score(v1::WINDOW_NORMALISED), 1, 2, input, output, observed);
+  const auto scale = FitScoreScale(Score(v1::WINDOW_NORMALISED), 1, 2, {input, output, observed});
   ASSERT_TRUE(scale.ok()) << scale.status();
   EXPECT_FLOAT_EQ(scale->level_variance(0), 2.5f);
   EXPECT_FLOAT_EQ(scale->residual_variance(0), 0.5f);
@@ -151,7 +151,7 @@ TEST(FitScoreScale, IsTheMeanSquaredResidualOfEachPosition) {
   const std::vector<float> input = {0, 0, 0, 0, 0, 0};
   const std::vector<float> output = {1, 10, 3, 20, 2, 500};
   const std::vector<float> observed = {1, 1, 1, 1, 1, 0};
-  const auto scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 2, 2, input, output, observed);
+  const auto scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 2, 2, {input, output, observed});
   ASSERT_TRUE(scale.ok()) << scale.status();
   EXPECT_FLOAT_EQ(scale->residual_variance(0), 14.0f / 3);
   EXPECT_FLOAT_EQ(scale->residual_variance(1), 250);
@@ -170,7 +170,7 @@ TEST(FitScoreScale, MakesTheHeldOutMeanOne) {
     output[i] = input[i] + output[i] * (0.1f + static_cast<float>(i % kWidth));
   }
   const std::vector<float> observed(input.size(), 1.0f);
-  const auto scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), kWidth, kWidth, input, output, observed);
+  const auto scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), kWidth, kWidth, {input, output, observed});
   ASSERT_TRUE(scale.ok());
   std::vector<float> parts(kWidth);
   double sum = 0;
@@ -186,36 +186,36 @@ TEST(FitScoreScale, FloorsAColumnLearnedPerfectly) {
   const std::vector<float> input = {0, 0, 0, 0};
   const std::vector<float> observed = {1, 1, 1, 1};
   // Mean over the positions 1: the floor is a thousandth of it.
-  auto scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 2, 2, input,
-                             std::vector<float>{1e-5f, 1.41421356f, 0, 1.41421356f}, observed);
+  auto scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 2, 2,
+                             {input, std::vector<float>{1e-5f, 1.41421356f, 0, 1.41421356f}, observed});
   ASSERT_TRUE(scale.ok());
   EXPECT_NEAR(scale->residual_variance(0), 1e-3, 1e-8);
-  scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 2, 2, input, std::vector<float>{0, 0, 0, 0}, observed);
+  scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 2, 2, {input, std::vector<float>{0, 0, 0, 0}, observed});
   ASSERT_TRUE(scale.ok());
   EXPECT_FLOAT_EQ(scale->residual_variance(0), 1e-6f);
 }
 
 TEST(FitScoreScale, APositionNeverObservedGetsTheMean) {
   const std::vector<float> zeros = {0, 0, 0};
-  auto scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 3, 3, zeros, std::vector<float>{1, 2, 9},
-                             std::vector<float>{1, 1, 0});
+  auto scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 3, 3,
+                             {zeros, std::vector<float>{1, 2, 9}, std::vector<float>{1, 1, 0}});
   ASSERT_TRUE(scale.ok());
   EXPECT_FLOAT_EQ(scale->residual_variance(2), 2.5f);
-  scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 3, 3, zeros, zeros, zeros);
+  scale = FitScoreScale(Score(v1::FEATURE_NORMALISED), 3, 3, {zeros, zeros, zeros});
   ASSERT_TRUE(scale.ok());
   EXPECT_THAT(scale->residual_variance(), ElementsAre(1, 1, 1));
 }
 
 TEST(FitScoreScale, RefusesWhatItCannotFit) {
   const std::vector<float> one = {1};
-  EXPECT_THAT(FitScoreScale(Score(v1::SCORE_KIND_UNSPECIFIED), 1, 1, one, one, one).status().message(),
+  EXPECT_THAT(FitScoreScale(Score(v1::SCORE_KIND_UNSPECIFIED), 1, 1, {one, one, one}).status().message(),
               HasSubstr("or TRAINING_LOSS, got 0"));
-  EXPECT_EQ(FitScoreScale(Score(v1::FEATURE_NORMALISED), 2, 2, one, one, one).status().code(),
+  EXPECT_EQ(FitScoreScale(Score(v1::FEATURE_NORMALISED), 2, 2, {one, one, one}).status().code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(FitScoreScale(Score(v1::FEATURE_NORMALISED), 1, 1, {}, {}, {}).status().code(),
+  EXPECT_EQ(FitScoreScale(Score(v1::FEATURE_NORMALISED), 1, 1, {{}, {}, {}}).status().code(),
             absl::StatusCode::kInvalidArgument);
   const auto status =
-      FitScoreScale(Score(v1::FEATURE_NORMALISED), 1, 1, one, std::vector<float>{HUGE_VALF}, one).status();
+      FitScoreScale(Score(v1::FEATURE_NORMALISED), 1, 1, {one, std::vector<float>{HUGE_VALF}, one}).status();
   EXPECT_EQ(status, absl::InternalError("score: vector 0 position 0: expected a finite output, got inf"));
 }
 
@@ -300,22 +300,32 @@ std::vector<std::vector<double>> Inverse(const v1::ScoreScale& scale, size_t n) 
 
 TEST(FitScoreScale, MahalanobisShrinksTheCorrelation) {
   const Held held = CorrelatedResiduals(4000, 3, 1);
-  const auto scale = FitScoreScale(Score(v1::MAHALANOBIS), 3, 3, held.input, held.output, held.observed);
+  const auto scale = FitScoreScale(Score(v1::MAHALANOBIS), 3, 3, {held.input, held.output, held.observed});
   ASSERT_TRUE(scale.ok()) << scale.status();
   const auto correlation = Inverse(*scale, 3);
-  // 1 / 1.25 of the variance is shared; the least weight of the identity is 0.3.
+  // 1 / 1.25 of the variance is shared; the least weight of the identity is 0.1.
   for (size_t f = 0; f < 3; ++f) EXPECT_NEAR(correlation[f][f], 1, 1e-5);
-  EXPECT_NEAR(correlation[1][0], -0.7 * 0.8, 0.02);
-  EXPECT_NEAR(correlation[2][1], 0.7 * 0.8, 0.02);
+  EXPECT_NEAR(correlation[1][0], -0.9 * 0.8, 0.02);
+  EXPECT_NEAR(correlation[2][1], 0.9 * 0.8, 0.02);
   for (int f = 0; f < 3; ++f) EXPECT_NEAR(scale->level_variance(f), 1.25, 0.06);
+}
+
+TEST(FitScoreScale, MahalanobisTakesItsVariancesFromHeldOutVectorsAlone) {
+  const Held held = CorrelatedResiduals(20, 3, 1), training = CorrelatedResiduals(4000, 3, 1);
+  const auto alone = FitScoreScale(Score(v1::MAHALANOBIS), 3, 3, {held.input, held.output, held.observed});
+  const auto both = FitScoreScale(Score(v1::MAHALANOBIS), 3, 3, {held.input, held.output, held.observed},
+                                  {training.input, training.output, training.observed});
+  ASSERT_TRUE(alone.ok() && both.ok()) << both.status();
+  for (int f = 0; f < 3; ++f) EXPECT_EQ(both->level_variance(f), alone->level_variance(f));
+  EXPECT_NEAR(Inverse(*both, 3)[1][0], -0.9 * 0.8, 0.02);
 }
 
 TEST(VectorError, MahalanobisIsTheDistanceOfTheMeanResiduals) {
   const size_t features = 4, window = 3;
   const Held held = CorrelatedResiduals(500, features, window);
   for (const uint32_t recent : {0u, 2u}) {
-    const auto scale = FitScoreScale(Score(v1::MAHALANOBIS, recent), features, features * window, held.input,
-                                     held.output, held.observed);
+    const auto scale = FitScoreScale(Score(v1::MAHALANOBIS, recent), features, features * window,
+                                     {held.input, held.output, held.observed});
     ASSERT_TRUE(scale.ok()) << scale.status();
     EXPECT_EQ(scale->recent_rows(), recent);
     const auto correlation = Inverse(*scale, features);
@@ -385,7 +395,7 @@ TEST(VectorError, OnlyTheRecentRowsCount) {
   const Held held = CorrelatedResiduals(50, features, window);
   for (const v1::ScoreKind kind :
        {v1::MEAN_SQUARED, v1::FEATURE_NORMALISED, v1::WORST_FEATURE, v1::WINDOW_NORMALISED, v1::WINDOW_SCALES}) {
-    const auto scale = FitScoreScale(Score(kind, 2), features, width, held.input, held.output, held.observed);
+    const auto scale = FitScoreScale(Score(kind, 2), features, width, {held.input, held.output, held.observed});
     ASSERT_TRUE(scale.ok()) << scale.status();
     // The same as of a window of the newest two rows.
     std::vector<float> newest_input, newest_output;
@@ -394,7 +404,7 @@ TEST(VectorError, OnlyTheRecentRowsCount) {
     }
     newest_input.assign(newest_output.size(), 0);
     const std::vector<float> seen(newest_output.size(), 1);
-    const auto newest = FitScoreScale(Score(kind), features, width / 2, newest_input, newest_output, seen);
+    const auto newest = FitScoreScale(Score(kind), features, width / 2, {newest_input, newest_output, seen});
     ASSERT_TRUE(newest.ok()) << newest.status();
     for (size_t i = 0; i < 50; ++i) {
       const auto part = [](const std::vector<float>& all, size_t at, size_t size) {
@@ -412,7 +422,7 @@ TEST(VectorError, OnlyTheRecentRowsCount) {
 
 TEST(CheckScoreScale, RefusesWhatDoesNotFit) {
   const Held held = CorrelatedResiduals(50, 3, 2);
-  const auto fitted = FitScoreScale(Score(v1::MAHALANOBIS, 1), 3, 6, held.input, held.output, held.observed);
+  const auto fitted = FitScoreScale(Score(v1::MAHALANOBIS, 1), 3, 6, {held.input, held.output, held.observed});
   ASSERT_TRUE(fitted.ok()) << fitted.status();
   EXPECT_TRUE(CheckScoreScale(*fitted, 3, 6).ok());
   const auto refused = [&](const std::function<void(v1::ScoreScale&)>& change) {

@@ -77,7 +77,7 @@ std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& op
   std::vector<float> output(batch.values.size());
   if (!OrDie(Executor::Create(network))->Forward(batch.vectors, batch.values, output).ok()) std::abort();
   v1::ScoreScale scale =
-      OrDie(FitScoreScale(recipe.score(), pipeline.features(), width, batch.values, output, batch.observed));
+      OrDie(FitScoreScale(recipe.score(), pipeline.features(), width, {batch.values, output, batch.observed}));
   if (options.kind == v1::TRAINING_LOSS) scale.set_loss(recipe.loss());
 
   DeviationRules rules = DeviationRules::Compile(recipe.rule(), pipeline);
