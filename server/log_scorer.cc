@@ -67,7 +67,7 @@ void LogScorer::Take(const Request& request, absl::Time arrival) {
   TakeClosed(&replies_.back());
 }
 
-absl::Status LogScorer::Score(std::vector<Arrived> requests, StreamRelease release,
+absl::Status LogScorer::Score(const std::vector<Arrived>& requests, StreamRelease release,
                               const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done) {
   FollowCalibration(*registry_, &served_);
   const bool silent = requests.empty() && next_release() <= absl::Now();

@@ -50,7 +50,7 @@ class LogScorer {
   // Takes requests and scores the sessions that are complete. When `done` is called, once, with OK or Cancelled,
   // TakeReplies() has one for each request, and another one, without an id, for what a release completes. Other errors:
   // `done` is not called.
-  absl::Status Score(std::vector<Arrived> requests, StreamRelease release,
+  absl::Status Score(const std::vector<Arrived>& requests, StreamRelease release,
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done);
   std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
   bool waits() const { return sessions_ && sessions_->open() > 0; }

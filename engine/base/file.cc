@@ -170,7 +170,7 @@ absl::Status AppendToFile(const std::filesystem::path& path, uint64_t size, absl
     return absl::FailedPreconditionError(
         absl::StrCat(path.string(), ": expected a regular file of ", size, " bytes, got ", info.st_size));
   }
-  if (const absl::Status status = WriteAndSync(fd.get(), path, content); !status.ok()) {
+  if (absl::Status status = WriteAndSync(fd.get(), path, content); !status.ok()) {
     // Whoever reads it copes with a part of `content`; without one there is less to cope with.
     static_cast<void>(ftruncate(fd.get(), static_cast<off_t>(size)) == 0);
     return status;
