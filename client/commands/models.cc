@@ -131,8 +131,12 @@ void Print(const v1::CalibrationChange& change, std::ostream& out) {
                            change.previous_version());
     return;
   }
-  out << change.model() << " version " << change.version() << ", before and now:\n";
-  Print(change.previous(), out);
+  if (change.previous().epoch() == change.live().epoch()) {
+    out << change.model() << " version " << change.version() << ", as before:\n";
+  } else {
+    out << change.model() << " version " << change.version() << ", before and now:\n";
+    Print(change.previous(), out);
+  }
   Print(change.live(), out);
 }
 
