@@ -55,7 +55,8 @@ absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most
   for (size_t i = 0; i < warming_up; ++i) FillUnscored(v1::Verdict::WARMING_UP, verdicts[i]);
   job.detector = served.detector;
   job.consume = [warming_up, verdicts = std::move(verdicts), served = std::move(served), values = job.rows,
-                 segment = request.segment()](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+                 segment = absl::string_view(request.segment())](size_t job_first, const ScoreResult& result,
+                                                                 size_t first, size_t count) {
     FillVerdicts(*served.detector, result, first, count, std::span(verdicts).subspan(warming_up + job_first, count));
     RecordVerdicts(result, first, count, served);
     OfferToShadow(served.shadow.get(), values, segment, job_first, result, first, count);

@@ -16,7 +16,6 @@ namespace {
 
 constexpr double kLargest = std::numeric_limits<float>::max();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr size_t kRecentShare = 4;  // WINDOW_SCALES: the newest quarter
 
 // Keeps sums and shares comparable where a network's output overflowed.
 double Hold(double value) { return std::isnan(value) ? kLargest : std::min(value, kLargest); }
@@ -83,7 +82,7 @@ std::optional<double> FeatureTerm(const v1::ScoreScale& scale, const Residuals& 
   const double level = *MeanResidual(vector, f);
   double term = std::max(*spread, level * level / scale.level_variance(static_cast<int>(f)));
   if (scale.kind() == v1::WINDOW_SCALES) {
-    for (const size_t newest : {(rows + kRecentShare - 1) / kRecentShare, size_t{1}}) {
+    for (const size_t newest : {NewestQuarter(rows), size_t{1}}) {
       term = std::max(term, Spread(vector, variance, f, newest).value_or(0));
     }
   }

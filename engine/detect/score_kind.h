@@ -25,6 +25,9 @@ namespace astray {
 // P has a number for each pair of features.
 inline constexpr size_t kMaxMahalanobisFeatures = 128;
 
+// Rows of a window that WINDOW_SCALES calls its newest quarter.
+constexpr size_t NewestQuarter(size_t rows) { return (rows + 3) / 4; }
+
 // InvalidArgument where the kind is none, or one that such features cannot have: "score.kind: ...".
 absl::Status CheckScoreKind(absl::string_view field, astray::v1::ScoreKind kind, size_t features);
 

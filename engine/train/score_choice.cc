@@ -21,13 +21,30 @@ namespace {
 
 constexpr size_t kMinVectorsToChoose = 8;
 constexpr double kLeastMove = 0.5, kMostMove = 3;  // in scaled units
-constexpr size_t kRecentShare = 4;                 // the newest quarter of a window
 constexpr size_t kVectorsForScales = 500;          // that tell how far a single row's error goes by chance
 constexpr size_t kAnomalies = 2048;                // that are injected, about
 constexpr size_t kMostCopies = 16;                 // of one vector
 constexpr double kClearly = 2;                     // standard errors
 constexpr double kWorthIt = 0.05;                  // nats: what is injected is not what will come
 
+// Vectors of a set and their reconstructions, [vectors x width] each.
+struct Reconstructed {
+  std::vector<float> values, output, observed;
+
+  Rebuilt first(size_t size) const {
+    return {std::span(values).first(size), std::span(output).first(size), std::span(observed).first(size)};
+  }
+  Rebuilt all() const { return first(values.size()); }
+};
+
+absl::StatusOr<Reconstructed> Reconstruct(const VectorSet& set, Executor& executor) {
+  Reconstructed vectors{.values = set.GatherValues(), .output = {}, .observed = set.GatherObserved()};
+  vectors.output.resize(vectors.values.size());
+  RETURN_IF_ERROR(executor.Reconstruct(set.size(), vectors.values, vectors.output));
+  return vectors;
+}
+
+// Normal vectors and such with anomalies, with the network's whole outputs.
 struct Vectors {
   VectorShape shape;
   std::vector<float> values, observed, output;
@@ -38,11 +55,6 @@ struct Vectors {
     return std::span(all).subspan(i * shape.width(), shape.width());
   }
 };
-
-absl::Status Rebuild(Executor& executor, size_t outputs, Vectors* vectors) {
-  vectors->output.resize(vectors->size() * outputs);
-  return executor.Forward(vectors->size(), vectors->values, vectors->output);
-}
 
 // Changes some features of the newest rows of one vector; `other` is another normal vector.
 void Inject(VectorShape shape, std::span<const float> other, Random& random, std::span<float> vector) {
@@ -77,30 +89,22 @@ void Inject(VectorShape shape, std::span<const float> other, Random& random, std
   }
 }
 
-Vectors Gather(const VectorSet& held_out, size_t begin, size_t end) {
-  Vectors vectors{.shape = held_out.shape()};
-  for (size_t i = begin; i < end; ++i) {
-    const auto values = held_out.values(i), observed = held_out.observed(i);
-    vectors.values.insert(vectors.values.end(), values.begin(), values.end());
-    vectors.observed.insert(vectors.observed.end(), observed.begin(), observed.end());
-    vectors.anomalous.push_back(0);
-  }
-  return vectors;
-}
-
-// The normal vectors, and each some more times with anomalies.
-Vectors WithAnomalies(const Vectors& normal, uint64_t seed) {
+// The normal vectors, and each some more times with anomalies; without outputs.
+Vectors WithAnomalies(VectorShape shape, std::span<const float> values, std::span<const float> observed,
+                      uint64_t seed) {
   Random random(seed, kScoreChoiceStream);
-  Vectors all = normal;
-  const size_t count = normal.size(), width = normal.shape.width();
+  const size_t width = shape.width(), count = values.size() / width;
   const size_t copies = std::clamp<size_t>(kAnomalies / count, 1, kMostCopies);
-  for (size_t i = 0; i < copies * count; ++i) {
-    const auto values = normal.part(normal.values, i % count), observed = normal.part(normal.observed, i % count);
+  Vectors all{.shape = shape};
+  for (size_t copy = 0; copy <= copies; ++copy) {
     all.values.insert(all.values.end(), values.begin(), values.end());
     all.observed.insert(all.observed.end(), observed.begin(), observed.end());
-    all.anomalous.push_back(1);
-    Inject(normal.shape, normal.part(normal.values, random.UniformInt(count)), random,
-           std::span(all.values).last(width));
+  }
+  all.anomalous.assign((copies + 1) * count, 1);
+  std::fill_n(all.anomalous.begin(), count, 0);
+  for (size_t i = count; i < all.size(); ++i) {
+    const auto other = values.subspan(random.UniformInt(count) * width, width);
+    Inject(shape, other, random, std::span(all.values).subspan(i * width, width));
   }
   return all;
 }
@@ -123,7 +127,7 @@ std::vector<v1::ScoreRecipe> Candidates(v1::Loss loss, VectorShape shape, size_t
   const bool mahalanobis = shape.features > 1 && shape.features <= kMaxMahalanobisFeatures;
   if (mahalanobis) add(v1::MAHALANOBIS, window);
   if (window > 1) {
-    const size_t recent = (window + kRecentShare - 1) / kRecentShare;
+    const size_t recent = NewestQuarter(window);
     if (mahalanobis) add(v1::MAHALANOBIS, recent);
     add(v1::FEATURE_NORMALISED, recent);
     add(scales_first ? v1::WINDOW_NORMALISED : v1::WINDOW_SCALES, window);
@@ -131,25 +135,9 @@ std::vector<v1::ScoreRecipe> Candidates(v1::Loss loss, VectorShape shape, size_t
   return candidates;
 }
 
-// The reconstructions are the first of a network's outputs.
-std::vector<float> Reconstructions(const Vectors& vectors) {
-  const size_t width = vectors.shape.width(),
-               outputs = vectors.size() == 0 ? 0 : vectors.output.size() / vectors.size();
-  std::vector<float> reconstructions;
-  reconstructions.reserve(vectors.values.size());
-  for (size_t i = 0; i < vectors.size(); ++i) {
-    const auto first = std::span(vectors.output).subspan(i * outputs, width);
-    reconstructions.insert(reconstructions.end(), first.begin(), first.end());
-  }
-  return reconstructions;
-}
-
-absl::StatusOr<v1::ScoreScale> Fit(const v1::ScoreRecipe& score, v1::Loss loss, const Vectors& held_out,
-                                   const Vectors& training) {
-  const std::vector<float> output = Reconstructions(held_out), training_output = Reconstructions(training);
-  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitScoreScale(score, held_out.shape.features, held_out.shape.width(),
-                                                       {held_out.values, output, held_out.observed},
-                                                       {training.values, training_output, training.observed}));
+absl::StatusOr<v1::ScoreScale> Fit(const v1::ScoreRecipe& score, v1::Loss loss, VectorShape shape,
+                                   const Rebuilt& held_out, const Rebuilt& training) {
+  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitScoreScale(score, shape.features, shape.width(), held_out, training));
   if (scale.kind() == v1::TRAINING_LOSS) scale.set_loss(loss);
   return scale;
 }
@@ -246,21 +234,23 @@ std::vector<double> LogLikelihoods(std::span<const float> errors, std::span<cons
 absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet& training, const VectorSet& held_out,
                                         v1::Recipe* recipe) {
   ASSIGN_OR_RETURN(const auto executor, Executor::Create(network));
-  const size_t outputs = network.output_size(), half = held_out.size() / 2;
+  const VectorShape shape = held_out.shape();
   v1::ScoreRecipe* score = recipe->mutable_score();
   ScoreChoice choice;
-  Vectors taught = Gather(training, 0, training.size());
-  RETURN_IF_ERROR(Rebuild(*executor, outputs, &taught));
+  ASSIGN_OR_RETURN(const Reconstructed taught, Reconstruct(training, *executor));
+  ASSIGN_OR_RETURN(const Reconstructed all, Reconstruct(held_out, *executor));
   // Columns of a log's counts are no readings that move or freeze.
   const bool choose = !recipe->features().has_log() && held_out.size() >= kMinVectorsToChoose;
   if (score->kind() == v1::SCORE_KIND_UNSPECIFIED && choose) {
-    Vectors fitting = Gather(held_out, 0, half);
-    RETURN_IF_ERROR(Rebuild(*executor, outputs, &fitting));
-    Vectors judging = WithAnomalies(Gather(held_out, half, held_out.size()), recipe->seed());
-    RETURN_IF_ERROR(Rebuild(*executor, outputs, &judging));
+    const size_t outputs = network.output_size(), half = held_out.size() / 2 * shape.width();
+    Vectors judging = WithAnomalies(shape, std::span(all.values).subspan(half), std::span(all.observed).subspan(half),
+                                    recipe->seed());
+    judging.output.resize(judging.size() * outputs);
+    RETURN_IF_ERROR(executor->Forward(judging.size(), judging.values, judging.output));
     std::vector<Judged> judged;
-    for (const v1::ScoreRecipe& candidate : Candidates(recipe->loss(), held_out.shape(), held_out.size())) {
-      ASSIGN_OR_RETURN(const v1::ScoreScale scale, Fit(candidate, recipe->loss(), fitting, taught));
+    for (const v1::ScoreRecipe& candidate : Candidates(recipe->loss(), shape, held_out.size())) {
+      ASSIGN_OR_RETURN(const v1::ScoreScale scale,
+                       Fit(candidate, recipe->loss(), shape, all.first(half), taught.all()));
       judged.push_back(Judge(candidate, scale, outputs, judging));
     }
     const Judged& preferred = judged.front();
@@ -271,12 +261,10 @@ absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet&
     for (Judged& j : judged) choice.candidates.push_back(std::move(j.candidate));
   }
   if (score->kind() == v1::SCORE_KIND_UNSPECIFIED) {
-    score->set_kind(held_out.shape().rows > 1 ? v1::WINDOW_NORMALISED : v1::FEATURE_NORMALISED);
+    score->set_kind(shape.rows > 1 ? v1::WINDOW_NORMALISED : v1::FEATURE_NORMALISED);
   }
-  if (score->recent_rows() == 0) score->set_recent_rows(static_cast<uint32_t>(held_out.shape().rows));
-  Vectors all = Gather(held_out, 0, held_out.size());
-  RETURN_IF_ERROR(Rebuild(*executor, outputs, &all));
-  ASSIGN_OR_RETURN(choice.scale, Fit(*score, recipe->loss(), all, taught));
+  if (score->recent_rows() == 0) score->set_recent_rows(static_cast<uint32_t>(shape.rows));
+  ASSIGN_OR_RETURN(choice.scale, Fit(*score, recipe->loss(), shape, all.all(), taught.all()));
   return choice;
 }
 
