@@ -26,22 +26,25 @@ T ValueOrDie(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-Network MakeNetwork(uint32_t width, uint64_t seed) {
-  constexpr uint32_t kHidden = 8;
-  constexpr uint32_t kCode = 4;
+Network MakeNetwork(uint32_t width, const std::vector<uint32_t>& hidden, v1::Activation code_activation,
+                    uint64_t seed) {
   v1::NetworkSpec spec;
-  const auto add = [&spec](const char* name, uint32_t inputs, uint32_t outputs, v1::Activation activation) {
+  const auto add = [&spec](const std::string& name, uint32_t inputs, uint32_t outputs, v1::Activation activation) {
     v1::Layer* layer = spec.add_layers();
     layer->set_name(name);
     layer->mutable_dense()->set_inputs(inputs);
     layer->mutable_dense()->set_outputs(outputs);
     layer->mutable_dense()->set_activation(activation);
   };
-  add("encoder_1", width, kHidden, v1::RELU);
-  add("code", kHidden, kCode, v1::TANH);
-  add("decoder_1", kCode, kHidden, v1::RELU);
-  add("output", kHidden, width, v1::LINEAR);
-  spec.set_code_layer(1);
+  const size_t code = hidden.size() / 2;
+  uint32_t inputs = width;
+  for (size_t i = 0; i < hidden.size(); ++i) {
+    const std::string name = i < code ? "encoder_" + std::to_string(i + 1) : "decoder_" + std::to_string(i - code);
+    add(i == code ? "code" : name, inputs, hidden[i], i == code ? code_activation : v1::RELU);
+    inputs = hidden[i];
+  }
+  add("output", inputs, width, v1::LINEAR);
+  spec.set_code_layer(static_cast<uint32_t>(code));
   Network network = ValueOrDie(Network::Create(std::move(spec)));
   Random random(seed);
   network.Initialise(random);
@@ -79,7 +82,8 @@ std::shared_ptr<const Detector> MakeTinyDetector(const TinyDetectorOptions& opti
   Pipeline pipeline = ValueOrDie(Pipeline::Fit(recipe.features(), options.features, rows));
   v1::ScoreScale scale;
   scale.set_kind(v1::MEAN_SQUARED);
-  Network network = MakeNetwork(static_cast<uint32_t>(pipeline.width()), options.seed);
+  Network network =
+      MakeNetwork(static_cast<uint32_t>(pipeline.width()), options.hidden, options.code_activation, options.seed);
   std::shared_ptr<DetectorModel> model(new DetectorModel{.name = options.name,
                                                          .recipe = std::move(recipe),
                                                          .pipeline = std::move(pipeline),

@@ -17,6 +17,8 @@ struct TinyDetectorOptions {
   std::string name = "pump";
   std::vector<std::string> features = {"flow", "pressure", "temperature"};
   uint32_t window = 1;
+  std::vector<uint32_t> hidden = {8, 4, 8};  // widths of the layers before the output; the middle one is the code
+  v1::Activation code_activation = v1::TANH;
   uint64_t seed = 1;
   size_t calibration_rows = 400;
   double false_positive_rate = 0.02;
