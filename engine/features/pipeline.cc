@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -126,25 +127,43 @@ absl::Status Pipeline::CheckRows(std::span<const float> rows) const {
 }
 
 absl::Status Pipeline::Apply(std::span<const float> rows, Batch* out, size_t stride) const {
-  RETURN_IF_ERROR(CheckRows(rows));
+  if (rows.size() % features() != 0) return CheckRows(rows);
   const size_t vectors = Vectors(rows.size() / features(), stride);
   out->Resize(vectors, width());
-  if (vectors == 0) return absl::OkStatus();
-  if (window_ == 1) {
-    scaler_.Apply(rows, out->values, out->observed);
-    return absl::OkStatus();
+  if (window_ == 1 && stride == 1) {
+    if (scaler_.Scale(rows, out->values)) {
+      out->ObserveAll();
+      return absl::OkStatus();
+    }
+    out->ones = 0;
+    return scaler_.Fill(rows, out->values, out->observed, out->missing) ? absl::OkStatus() : CheckRows(rows);
   }
   out->row_values.resize(rows.size());
+  if (scaler_.Scale(rows, out->row_values)) {
+    LayOut(out->row_values, stride, vectors, out->values);
+    out->ObserveAll();
+    return absl::OkStatus();
+  }
+  out->ones = 0;
   out->row_observed.resize(rows.size());
-  scaler_.Apply(rows, out->row_values, out->row_observed);
-  const bool carry = carry_readings_ && std::ranges::find(out->row_observed, 0.0f) != out->row_observed.end();
+  out->row_missing.resize(rows.size() / features());
+  if (!scaler_.Fill(rows, out->row_values, out->row_observed, out->row_missing)) return CheckRows(rows);
+  LayOut(out->row_values, stride, vectors, out->values);
+  LayOut(out->row_observed, stride, vectors, out->observed);
   for (size_t i = 0; i < vectors; ++i) {
-    const std::span<float> values = std::span(out->values).subspan(i * width(), width());
-    std::copy_n(out->row_values.data() + i * stride * features(), width(), values.begin());
-    std::copy_n(out->row_observed.data() + i * stride * features(), width(), out->observed.data() + i * width());
-    if (carry) CarryReadings(std::span(out->observed).subspan(i * width(), width()), features(), values);
+    const auto rows_of = std::span(out->row_missing).subspan(i * stride, window_);
+    out->missing[i] = std::reduce(rows_of.begin(), rows_of.end());
+    if (!carry_readings_ || out->missing[i] == 0) continue;
+    CarryReadings(std::span(out->observed).subspan(i * width(), width()), features(),
+                  std::span(out->values).subspan(i * width(), width()));
   }
   return absl::OkStatus();
+}
+
+void Pipeline::LayOut(std::span<const float> rows, size_t stride, size_t vectors, std::span<float> out) const {
+  for (size_t i = 0; i < vectors; ++i) {
+    std::copy_n(rows.data() + i * stride * features(), width(), out.data() + i * width());
+  }
 }
 
 void Pipeline::KeepTrainingRange() {

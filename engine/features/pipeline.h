@@ -68,6 +68,8 @@ class Pipeline {
  private:
   Pipeline() = default;
   absl::Status CheckLog() const;
+  // Vector i is rows [i * stride, i * stride + window).
+  void LayOut(std::span<const float> rows, size_t stride, size_t vectors, std::span<float> out) const;
   void KeepTrainingRange();  // from the scaler's profiles
   std::vector<std::string> feature_names_;
   std::shared_ptr<const LogTransform> log_;

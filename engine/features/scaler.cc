@@ -8,6 +8,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/features/column_profile.h"
 #include "engine/features/feature_names.h"
+#include "engine/features/row_scaling.h"
 
 namespace astray {
 namespace {
@@ -158,27 +159,51 @@ absl::StatusOr<Scaler> Scaler::FromState(const v1::ScalerState& state) {
 }
 
 void Scaler::KeepArrays() {
-  offset_.assign(state_.offset().begin(), state_.offset().end());
-  scale_.assign(state_.scale().begin(), state_.scale().end());
   fill_.assign(state_.fill().begin(), state_.fill().end());
-}
-
-void Scaler::Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const {
-  const size_t width = columns();
-  const bool log = state_.scaling() == v1::LOG1P;
-  for (size_t row = 0; row + width <= rows.size(); row += width) {
-    for (size_t i = 0; i < width; ++i) {
-      const float value = log ? static_cast<float>(SignedLog(rows[row + i])) : rows[row + i];
-      const bool missing = std::isnan(value);
-      const double held = std::min<double>(std::max<double>((value - offset_[i]) / scale_[i], -kLimit), kLimit);
-      scaled[row + i] = static_cast<float>(missing ? fill_[i] : held);
-      observed[row + i] = missing ? 0.0f : 1.0f;
-    }
+  for (size_t i = 0; i < fill_.size() + kScalingPadding; ++i) {
+    const int column = static_cast<int>(i % fill_.size());
+    offset_.push_back(state_.offset(column));
+    inverse_scale_.push_back(std::min(1 / state_.scale(column), std::numeric_limits<double>::max()));
   }
 }
 
+bool Scaler::Scale(std::span<const float> rows, std::span<float> scaled) const {
+  if (state_.scaling() == v1::LOG1P) {
+    std::ranges::transform(rows, scaled.begin(), [](float value) { return static_cast<float>(SignedLog(value)); });
+    rows = scaled.first(rows.size());
+  }
+  return ScaleRows(rows, columns(), offset_.data(), inverse_scale_.data(), kLimit, scaled.data());
+}
+
+bool Scaler::Fill(std::span<const float> rows, std::span<float> scaled, std::span<float> observed,
+                  std::span<uint32_t> missing) const {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const size_t width = columns();
+  uint32_t infinite = 0;
+  for (size_t row = 0; row * width + width <= rows.size(); ++row) {
+    // Without a branch: the compiler makes vector code of it.
+    uint32_t missing_here = 0;
+    for (size_t i = row * width, column = 0; column < width; ++i, ++column) {
+      const bool is_missing = std::isnan(rows[i]);
+      scaled[i] = is_missing ? fill_[column] : scaled[i];
+      observed[i] = is_missing ? 0.0f : 1.0f;
+      missing_here += is_missing ? 1 : 0;
+      infinite += std::abs(rows[i]) > kLargest ? 1 : 0;
+    }
+    missing[row] = missing_here;
+  }
+  return infinite == 0;
+}
+
+void Scaler::Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const {
+  std::ranges::fill(observed, 1.0f);
+  if (Scale(rows, scaled)) return;
+  std::vector<uint32_t> missing(rows.size() / columns());
+  Fill(rows, scaled, observed, missing);
+}
+
 double Scaler::InvertValue(size_t column, double scaled) const {
-  const double value = scaled * scale_[column] + offset_[column];
+  const double value = scaled * state_.scale(static_cast<int>(column)) + offset_[column];
   return state_.scaling() == v1::LOG1P ? SignedExp(value) : value;
 }
 

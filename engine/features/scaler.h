@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,10 +35,15 @@ class Scaler {
   static absl::StatusOr<Scaler> FromState(const astray::v1::ScalerState& state);
   const astray::v1::ScalerState& state() const { return state_; }
 
-  size_t columns() const { return offset_.size(); }
+  size_t columns() const { return fill_.size(); }
 
   // rows, scaled, observed: [n x columns], no infinities. A NaN becomes the column's fill, with observed 0.
   void Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const;
+  // The same in two steps, of which the second is only needed where the first says false: not every value is finite.
+  // missing [n] becomes how many values of a row are NaN. Gives false where a value is infinite.
+  bool Scale(std::span<const float> rows, std::span<float> scaled) const;
+  bool Fill(std::span<const float> rows, std::span<float> scaled, std::span<float> observed,
+            std::span<uint32_t> missing) const;
   // One value of a column, in double precision and unbounded.
   double InvertValue(size_t column, double scaled) const;
   // scaled, rows: [n x columns]. What is past float32 becomes its largest number.
@@ -47,7 +53,9 @@ class Scaler {
   void KeepArrays();
 
   astray::v1::ScalerState state_;
-  std::vector<double> offset_, scale_, fill_;
+  // One a column, and then from the first on again (row_scaling.h). A scale's inverse is held at double's largest.
+  std::vector<double> offset_, inverse_scale_;
+  std::vector<float> fill_;
 };
 
 }  // namespace astray
