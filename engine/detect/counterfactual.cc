@@ -5,7 +5,6 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/detect/detector.h"
-#include "engine/detect/score_kind.h"
 
 namespace astray {
 namespace {
@@ -29,12 +28,13 @@ void Counterfactual::Add(size_t vector, float score, double threshold, std::span
   std::ranges::copy(suspects, added.suspects.begin());
 }
 
-absl::Status Counterfactual::Run(const DetectorModel& model, size_t most, const Batch& batch, Executor& executor) {
+absl::Status Counterfactual::Run(const DetectorModel& model, const ErrorFormula& formula, size_t most,
+                                 const Batch& batch, Executor& executor) {
   imputer_.SetRange(model.pipeline.training_low(), model.pipeline.training_high());
   for (size_t step = 0; step < most; ++step) {
     PlanTrials();
     if (trials_.empty()) break;
-    RETURN_IF_ERROR(RunTrials(model, batch, executor));
+    RETURN_IF_ERROR(RunTrials(model, formula, batch, executor));
     if (step == 0) {
       for (const Trial& trial : trials_) cases_[trial.of].alone[trial.suspect] = trial.score;
     }
@@ -53,7 +53,8 @@ void Counterfactual::PlanTrials() {
   }
 }
 
-absl::Status Counterfactual::RunTrials(const DetectorModel& model, const Batch& batch, Executor& executor) {
+absl::Status Counterfactual::RunTrials(const DetectorModel& model, const ErrorFormula& formula, const Batch& batch,
+                                       Executor& executor) {
   const Pipeline& pipeline = model.pipeline;
   const size_t width = pipeline.width(), outputs = model.executors.network().output_size();
   const size_t tile = std::clamp<size_t>(kTrialValues / outputs, 1, kTrialVectors);
@@ -86,13 +87,17 @@ absl::Status Counterfactual::RunTrials(const DetectorModel& model, const Batch& 
     RETURN_IF_ERROR(imputer_.Impute(executor, width, known_, values_, outcomes_, kRepairIterations));
     output_.resize(trials.size() * outputs);
     RETURN_IF_ERROR(executor.Forward(trials.size(), values_, output_));
+    RebuiltVectors vectors = {.count = trials.size(),
+                              .width = width,
+                              .outputs = outputs,
+                              .input = values_.data(),
+                              .output = output_.data(),
+                              .observed = observed_.data()};
+    vectors.output = model.rules.Counted(pipeline.scaler(), vectors, &counted_);
+    errors_.resize(trials.size());
+    formula.Errors(vectors, &formula_scratch_, errors_);
     for (size_t i = 0; i < trials.size(); ++i) {
-      const auto input = std::span<const float>(values_).subspan(i * width, width);
-      const auto observed = std::span<const float>(observed_).subspan(i * width, width);
-      const auto output = model.rules.Counted(
-          pipeline.scaler(), input, std::span<const float>(output_).subspan(i * outputs, outputs), observed, &counted_);
-      trials[i].score =
-          ScoreOf(VectorError(model.score_scale, input, output, observed, {}), cases_[trials[i].of].threshold);
+      trials[i].score = ScoreOf(errors_[i], cases_[trials[i].of].threshold);
     }
   }
   return absl::OkStatus();

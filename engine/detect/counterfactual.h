@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/detect/error_formula.h"
 #include "engine/detect/imputation.h"
 #include "engine/features/batch.h"
 #include "engine/nn/executor.h"
@@ -46,8 +47,9 @@ class Counterfactual {
   // of repairs that are equally good the earlier one's counts.
   void Add(size_t vector, float score, double threshold, std::span<const uint32_t> suspects);
 
-  // most: 1 to kMaxRepairs.
-  absl::Status Run(const DetectorModel& model, size_t most, const Batch& batch, Executor& executor);
+  // formula: the model's. most: 1 to kMaxRepairs.
+  absl::Status Run(const DetectorModel& model, const ErrorFormula& formula, size_t most, const Batch& batch,
+                   Executor& executor);
 
   // Of the i-th vector added: its score with each suspect alone repaired, in their order, NaN where nothing else is
   // observed; and the steps of its repair.
@@ -74,13 +76,15 @@ class Counterfactual {
   };
 
   void PlanTrials();
-  absl::Status RunTrials(const DetectorModel& model, const Batch& batch, Executor& executor);
+  absl::Status RunTrials(const DetectorModel& model, const ErrorFormula& formula, const Batch& batch,
+                         Executor& executor);
   void TakeBest();
 
   std::vector<Case> cases_;
   std::vector<Trial> trials_;
   Imputer imputer_;
-  std::vector<float> values_, observed_, known_, output_, counted_;
+  std::vector<float> values_, observed_, known_, output_, counted_, errors_;
+  ErrorFormula::Scratch formula_scratch_;
   std::vector<ImputationOutcome> outcomes_;
 };
 

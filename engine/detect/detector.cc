@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/missing_level.h"
-#include "engine/detect/score_kind.h"
 
 namespace astray {
 namespace {
@@ -51,9 +50,15 @@ void OrderByRepair(std::span<Contribution> contributions, std::span<const float>
   });
 }
 
-uint8_t LevelOf(std::span<const float> observed) {
-  const auto missing = std::count(observed.begin(), observed.end(), 0.0f);
-  return MissingLevel(static_cast<size_t>(missing), observed.size());
+// Of `judged`, vector i alone.
+RebuiltVectors Only(const RebuiltVectors& judged, size_t i) {
+  RebuiltVectors one = judged;
+  one.count = 1;
+  one.input += i * judged.width;
+  one.output += i * judged.outputs;
+  one.observed += i * judged.width;
+  one.missing += i;
+  return one;
 }
 
 }  // namespace
@@ -63,10 +68,16 @@ float ScoreOf(float error, double threshold) {
 }
 
 Detector::Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const Calibration> calibration)
-    : model_(std::move(model)), calibration_(std::move(calibration)) {}
+    : model_(std::move(model)),
+      formula_(std::make_shared<const ErrorFormula>(model_->score_scale)),
+      calibration_(std::move(calibration)) {}
+
+Detector::Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const ErrorFormula> formula,
+                   std::shared_ptr<const Calibration> calibration)
+    : model_(std::move(model)), formula_(std::move(formula)), calibration_(std::move(calibration)) {}
 
 std::shared_ptr<const Detector> Detector::WithCalibration(std::shared_ptr<const Calibration> calibration) const {
-  return std::make_shared<const Detector>(model_, std::move(calibration));
+  return std::shared_ptr<const Detector>(new Detector(model_, formula_, std::move(calibration)));
 }
 
 template <typename Visit>
@@ -75,13 +86,19 @@ absl::Status Detector::ForEachChunk(std::span<const float> rows, size_t stride, 
   const Pipeline& pipeline = model_->pipeline;
   const size_t outputs = model_->executors.network().output_size();
   const size_t vectors = pipeline.Vectors(rows.size() / features(), stride);
+  // Rows that are in no vector are not looked at below.
+  if (vectors == 0 || ((vectors - 1) * stride + window()) * features() != rows.size()) {
+    RETURN_IF_ERROR(pipeline.CheckRows(rows));
+  }
   if (vectors == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(ExecutorPool::Lease executor, model_->executors.Acquire());
   const size_t chunk = std::clamp<size_t>(kChunkValues / outputs, 1, kChunkVectors);
   for (size_t first = 0; first < vectors; first += chunk) {
     const size_t count = std::min(chunk, vectors - first);
     const size_t chunk_rows = (count - 1) * stride + window();
-    RETURN_IF_ERROR(pipeline.Apply(rows.subspan(first * stride * features(), chunk_rows * features()), batch, stride));
+    if (!pipeline.Apply(rows.subspan(first * stride * features(), chunk_rows * features()), batch, stride).ok()) {
+      return pipeline.CheckRows(rows);  // counts the rows from the first on
+    }
     output->resize(count * outputs);
     if (code.empty()) {
       RETURN_IF_ERROR(executor->Forward(count, batch->values, *output));
@@ -89,7 +106,14 @@ absl::Status Detector::ForEachChunk(std::span<const float> rows, size_t stride, 
       RETURN_IF_ERROR(
           executor->Forward(count, batch->values, *output, code.subspan(first * code_size(), count * code_size())));
     }
-    RETURN_IF_ERROR(visit(first, count, *executor));
+    const RebuiltVectors rebuilt = {.count = count,
+                                    .width = pipeline.width(),
+                                    .outputs = outputs,
+                                    .input = batch->values.data(),
+                                    .output = output->data(),
+                                    .observed = batch->observed.data(),
+                                    .missing = batch->missing.data()};
+    RETURN_IF_ERROR(visit(first, rebuilt, *executor));
   }
   return absl::OkStatus();
 }
@@ -105,10 +129,8 @@ absl::StatusOr<double> Detector::NoiseLevel() const {
 
 absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
                                std::span<const uint32_t> segments, ScoreResult* result) const {
-  // All of them first: an error in a later chunk would count its rows from there.
-  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
   const size_t vectors = model_->pipeline.Vectors(rows.size() / features(), stride);
-  result->verdicts.assign(vectors, Verdict());
+  result->verdicts.resize(vectors);
   const size_t suspects = Counterfactual::Suspects(options.counterfactual);
   result->contributions_stride = std::min(std::max(options.top_contributors, suspects), features());
   result->contributions.resize(vectors * result->contributions_stride);
@@ -134,44 +156,50 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     variance = sigma * sigma;
   }
 
-  const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
-  const auto visit_vector = [&](size_t i, std::span<const float> input, std::span<const float> output,
-                                std::span<const float> observed) {
-    Verdict& verdict = result->verdicts[i];
-    const std::span<const float> counted =
-        model_->rules.Counted(model_->pipeline.scaler(), input, output, observed, &result->counted);
-    const float error = VectorError(model_->score_scale, input, counted, observed, {});
+  const auto visit = [&](size_t first, const RebuiltVectors& rebuilt, Executor& executor) {
     if (options.reconstruction) {
-      model_->pipeline.InvertNewestRow(output.first(width),
-                                       std::span(result->reconstruction).subspan(i * features(), features()));
+      for (size_t i = 0; i < rebuilt.count; ++i) {
+        model_->pipeline.InvertNewestRow(
+            std::span(rebuilt.output + i * rebuilt.outputs, rebuilt.width),
+            std::span(result->reconstruction).subspan((first + i) * features(), features()));
+      }
     }
-    if (options.score_function) EstimateScoreFunction(i, variance, input, output, observed, result);
+    if (options.score_function) EstimateScoreFunction(first, rebuilt.count, variance, result);
+    RebuiltVectors judged = rebuilt;
+    judged.output = model_->rules.Counted(model_->pipeline.scaler(), rebuilt, &result->counted);
+    Judge(first, judged, rows, stride, options, segments, result);
+    if (options.counterfactual > 0) RETURN_IF_ERROR(Repair(first, rebuilt.count, options, executor, result));
+    return Complete(first, rebuilt.count, rows, stride, options, executor, result);
+  };
+  return ForEachChunk(rows, stride, &result->batch, &result->output, result->code, visit);
+}
+
+void Detector::Judge(size_t first, const RebuiltVectors& judged, std::span<const float> rows, size_t stride,
+                     const ScoreOptions& options, std::span<const uint32_t> segments, ScoreResult* result) const {
+  result->errors.resize(judged.count);
+  formula_->Errors(judged, &result->formula, result->errors);
+  for (size_t i = 0; i < judged.count; ++i) {
+    Verdict& verdict = result->verdicts[first + i];
+    verdict = Verdict();
+    const float error = result->errors[i];
     if (std::isnan(error)) {
       verdict.state = Verdict::State::kAllMissing;
-      return;
+      continue;
     }
     verdict.state = Verdict::State::kScored;
     verdict.error = error;
-    verdict.missing_level = LevelOf(observed);
+    verdict.missing_level = MissingLevel(judged.missing[i], judged.width);
     const Calibration::Judgement judgement =
-        calibration_->Judge(error, segments.empty() ? 0 : segments[i], verdict.missing_level);
+        calibration_->Judge(error, segments.empty() ? 0 : segments[first + i], verdict.missing_level);
     verdict.threshold = judgement.threshold;
     verdict.score = ScoreOf(error, judgement.threshold);
     verdict.anomalous = verdict.score > 1;
     verdict.p_value = judgement.p_value;
     if (result->contributions_stride > 0 && (verdict.anomalous || options.explain_all)) {
-      Explain(i, NewestRow(rows, stride, i), input, output, counted, observed, result);
+      Explain(first + i, NewestRow(rows, stride, first + i), Only(judged, i),
+              std::span<const float>(result->output).subspan(i * judged.outputs, judged.width), result);
     }
-  };
-  return ForEachChunk(
-      rows, stride, &result->batch, &result->output, result->code, [&](size_t first, size_t count, Executor& executor) {
-        for (size_t i = 0; i < count; ++i) {
-          visit_vector(first + i, result->batch.vector(i), std::span(result->output).subspan(i * outputs, outputs),
-                       std::span(result->batch.observed).subspan(i * width, width));
-        }
-        if (options.counterfactual > 0) RETURN_IF_ERROR(Repair(first, count, options, executor, result));
-        return Complete(first, count, rows, stride, options, executor, result);
-      });
+  }
 }
 
 absl::Status Detector::Complete(size_t first, size_t count, std::span<const float> rows, size_t stride,
@@ -226,7 +254,7 @@ absl::Status Detector::Repair(size_t first, size_t count, const ScoreOptions& op
     const Verdict& verdict = result->verdicts[first + i];
     counterfactual.Add(i, verdict.score, verdict.threshold, std::span(suspects).first(largest.size()));
   }
-  RETURN_IF_ERROR(counterfactual.Run(*model_, options.counterfactual, result->batch, executor));
+  RETURN_IF_ERROR(counterfactual.Run(*model_, *formula_, options.counterfactual, result->batch, executor));
   size_t explained = 0;
   for (size_t i = 0; i < count; ++i) {
     Verdict& verdict = result->verdicts[first + i];
@@ -242,23 +270,24 @@ absl::Status Detector::Repair(size_t first, size_t count, const ScoreOptions& op
   return absl::OkStatus();
 }
 
-void Detector::EstimateScoreFunction(size_t i, double variance, std::span<const float> input,
-                                     std::span<const float> output, std::span<const float> observed,
-                                     ScoreResult* result) const {
-  const size_t newest = model_->pipeline.width() - features();
-  for (size_t f = 0; f < features(); ++f) {
-    const size_t j = newest + f;
-    result->score_function[i * features() + f] =
-        observed[j] == 0 ? std::numeric_limits<float>::quiet_NaN()
-                         : static_cast<float>((static_cast<double>(output[j]) - input[j]) / variance);
+void Detector::EstimateScoreFunction(size_t first, size_t count, double variance, ScoreResult* result) const {
+  const size_t width = model_->pipeline.width(), outputs = model_->executors.network().output_size();
+  const Batch& batch = result->batch;
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t f = 0; f < features(); ++f) {
+      const size_t j = width - features() + f;
+      const double residual = static_cast<double>(result->output[i * outputs + j]) - batch.values[i * width + j];
+      result->score_function[(first + i) * features() + f] = batch.observed[i * width + j] == 0
+                                                                 ? std::numeric_limits<float>::quiet_NaN()
+                                                                 : static_cast<float>(residual / variance);
+    }
   }
 }
 
-void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<const float> input,
-                       std::span<const float> output, std::span<const float> counted, std::span<const float> observed,
-                       ScoreResult* result) const {
+void Detector::Explain(size_t i, std::span<const float> newest_row, const RebuiltVectors& vector,
+                       std::span<const float> output, ScoreResult* result) const {
   result->feature_error.assign(features(), 0);
-  VectorError(model_->score_scale, input, counted, observed, result->feature_error);
+  formula_->Explain(vector, &result->formula, result->feature_error);
   double total = 0;
   for (const float part : result->feature_error) total += part;
 
@@ -266,12 +295,10 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, std::span<co
       std::span(result->contributions).subspan(i * result->contributions_stride, result->contributions_stride);
   const size_t used = SelectLargest(result->feature_error, slots);
   result->verdicts[i].contributions = static_cast<uint32_t>(used);
-  result->expected_row.resize(features());
-  model_->pipeline.InvertNewestRow(output.first(input.size()), result->expected_row);
   for (Contribution& contribution : slots.first(used)) {
     contribution.share = static_cast<float>(contribution.share / total);
     contribution.observed = newest_row[contribution.feature];
-    contribution.expected = result->expected_row[contribution.feature];
+    contribution.expected = model_->pipeline.InvertNewestValue(output, contribution.feature);
   }
 }
 
@@ -286,21 +313,22 @@ absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows)
 }
 
 absl::Status Detector::VisitErrors(std::span<const float> rows, size_t stride, const ErrorVisitor& visit) const {
-  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));
+  RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));  // before the first visit
   Batch batch;
-  std::vector<float> output, counted_output;
-  const size_t outputs = model_->executors.network().output_size(), width = model_->pipeline.width();
-  return ForEachChunk(rows, stride, &batch, &output, {}, [&](size_t first, size_t count, Executor& /*executor*/) {
-    for (size_t i = 0; i < count; ++i) {
-      const std::span<const float> observed = std::span(batch.observed).subspan(i * width, width);
-      const std::span<const float> counted =
-          model_->rules.Counted(model_->pipeline.scaler(), batch.vector(i),
-                                std::span(output).subspan(i * outputs, outputs), observed, &counted_output);
-      const float error = VectorError(model_->score_scale, batch.vector(i), counted, observed, {});
-      if (!std::isnan(error)) RETURN_IF_ERROR(visit(first + i, error, LevelOf(observed)));
+  std::vector<float> output, counted, errors;
+  ErrorFormula::Scratch scratch;
+  const auto visit_chunk = [&](size_t first, const RebuiltVectors& rebuilt, Executor& /*executor*/) {
+    RebuiltVectors judged = rebuilt;
+    judged.output = model_->rules.Counted(model_->pipeline.scaler(), rebuilt, &counted);
+    errors.resize(judged.count);
+    formula_->Errors(judged, &scratch, errors);
+    for (size_t i = 0; i < judged.count; ++i) {
+      if (std::isnan(errors[i])) continue;
+      RETURN_IF_ERROR(visit(first + i, errors[i], MissingLevel(judged.missing[i], judged.width)));
     }
     return absl::OkStatus();
-  });
+  };
+  return ForEachChunk(rows, stride, &batch, &output, {}, visit_chunk);
 }
 
 }  // namespace astray

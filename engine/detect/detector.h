@@ -17,6 +17,7 @@
 #include "engine/detect/calibration.h"
 #include "engine/detect/counterfactual.h"
 #include "engine/detect/deviation_rules.h"
+#include "engine/detect/error_formula.h"
 #include "engine/detect/imputation.h"
 #include "engine/features/batch.h"
 #include "engine/features/pipeline.h"
@@ -91,9 +92,10 @@ struct ScoreResult {
   size_t contributions_stride = 0, repairs_stride = 0;
   Batch batch;                           // scratch: the network's input, a chunk of vectors at a time
   std::vector<float> output;             // scratch: its output
-  std::vector<float> counted;            // scratch: the output by which a vector is judged
+  std::vector<float> counted;            // scratch: the output by which vectors are judged
+  std::vector<float> errors;             // scratch: theirs
+  ErrorFormula::Scratch formula;         // scratch
   std::vector<float> feature_error;      // scratch
-  std::vector<float> expected_row;       // scratch
   Imputer imputer;                       // scratch
   std::vector<float> completed, passed;  // scratch
   Counterfactual counterfactual;         // scratch
@@ -144,12 +146,19 @@ class Detector {
   absl::Status ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
                        std::span<const uint32_t> segments, ScoreResult* result) const;
 
-  // Calls visit(first, count, executor) for chunks of vectors in order, with `batch` and `output` [count x the
+  Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const ErrorFormula> formula,
+           std::shared_ptr<const Calibration> calibration);
+
+  // Calls visit(first, vectors, executor) for chunks of vectors in order, with `batch` and `output` [count x the
   // network's outputs] filled, and fills `code` [vectors x code_size()] unless it is empty. Defined and used in
   // detector.cc.
   template <typename Visit>
   absl::Status ForEachChunk(std::span<const float> rows, size_t stride, Batch* batch, std::vector<float>* output,
                             std::span<float> code, Visit visit) const;
+
+  // Fills in the verdicts of chunk vectors from `first` on, and what explains them. `judged`: by what they are judged.
+  void Judge(size_t first, const RebuiltVectors& judged, std::span<const float> rows, size_t stride,
+             const ScoreOptions& options, std::span<const uint32_t> segments, ScoreResult* result) const;
 
   // Of chunk vectors [first, first + count): completed rows, and rows after passes through the network.
   absl::Status Complete(size_t first, size_t count, std::span<const float> rows, size_t stride,
@@ -157,13 +166,11 @@ class Detector {
   std::span<const float> NewestRow(std::span<const float> rows, size_t stride, size_t i) const {  // of vector i
     return rows.subspan((i * stride + window() - 1) * features(), features());
   }
-  void EstimateScoreFunction(size_t i, double variance, std::span<const float> input, std::span<const float> output,
-                             std::span<const float> observed, ScoreResult* result) const;
+  void EstimateScoreFunction(size_t first, size_t count, double variance, ScoreResult* result) const;
 
-  // Fills in contributions and expected row of vector i, whose verdict has its error. `counted` is what it is judged
-  // by.
-  void Explain(size_t i, std::span<const float> newest_row, std::span<const float> input, std::span<const float> output,
-               std::span<const float> counted, std::span<const float> observed, ScoreResult* result) const;
+  // Fills in the contributions of vector i, `vector` being what it is judged by. output: the network's.
+  void Explain(size_t i, std::span<const float> newest_row, const RebuiltVectors& vector,
+               std::span<const float> output, ScoreResult* result) const;
 
   // Of chunk vectors [first, first + count), those that are anomalous: repairs, and contributions in their order.
   absl::Status Repair(size_t first, size_t count, const ScoreOptions& options, Executor& executor,
@@ -171,6 +178,7 @@ class Detector {
 
   // The pool inside is thread-safe; the rest is never changed.
   std::shared_ptr<DetectorModel> model_;
+  std::shared_ptr<const ErrorFormula> formula_;  // of the model's score_scale
   std::shared_ptr<const Calibration> calibration_;
 };
 

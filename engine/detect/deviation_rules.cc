@@ -131,19 +131,23 @@ bool DeviationRules::FeatureRule::Counts(double reading, double expected) const 
   return !(size < ignore_below) && !(size < ignore_below_ratio * std::abs(expected));
 }
 
-std::span<const float> DeviationRules::Counted(const Scaler& scaler, std::span<const float> input,
-                                               std::span<const float> output, std::span<const float> observed,
-                                               std::vector<float>* counted) const {
-  if (empty()) return output;
-  counted->assign(output.begin(), output.end());
-  size_t f = 0;
-  for (size_t j = 0; j < input.size(); ++j) {
-    if (observed[j] != 0 && !features_[f].Counts(scaler.InvertValue(f, input[j]), scaler.InvertValue(f, output[j]))) {
-      (*counted)[j] = input[j];
+const float* DeviationRules::Counted(const Scaler& scaler, const RebuiltVectors& vectors,
+                                     std::vector<float>* counted) const {
+  if (empty()) return vectors.output;
+  counted->assign(vectors.output, vectors.output + vectors.count * vectors.outputs);
+  for (size_t i = 0; i < vectors.count; ++i) {
+    const float *input = vectors.input + i * vectors.width, *observed = vectors.observed_of(i);
+    float* output = counted->data() + i * vectors.outputs;
+    size_t f = 0;
+    for (size_t j = 0; j < vectors.width; ++j) {
+      if ((observed == nullptr || observed[j] != 0) &&
+          !features_[f].Counts(scaler.InvertValue(f, input[j]), scaler.InvertValue(f, output[j]))) {
+        output[j] = input[j];
+      }
+      if (++f == features_.size()) f = 0;
     }
-    if (++f == features_.size()) f = 0;
   }
-  return *counted;
+  return counted->data();
 }
 
 }  // namespace astray

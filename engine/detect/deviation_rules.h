@@ -5,12 +5,12 @@
 // Compiled once, when a model is made or loaded; immutable and thread-safe then.
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
+#include "engine/detect/residual_sums.h"
 #include "engine/features/pipeline.h"
 
 namespace astray {
@@ -34,11 +34,9 @@ class DeviationRules {
 
   bool empty() const { return features_.empty(); }
 
-  // The output by which a vector is judged: `output` itself without rules. Else a copy in `counted`, in which the
-  // deviations that count as none are: output there is input. input, observed: [width]; output: the network's whole
-  // one, of which the reconstruction is the first. Allocates nothing where `counted` has room.
-  std::span<const float> Counted(const Scaler& scaler, std::span<const float> input, std::span<const float> output,
-                                 std::span<const float> observed, std::vector<float>* counted) const;
+  // The output by which vectors are judged, `vectors.outputs` of each: theirs without rules. Else a copy in `counted`,
+  // in which the deviations that count as none are: output there is input. Allocates nothing where `counted` has room.
+  const float* Counted(const Scaler& scaler, const RebuiltVectors& vectors, std::vector<float>* counted) const;
 
  private:
   struct FeatureRule {

@@ -48,9 +48,11 @@ void ErrorSample::Merge(const ErrorSample& other) {
 
 void ErrorSample::Seal() {
   std::sort(errors_.begin(), errors_.end());
+  errors_index_ = RankIndex(errors_);
   values_.clear();
   at_least_.clear();
   if (!has_sketch()) return;
+  sketch_rank_error_ = sketch_.rank_error();
   uint64_t rest = sketch_.samples();
   for (const auto& [value, weight] : sketch_.Weighted()) {
     if (values_.empty() || value != values_.back()) {
@@ -59,6 +61,7 @@ void ErrorSample::Seal() {
     }
     rest -= weight;
   }
+  values_index_ = RankIndex(values_);
 }
 
 double ErrorSample::rank_error() const {
@@ -66,11 +69,11 @@ double ErrorSample::rank_error() const {
 }
 
 double ErrorSample::AtLeast(float error) const {
-  const auto exact = errors_.end() - std::lower_bound(errors_.begin(), errors_.end(), error);
+  const size_t exact = errors_.size() - errors_index_.Below(errors_, error);
   if (values_.empty() || error > errors_.front()) return static_cast<double>(exact);
-  const auto place = std::lower_bound(values_.begin(), values_.end(), error) - values_.begin();
-  const uint64_t sketched = place == std::ssize(values_) ? 0 : at_least_[static_cast<size_t>(place)];
-  const double most = static_cast<double>(exact) + static_cast<double>(sketched) + sketch_.rank_error();
+  const size_t place = values_index_.Below(values_, error);
+  const uint64_t sketched = place == values_.size() ? 0 : at_least_[place];
+  const double most = static_cast<double>(exact) + static_cast<double>(sketched) + sketch_rank_error_;
   return std::min(most, static_cast<double>(samples()));
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/calibration.pb.h"
 #include "engine/detect/quantile_sketch.h"
+#include "engine/detect/rank_index.h"
 
 namespace astray {
 
@@ -60,9 +61,11 @@ class ErrorSample {
   // Without a sketch in any order until it is sealed; with one a heap whose smallest is first, as sorted numbers are.
   std::vector<float> errors_;
   QuantileSketch sketch_;
-  // Of the sketch, once sealed: its values ascending, and for how many errors those from each on stand.
+  // Once sealed. Of the sketch: its values ascending, and for how many errors those from each on stand.
   std::vector<float> values_;
   std::vector<uint64_t> at_least_;
+  double sketch_rank_error_ = 0;
+  RankIndex errors_index_, values_index_;
 };
 
 }  // namespace astray

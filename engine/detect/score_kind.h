@@ -11,10 +11,10 @@
 // where m_f = mean over j in O_f of r_j, s_f(A) = mean over j in A of r_j² / v_j, v_j is the mean of r_j² on held-out
 // normal vectors, l_f the mean of m_f² there, and P the inverse of the z's shrunk correlation. A feature without an
 // observed position is left out; of a Mahalanobis distance it takes the value that makes the distance smallest, which
-// is the distance of the others alone.
+// is the distance of the others alone. ErrorFormula computes them.
 #pragma once
 
-#include <span>
+#include <cstddef>
 
 #include "absl/status/status.h"
 #include "astray/v1/artifact.pb.h"
@@ -33,13 +33,5 @@ absl::Status CheckScoreKind(absl::string_view field, astray::v1::ScoreKind kind,
 
 // InvalidArgument where the scale does not fit `width` outputs on `features` features (untrusted).
 absl::Status CheckScoreScale(const astray::v1::ScoreScale& scale, size_t features, size_t width);
-
-// The error of one vector of `width` values, `output` being the network's whole output, of which the reconstruction is
-// the first; NaN with nothing observed, and held below float's largest number.
-// Unless feature_error [features] is empty, adds to it what each feature contributes, vector position j belonging to
-// feature j % features: the parts add up to the error. Of a Mahalanobis distance a feature's part is z_f (P z)_f, as
-// far as it is above 0; of the worst feature's error, each has what it has in their mean.
-float VectorError(const astray::v1::ScoreScale& scale, std::span<const float> input, std::span<const float> output,
-                  std::span<const float> observed, std::span<float> feature_error);
 
 }  // namespace astray

@@ -182,4 +182,8 @@ void Pipeline::InvertNewestRow(std::span<const float> vector, std::span<float> o
   scaler_.Invert(vector.last(features()), out);
 }
 
+float Pipeline::InvertNewestValue(std::span<const float> vector, size_t feature) const {
+  return scaler_.InvertHeld(feature, vector[vector.size() - features() + feature]);
+}
+
 }  // namespace astray

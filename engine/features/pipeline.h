@@ -64,6 +64,7 @@ class Pipeline {
 
   // The newest row of a vector of width() values, back in the user's units; out has features() values.
   void InvertNewestRow(std::span<const float> vector, std::span<float> out) const;
+  float InvertNewestValue(std::span<const float> vector, size_t feature) const;  // the same of one feature
 
  private:
   Pipeline() = default;

@@ -207,13 +207,15 @@ double Scaler::InvertValue(size_t column, double scaled) const {
   return state_.scaling() == v1::LOG1P ? SignedExp(value) : value;
 }
 
-void Scaler::Invert(std::span<const float> scaled, std::span<float> rows) const {
+float Scaler::InvertHeld(size_t column, double scaled) const {
   constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(InvertValue(column, scaled), -kLargest, kLargest));
+}
+
+void Scaler::Invert(std::span<const float> scaled, std::span<float> rows) const {
   const size_t width = columns();
   for (size_t row = 0; row + width <= scaled.size(); row += width) {
-    for (size_t i = 0; i < width; ++i) {
-      rows[row + i] = static_cast<float>(std::clamp(InvertValue(i, scaled[row + i]), -kLargest, kLargest));
-    }
+    for (size_t i = 0; i < width; ++i) rows[row + i] = InvertHeld(i, scaled[row + i]);
   }
 }
 

@@ -46,6 +46,7 @@ class Scaler {
             std::span<uint32_t> missing) const;
   // One value of a column, in double precision and unbounded.
   double InvertValue(size_t column, double scaled) const;
+  float InvertHeld(size_t column, double scaled) const;  // the same, held at float32's largest number
   // scaled, rows: [n x columns]. What is past float32 becomes its largest number.
   void Invert(std::span<const float> scaled, std::span<float> rows) const;
 

@@ -11,6 +11,7 @@
 #include "engine/base/random.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/ranking.h"
+#include "engine/detect/error_formula.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/score_scale.h"
 #include "engine/nn/executor.h"
@@ -149,12 +150,16 @@ struct Judged {
 
 Judged Judge(const v1::ScoreRecipe& score, const v1::ScoreScale& scale, size_t outputs, const Vectors& vectors) {
   std::vector<float> errors(vectors.size());
-  for (size_t i = 0; i < vectors.size(); ++i) {
-    const float error =
-        VectorError(scale, vectors.part(vectors.values, i), std::span(vectors.output).subspan(i * outputs, outputs),
-                    vectors.part(vectors.observed, i), {});
-    errors[i] = std::isnan(error) ? 0 : error;  // nothing is known of it, nor said against it
-  }
+  ErrorFormula::Scratch scratch;
+  ErrorFormula(scale).Errors({.count = vectors.size(),
+                              .width = vectors.shape.width(),
+                              .outputs = outputs,
+                              .input = vectors.values.data(),
+                              .output = vectors.output.data(),
+                              .observed = vectors.observed.data()},
+                             &scratch, errors);
+  // Nothing is known of a vector without an error, nor said against it.
+  std::ranges::replace_if(errors, [](float error) { return std::isnan(error); }, 0.0f);
   Judged judged{.log_likelihoods = LogLikelihoods(errors, vectors.anomalous)};
   judged.candidate.set_kind(score.kind());
   judged.candidate.set_recent_rows(score.recent_rows());

@@ -47,6 +47,19 @@ bool LetGo(size_t feature, double reading, double expected) {
   return size < 2.5 || reading >= expected;
 }
 
+// Of one vector.
+const float* Counted(const DeviationRules& rules, const Pipeline& pipeline, std::span<const float> input,
+                     std::span<const float> output, std::span<const float> observed, std::vector<float>* counted) {
+  return rules.Counted(pipeline.scaler(),
+                       {.count = 1,
+                        .width = input.size(),
+                        .outputs = output.size(),
+                        .input = input.data(),
+                        .output = output.data(),
+                        .observed = observed.data()},
+                       counted);
+}
+
 TEST(DeviationRules, AreInTheUsersUnitsWhateverTheScaling) {
   const v1::Recipe recipe = Rules(
       "rule { ignore_below: 2.5 } rule { feature: 'flow' ignore_below_ratio: 0.1 direction: ABOVE } "
@@ -77,8 +90,7 @@ TEST(DeviationRules, AreInTheUsersUnitsWhateverTheScaling) {
           output[j] = batch.vector(i)[j] + static_cast<float>(random.Normal());
         }
         const auto observed = std::span<const float>(batch.observed).subspan(i * width, width);
-        const auto result = rules.Counted(pipeline->scaler(), batch.vector(i), output, observed, &counted);
-        ASSERT_EQ(result.size(), output.size());
+        const float* const result = Counted(rules, *pipeline, batch.vector(i), output, observed, &counted);
         EXPECT_EQ(result[width], 7);
         for (size_t j = 0; j < width; ++j) {
           const double reading = rows[i * 3 + j];
@@ -110,7 +122,7 @@ TEST(DeviationRules, WithoutAnyTheOutputIsNotTouched) {
   EXPECT_TRUE(rules.empty());
   const std::vector<float> output = {1, 2, 3}, input = {0, 0, 0}, observed = {1, 1, 1};
   std::vector<float> counted;
-  EXPECT_EQ(rules.Counted(pipeline->scaler(), input, output, observed, &counted).data(), output.data());
+  EXPECT_EQ(Counted(rules, *pipeline, input, output, observed, &counted), output.data());
 }
 
 // A network that overflows must not pass for one that agrees.
@@ -125,7 +137,7 @@ TEST(DeviationRules, AnOutputThatIsNoNumberCounts) {
   const std::vector<float> input = {0, 0, 0}, observed = {1, 1, 1};
   const std::vector<float> output = {kNaN, std::numeric_limits<float>::infinity(), kNaN};
   std::vector<float> counted;
-  const auto result = rules.Counted(pipeline->scaler(), input, output, observed, &counted);
+  const float* const result = Counted(rules, *pipeline, input, output, observed, &counted);
   EXPECT_TRUE(std::isnan(result[0]));
   EXPECT_EQ(result[1], output[1]);
   EXPECT_TRUE(std::isnan(result[2]));

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engine/base/random.h"
+#include "engine/detect/error_formula.h"
 #include "engine/detect/score_scale.h"
 
 namespace astray {
@@ -17,6 +18,22 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+// As of one vector; unless feature_error is empty, with the parts of the features.
+float VectorError(const v1::ScoreScale& scale, std::span<const float> input, std::span<const float> output,
+                  std::span<const float> observed, std::span<float> feature_error) {
+  const RebuiltVectors vector = {.count = 1,
+                                 .width = input.size(),
+                                 .outputs = output.size(),
+                                 .input = input.data(),
+                                 .output = output.data(),
+                                 .observed = observed.data()};
+  ErrorFormula::Scratch scratch;
+  if (!feature_error.empty()) return ErrorFormula(scale).Explain(vector, &scratch, feature_error);
+  float error = 0;
+  ErrorFormula(scale).Errors(vector, &scratch, std::span(&error, 1));
+  return error;
+}
 
 v1::ScoreRecipe Score(v1::ScoreKind kind, uint32_t recent_rows = 0) {
   v1::ScoreRecipe score;

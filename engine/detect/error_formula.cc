@@ -1,0 +1,219 @@
+#include "engine/detect/error_formula.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "engine/detect/score_kind.h"
+#include "engine/nn/loss.h"
+
+namespace astray {
+namespace {
+
+constexpr double kLargest = std::numeric_limits<float>::max();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// Keeps sums and shares comparable where a network's output overflowed.
+double Hold(double value) { return std::isnan(value) ? kLargest : std::min(value, kLargest); }
+
+void AddPart(double part, float* sum) { *sum = static_cast<float>(Hold(*sum + part)); }
+
+}  // namespace
+
+ErrorFormula::ErrorFormula(const v1::ScoreScale& scale)
+    : kind_(scale.kind()),
+      loss_(scale.loss()),
+      features_(scale.level_variance().empty() ? scale.features() : static_cast<size_t>(scale.level_variance_size())),
+      recent_rows_(scale.recent_rows()) {
+  for (const double variance : scale.residual_variance()) inverse_variance_.push_back(1 / variance);
+  for (const double variance : scale.level_variance()) {
+    inverse_level_variance_.push_back(1 / (kind_ == v1::MAHALANOBIS ? std::sqrt(variance) : variance));
+  }
+  if (kind_ != v1::MAHALANOBIS) return;
+  precision_.resize(features_ * MatrixColumns());
+  for (size_t a = 0, at = 0; a < features_; ++a) {
+    for (size_t b = 0; b <= a; ++b, ++at) {
+      const double entry = scale.precision(static_cast<int>(at));
+      precision_[a * MatrixColumns() + b] = precision_[b * MatrixColumns() + a] = entry;
+    }
+  }
+}
+
+void ErrorFormula::Errors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const {
+  if (kind_ != v1::MEAN_SQUARED && kind_ != v1::FEATURE_NORMALISED) {
+    for (size_t i = 0; i < vectors.count; ++i) errors[i] = ErrorOf(vectors, i, scratch);
+    return;
+  }
+  const size_t begin = recent_rows_ == 0 ? 0 : vectors.width - recent_rows_ * features_;
+  scratch->sums.resize(vectors.count);
+  SumSquares(vectors, begin, kind_ == v1::MEAN_SQUARED ? nullptr : inverse_variance_.data(), scratch->sums.data());
+  for (size_t i = 0; i < vectors.count; ++i) {
+    const double count = CountObserved(vectors, i);
+    errors[i] = count == 0 ? kNaN : static_cast<float>(Hold(scratch->sums[i] / count));
+  }
+}
+
+float ErrorFormula::Explain(const RebuiltVectors& vector, Scratch* scratch, std::span<float> feature_error) const {
+  float error = kNaN;
+  Errors(vector, scratch, std::span(&error, 1));
+  if (std::isnan(error)) return error;
+  const size_t features = feature_error.size();
+  const auto scale_terms = [&](std::span<const double> terms, double factor) {
+    for (size_t f = 0; f < features; ++f) AddPart(terms[f] * factor, &feature_error[f]);
+  };
+  switch (kind_) {
+    case v1::TRAINING_LOSS: {
+      const double count = CountObserved(vector, 0);
+      const size_t begin = recent_rows_ == 0 ? 0 : vector.width - recent_rows_ * features;
+      for (size_t j = begin; j < vector.width; ++j) {
+        AddPart(LossAtPosition(vector, 0, j) / count, &feature_error[j % features]);
+      }
+      break;
+    }
+    case v1::MAHALANOBIS:
+    case v1::WINDOW_NORMALISED:
+    case v1::WINDOW_SCALES:
+    case v1::WORST_FEATURE: {
+      const std::span<const double> terms(scratch->term.data(), features);
+      const double sum = std::accumulate(terms.begin(), terms.end(), 0.0);
+      if (sum > 0) scale_terms(terms, error / sum);
+      break;
+    }
+    default: {
+      const size_t rows = recent_rows_ == 0 ? vector.width / features : recent_rows_;
+      const size_t begin = vector.width - rows * features;
+      for (auto* sums : {&scratch->residual, &scratch->square, &scratch->count}) sums->assign(features, 0);
+      const float* observed = vector.observed_of(0);
+      SumByFeature(vector.input + begin, vector.output + begin, observed == nullptr ? nullptr : observed + begin,
+                   kind_ == v1::MEAN_SQUARED ? nullptr : inverse_variance_.data() + begin, features, rows,
+                   scratch->residual.data(), scratch->square.data(), scratch->count.data());
+      scale_terms(scratch->square, 1 / CountObserved(vector, 0));
+    }
+  }
+  return error;
+}
+
+float ErrorFormula::ErrorOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
+  switch (kind_) {
+    case v1::MAHALANOBIS:
+      return Mahalanobis(vectors, i, scratch);
+    case v1::TRAINING_LOSS:
+      return ErrorByLoss(vectors, i);
+    default:
+      return ErrorByFeature(vectors, i, scratch);
+  }
+}
+
+double ErrorFormula::CountObserved(const RebuiltVectors& vectors, size_t i) const {
+  const size_t begin = recent_rows_ == 0 ? 0 : vectors.width - recent_rows_ * features_;
+  const float* observed = vectors.observed_of(i);
+  if (observed == nullptr) return static_cast<double>(vectors.width - begin);
+  if (begin == 0 && vectors.missing != nullptr) return static_cast<double>(vectors.width - vectors.missing[i]);
+  return std::accumulate(observed + begin, observed + vectors.width, 0.0);
+}
+
+void ErrorFormula::AddRows(const RebuiltVectors& vectors, size_t i, size_t skip, size_t rows, Scratch* scratch) const {
+  const size_t begin = vectors.width - rows * features_;
+  const float* observed = vectors.observed_of(i);
+  SumByFeature(vectors.input + i * vectors.width + begin, vectors.output + i * vectors.outputs + begin,
+               observed == nullptr ? nullptr : observed + begin,
+               inverse_variance_.empty() ? nullptr : inverse_variance_.data() + begin, features_, rows - skip,
+               scratch->residual.data(), scratch->square.data(), scratch->count.data());
+}
+
+double ErrorFormula::LossAtPosition(const RebuiltVectors& vectors, size_t i, size_t j) const {
+  const float* observed = vectors.observed_of(i);
+  if (observed != nullptr && observed[j] == 0) return 0;
+  const std::span<const float> output(vectors.output + i * vectors.outputs, vectors.outputs);
+  return std::max(0.0, LossAt(loss_, output, j, vectors.input[i * vectors.width + j]));
+}
+
+float ErrorFormula::ErrorByLoss(const RebuiltVectors& vectors, size_t i) const {
+  const double count = CountObserved(vectors, i);
+  if (count == 0) return kNaN;
+  double sum = 0;
+  for (size_t j = recent_rows_ == 0 ? 0 : vectors.width - recent_rows_ * features_; j < vectors.width; ++j) {
+    sum += LossAtPosition(vectors, i, j);
+  }
+  return static_cast<float>(Hold(sum / count));
+}
+
+float ErrorFormula::ErrorByFeature(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
+  auto& [sums, residual, square, count, term] = *scratch;
+  for (auto* values : {&residual, &square, &count, &term}) values->assign(features_, 0);
+  const size_t rows = recent_rows_ == 0 ? vectors.width / features_ : recent_rows_;
+  size_t added = 0;
+  if (kind_ == v1::WINDOW_SCALES) {
+    for (const size_t newest : {size_t{1}, NewestQuarter(rows)}) {
+      if (newest == added) continue;
+      AddRows(vectors, i, added, newest, scratch);
+      added = newest;
+      for (size_t f = 0; f < features_; ++f) {
+        if (count[f] > 0) term[f] = std::max(term[f], square[f] / count[f]);
+      }
+    }
+  }
+  AddRows(vectors, i, added, rows, scratch);
+  double sum = 0, there = 0, worst = 0;
+  for (size_t f = 0; f < features_; ++f) {
+    if (count[f] == 0) continue;
+    // The whole window's first: it is no number where any of them is none, and then the largest is none.
+    term[f] = std::max(square[f] / count[f], term[f]);
+    if (kind_ != v1::WORST_FEATURE) {
+      const double level = residual[f] / count[f];
+      term[f] = std::max(term[f], level * level * inverse_level_variance_[f]);
+    }
+    term[f] = Hold(term[f]);
+    there += 1;
+    sum += term[f];
+    worst = std::max(worst, term[f]);
+  }
+  if (there == 0) return kNaN;
+  return static_cast<float>(Hold(kind_ == v1::WORST_FEATURE ? worst : sum / there));
+}
+
+// Gives the features that are missing the values with which the distance is smallest: P is positive definite, so that
+// one after the other to its own minimum converges (Gauss-Seidel).
+void ErrorFormula::FillMissing(std::span<const double> count, std::span<double> z) const {
+  constexpr int kMostSweeps = 100;
+  constexpr double kSmallStep = 1e-6;
+  for (int sweep = 0; sweep < kMostSweeps; ++sweep) {
+    double largest_step = 0;
+    for (size_t f = 0; f < z.size(); ++f) {
+      if (count[f] > 0) continue;
+      const double* row = precision_.data() + f * MatrixColumns();
+      const double step = -std::inner_product(z.begin(), z.end(), row, 0.0) / row[f];
+      z[f] += step;
+      largest_step = std::max(largest_step, std::abs(step));
+    }
+    if (largest_step < kSmallStep) return;
+  }
+}
+
+float ErrorFormula::Mahalanobis(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
+  auto& [sums, residual, square, count, term] = *scratch;
+  for (auto* values : {&residual, &square, &count}) values->assign(features_, 0);
+  term.assign(MatrixColumns(), 0);
+  AddRows(vectors, i, 0, recent_rows_ == 0 ? vectors.width / features_ : recent_rows_, scratch);
+  std::vector<double>& z = residual;
+  double there = 0;
+  for (size_t f = 0; f < features_; ++f) {
+    if (count[f] == 0) continue;
+    z[f] = z[f] / count[f] * inverse_level_variance_[f];
+    there += 1;
+  }
+  if (there == 0) return kNaN;
+  if (there < static_cast<double>(features_)) FillMissing(count, z);
+  MultiplyRows(z, precision_.data(), MatrixColumns(), term.data());
+  double distance = 0;
+  for (size_t f = 0; f < features_; ++f) {
+    const double part = z[f] * term[f];
+    distance += part;
+    term[f] = std::max(part, 0.0);
+  }
+  // Rounding can take the distance of what is normal to the last bit below 0.
+  return static_cast<float>(Hold(std::max(distance, 0.0) / there));
+}
+
+}  // namespace astray
