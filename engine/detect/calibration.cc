@@ -227,10 +227,22 @@ v1::CalibrationState Calibration::ToState() const {
   return state;
 }
 
+double Calibration::TailPValue(float error) const {
+  return std::max(tail_->Exceedance(error), TailFit::kFinestRatio * resolution());
+}
+
 double Calibration::PValue(float error) const {
   // Up to there the tail's are not below the finest rate, and ranks are known.
-  if (tail_ && error > tail_begin_) return std::max(tail_->Exceedance(error), TailFit::kFinestRatio * resolution());
-  return all_.PValue(error);
+  return tail_ && error > tail_begin_ ? TailPValue(error) : all_.PValue(error);
+}
+
+void Calibration::PValues(std::span<const float> errors, std::vector<uint32_t>* ranks,
+                          std::span<double> p_values) const {
+  all_.PValues(errors, ranks, p_values);
+  if (!tail_) return;
+  for (size_t i = 0; i < errors.size(); ++i) {
+    if (errors[i] > tail_begin_) p_values[i] = TailPValue(errors[i]);
+  }
 }
 
 uint32_t Calibration::SegmentIndex(absl::string_view name) const {
@@ -241,6 +253,11 @@ uint32_t Calibration::SegmentIndex(absl::string_view name) const {
 }
 
 Calibration::Judgement Calibration::Judge(float error, uint32_t segment, uint8_t missing_level) const {
+  return Judge(error, PValue(error), segment, missing_level);
+}
+
+Calibration::Judgement Calibration::JudgeByGroups(float error, double p_value, uint32_t segment,
+                                                  uint8_t missing_level) const {
   Judgement judgement = {.threshold = 0, .p_value = 0};
   const auto add = [&](const Group& group) {
     if (!group.own) return;
@@ -250,7 +267,7 @@ Calibration::Judgement Calibration::Judge(float error, uint32_t segment, uint8_t
   if (segment > 0) add(segments_[segment - 1]);
   if (missing_level > 0) add(missing_levels_[missing_level - 1]);
   if (judgement.threshold > 0) return judgement;
-  return {.threshold = threshold_, .p_value = PValue(error)};
+  return {.threshold = threshold_, .p_value = p_value};
 }
 
 double Calibration::effective_samples() const {

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,14 @@ class Calibration {
   uint32_t SegmentIndex(absl::string_view name) const;
   // By its segment and its level of missing values (0: nothing missing), else by all rows.
   Judgement Judge(float error, uint32_t segment, uint8_t missing_level) const;
+  // The same of many errors in two steps. p_values[i] becomes PValue(errors[i]); of a NaN it says nothing. `ranks` is
+  // scratch.
+  void PValues(std::span<const float> errors, std::vector<uint32_t>* ranks, std::span<double> p_values) const;
+  // p_value: PValue(error).
+  Judgement Judge(float error, double p_value, uint32_t segment, uint8_t missing_level) const {
+    if (segment == 0 && missing_level == 0) return {.threshold = threshold_, .p_value = p_value};
+    return JudgeByGroups(error, p_value, segment, missing_level);
+  }
 
   uint64_t samples() const { return all_.samples(); }
   double resolution() const { return 1.0 / (static_cast<double>(samples()) + 1); }
@@ -95,6 +104,8 @@ class Calibration {
   static absl::StatusOr<Calibration> Make(CalibrationSamples samples, double false_positive_rate, Origin origin,
                                           std::optional<TailFit> tail);
   void SetThresholds();
+  Judgement JudgeByGroups(float error, double p_value, uint32_t segment, uint8_t missing_level) const;
+  double TailPValue(float error) const;
 
   ErrorSample all_{ErrorSample::kAllRows};
   std::optional<TailFit> tail_;

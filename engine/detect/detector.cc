@@ -13,28 +13,46 @@
 namespace astray {
 namespace {
 
-constexpr size_t kChunkVectors = 256;
+constexpr size_t kFewSlots = 16;  // up to there moving them is less than a heap's work
+constexpr size_t kChunkVectors = 512;
 constexpr size_t kChunkValues = size_t{1} << 20;  // of each buffer: 4 MiB
 
+bool IsLarger(const Contribution& a, const Contribution& b) {
+  return a.share != b.share ? a.share > b.share : a.feature < b.feature;
+}
+
 // Keeps the largest shares in `slots`, largest first; equal shares in the order of the features. Returns how many.
-size_t SelectLargest(std::span<const float> feature_error, std::span<Contribution> slots) {
-  const auto larger = [](const Contribution& a, const Contribution& b) {
-    return a.share != b.share ? a.share > b.share : a.feature < b.feature;
-  };
+size_t SelectFew(std::span<const float> feature_error, std::span<Contribution> slots) {
+  size_t used = 0;
+  float least = 0;  // that is not kept
+  for (size_t feature = 0; feature < feature_error.size(); ++feature) {
+    const float share = feature_error[feature];
+    if (!(share > least)) continue;
+    if (used < slots.size()) ++used;
+    size_t place = used - 1;
+    for (; place > 0 && slots[place - 1].share < share; --place) slots[place] = slots[place - 1];
+    slots[place] = {.feature = static_cast<uint32_t>(feature), .share = share};
+    if (used == slots.size()) least = slots[used - 1].share;
+  }
+  return used;
+}
+
+// The same for as many as there may be, by a heap.
+size_t SelectMany(std::span<const float> feature_error, std::span<Contribution> slots) {
   size_t used = 0;
   for (size_t feature = 0; feature < feature_error.size(); ++feature) {
     if (!(feature_error[feature] > 0)) continue;
     const Contribution candidate{.feature = static_cast<uint32_t>(feature), .share = feature_error[feature]};
     if (used == slots.size()) {
-      if (!larger(candidate, slots[0])) continue;
-      std::pop_heap(slots.begin(), slots.end(), larger);
+      if (!IsLarger(candidate, slots[0])) continue;
+      std::pop_heap(slots.begin(), slots.end(), IsLarger);
       slots.back() = candidate;
     } else {
       slots[used++] = candidate;
     }
-    std::push_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), larger);
+    std::push_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), IsLarger);
   }
-  std::sort_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), larger);
+  std::sort_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), IsLarger);
   return used;
 }
 
@@ -62,10 +80,6 @@ RebuiltVectors Only(const RebuiltVectors& judged, size_t i) {
 }
 
 }  // namespace
-
-float ScoreOf(float error, double threshold) {
-  return static_cast<float>(std::min<double>(error / threshold, std::numeric_limits<float>::max()));
-}
 
 Detector::Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const Calibration> calibration)
     : model_(std::move(model)),
@@ -178,23 +192,28 @@ void Detector::Judge(size_t first, const RebuiltVectors& judged, std::span<const
                      const ScoreOptions& options, std::span<const uint32_t> segments, ScoreResult* result) const {
   result->errors.resize(judged.count);
   formula_->Errors(judged, &result->formula, result->errors);
+  result->p_values.resize(judged.count);
+  calibration_->PValues(result->errors, &result->ranks, result->p_values);
   for (size_t i = 0; i < judged.count; ++i) {
     Verdict& verdict = result->verdicts[first + i];
-    verdict = Verdict();
     const float error = result->errors[i];
+    const uint8_t level = judged.missing[i] == 0 ? 0 : MissingLevel(judged.missing[i], judged.width);
+    const Calibration::Judgement judgement =
+        calibration_->Judge(error, result->p_values[i], segments.empty() ? 0 : segments[first + i], level);
+    const float score = ScoreOf(error, judgement.threshold);
+    verdict.state = Verdict::State::kScored;
+    verdict.anomalous = score > 1;
+    verdict.score = score;
+    verdict.error = error;
+    verdict.p_value = judgement.p_value;
+    verdict.threshold = judgement.threshold;
+    verdict.missing_level = level;
+    verdict.contributions = 0;
+    verdict.repairs = 0;
     if (std::isnan(error)) {
-      verdict.state = Verdict::State::kAllMissing;
+      verdict = {.state = Verdict::State::kAllMissing};
       continue;
     }
-    verdict.state = Verdict::State::kScored;
-    verdict.error = error;
-    verdict.missing_level = MissingLevel(judged.missing[i], judged.width);
-    const Calibration::Judgement judgement =
-        calibration_->Judge(error, segments.empty() ? 0 : segments[first + i], verdict.missing_level);
-    verdict.threshold = judgement.threshold;
-    verdict.score = ScoreOf(error, judgement.threshold);
-    verdict.anomalous = verdict.score > 1;
-    verdict.p_value = judgement.p_value;
     if (result->contributions_stride > 0 && (verdict.anomalous || options.explain_all)) {
       Explain(first + i, NewestRow(rows, stride, first + i), Only(judged, i),
               std::span<const float>(result->output).subspan(i * judged.outputs, judged.width), result);
@@ -293,7 +312,8 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, const Rebuil
 
   const std::span<Contribution> slots =
       std::span(result->contributions).subspan(i * result->contributions_stride, result->contributions_stride);
-  const size_t used = SelectLargest(result->feature_error, slots);
+  const size_t used = slots.size() <= kFewSlots ? SelectFew(result->feature_error, slots)
+                                                : SelectMany(result->feature_error, slots);
   result->verdicts[i].contributions = static_cast<uint32_t>(used);
   for (Contribution& contribution : slots.first(used)) {
     contribution.share = static_cast<float>(contribution.share / total);

@@ -2,6 +2,7 @@
 // detectors as shared_ptr<const Detector>. Two detectors that differ in calibration share everything else.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -48,7 +49,9 @@ struct Contribution {
 
 // error / threshold, held at float's largest number. Above 1 is the same as error > threshold: the quotient of two
 // floats next to each other rounds to more than 1.
-float ScoreOf(float error, double threshold);
+inline float ScoreOf(float error, double threshold) {
+  return static_cast<float>(std::min<double>(error / threshold, std::numeric_limits<float>::max()));
+}
 
 struct Verdict {
   enum class State : uint8_t { kScored, kWarmingUp, kAllMissing };
@@ -94,6 +97,8 @@ struct ScoreResult {
   std::vector<float> output;             // scratch: its output
   std::vector<float> counted;            // scratch: the output by which vectors are judged
   std::vector<float> errors;             // scratch: theirs
+  std::vector<double> p_values;          // scratch: by all rows
+  std::vector<uint32_t> ranks;           // scratch
   ErrorFormula::Scratch formula;         // scratch
   std::vector<float> feature_error;      // scratch
   Imputer imputer;                       // scratch

@@ -69,12 +69,25 @@ double ErrorSample::rank_error() const {
 }
 
 double ErrorSample::AtLeast(float error) const {
-  const size_t exact = errors_.size() - errors_index_.Below(errors_, error);
+  return AtLeast(error, errors_.size() - errors_index_.CountBelow(errors_, error));
+}
+
+double ErrorSample::AtLeast(float error, size_t exact) const {
   if (values_.empty() || error > errors_.front()) return static_cast<double>(exact);
-  const size_t place = values_index_.Below(values_, error);
+  const size_t place = values_index_.CountBelow(values_, error);
   const uint64_t sketched = place == values_.size() ? 0 : at_least_[place];
   const double most = static_cast<double>(exact) + static_cast<double>(sketched) + sketch_rank_error_;
   return std::min(most, static_cast<double>(samples()));
+}
+
+void ErrorSample::PValues(std::span<const float> errors, std::vector<uint32_t>* ranks,
+                          std::span<double> p_values) const {
+  ranks->resize(errors.size());
+  errors_index_.CountBelow(errors_, errors, ranks->data());
+  const double all = static_cast<double>(samples()) + 1;
+  for (size_t i = 0; i < errors.size(); ++i) {
+    p_values[i] = (1 + AtLeast(errors[i], errors_.size() - (*ranks)[i])) / all;
+  }
 }
 
 float ErrorSample::Threshold(uint64_t above) const {

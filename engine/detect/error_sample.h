@@ -40,6 +40,8 @@ class ErrorSample {
 
   // #{errors >= error}: exactly, or an upper bound of it.
   double AtLeast(float error) const;
+  // p_values[i] becomes PValue(errors[i]); of a NaN it says nothing. ranks: scratch.
+  void PValues(std::span<const float> errors, std::vector<uint32_t>* ranks, std::span<double> p_values) const;
   // The smallest error that at most `above` - 1 errors are above, for 1 <= above; at least one error. An upper bound of
   // it where it comes from the sketch. PValue(x) <= above / (n + 1) exactly for x above it.
   float Threshold(uint64_t above) const;
@@ -56,6 +58,7 @@ class ErrorSample {
  private:
   static size_t SketchSize(const Limits& limits) { return limits.exact / 6; }
   void Spill();
+  double AtLeast(float error, size_t exact) const;  // of those that are kept exactly, so many are
 
   Limits limits_;
   // Without a sketch in any order until it is sealed; with one a heap whose smallest is first, as sorted numbers are.

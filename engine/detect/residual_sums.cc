@@ -17,30 +17,6 @@ using Doubles = hn::CappedTag<double, kSums>;
 using Floats = hn::Rebind<float, Doubles>;
 using Vector = hn::Vec<Doubles>;
 
-// The first `count` numbers at `from` and then zeros; nothing behind them is read.
-HWY_INLINE Vector LoadSome(const float* from, size_t count) {
-  const Floats floats;
-  const Doubles doubles;
-#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
-  return hn::PromoteTo(doubles, hn::MaskedLoad(hn::FirstN(floats, count), floats, from));
-#else
-  HWY_ALIGN float some[kSums] = {};
-  std::copy_n(from, count, some);
-  return hn::PromoteTo(doubles, hn::Load(floats, some));
-#endif
-}
-
-HWY_INLINE Vector LoadSome(const double* from, size_t count) {
-  const Doubles doubles;
-#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
-  return hn::MaskedLoad(hn::FirstN(doubles, count), doubles, from);
-#else
-  HWY_ALIGN double some[kSums] = {};
-  std::copy_n(from, count, some);
-  return hn::Load(doubles, some);
-#endif
-}
-
 HWY_INLINE void StoreSome(Vector vector, size_t count, double* to) {
   const Doubles doubles;
   if (count == hn::Lanes(doubles)) return hn::StoreU(vector, doubles, to);
@@ -56,12 +32,34 @@ struct AllLanes {
   }
   HWY_INLINE Vector operator()(const double* from) const { return hn::LoadU(Doubles(), from); }
 };
-struct FirstLanes {
-  size_t count;
-  template <typename T>
-  HWY_INLINE Vector operator()(const T* from) const {
-    return LoadSome(from, count);
+// The others are zero, and nothing behind them is read.
+class FirstLanes {
+ public:
+  explicit FirstLanes(size_t count)
+      : count_(count), floats_(hn::FirstN(Floats(), count)), doubles_(hn::FirstN(Doubles(), count)) {}
+
+  HWY_INLINE Vector operator()(const float* from) const {
+    return hn::PromoteTo(Doubles(), Load(Floats(), floats_, from));
   }
+  HWY_INLINE Vector operator()(const double* from) const { return Load(Doubles(), doubles_, from); }
+
+ private:
+  template <typename Tag, typename Mask>
+  HWY_INLINE hn::Vec<Tag> Load(Tag tag, Mask mask, const hn::TFromD<Tag>* from) const {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+    (void)count_;
+    return hn::MaskedLoad(mask, tag, from);
+#else  // a masked load could fault
+    (void)mask;
+    HWY_ALIGN hn::TFromD<Tag> some[kSums] = {};
+    std::copy_n(from, count_, some);
+    return hn::Load(tag, some);
+#endif
+  }
+
+  size_t count_;
+  hn::Mask<Floats> floats_;
+  hn::Mask<Doubles> doubles_;
 };
 
 // r at `j`; 0 where it is not observed, whatever the output is there.
@@ -79,47 +77,48 @@ HWY_INLINE Vector Square(const Load& load, Vector residual, const double* weight
   return square;
 }
 
-HWY_INLINE double AddUp(const double* sums) {
-  const double a = sums[0] + sums[4], b = sums[1] + sums[5], c = sums[2] + sums[6], d = sums[3] + sums[7];
-  return (a + c) + (b + d);
-}
-
+// [begin, end) of one vector; `last` loads what is left behind whole registers.
 template <bool kAllObserved, bool kWeighted>
-double SumOne(const float* input, const float* output, const float* observed, const double* weight, size_t begin,
-              size_t end) {
+HWY_INLINE double SumOne(const float* input, const float* output, const float* observed, const double* weight,
+                         size_t begin, size_t end, const FirstLanes& last) {
   const Doubles doubles;
   constexpr size_t kLanes = hn::MaxLanes(Doubles()), kRegisters = kSums / kLanes;
   Vector sums[kRegisters];
   for (Vector& sum : sums) sum = hn::Zero(doubles);
-  size_t j = begin;
-  for (; j + kSums <= end; j += kSums) {
-    for (size_t k = 0; k < kRegisters; ++k) {
-      const size_t at = j + k * kLanes;
-      const auto residual = Residual<kAllObserved>(AllLanes(), input, output, observed, at);
-      sums[k] = hn::Add(sums[k], Square<kWeighted>(AllLanes(), residual, weight, at));
-    }
-  }
-  for (size_t k = 0; j < end; ++k, j += kLanes) {
-    const FirstLanes load{std::min(kLanes, end - j)};
+  const auto add = [&](const auto& load, size_t k, size_t j) HWY_ATTR {
     const auto residual = Residual<kAllObserved>(load, input, output, observed, j);
     sums[k] = hn::Add(sums[k], Square<kWeighted>(load, residual, weight, j));
+  };
+  size_t j = begin;
+  for (; j + kSums <= end; j += kSums) {
+    for (size_t k = 0; k < kRegisters; ++k) add(AllLanes(), k, j + k * kLanes);
   }
+  size_t k = 0;
+  for (; j + kLanes <= end; ++k, j += kLanes) add(AllLanes(), k, j);
+  if (j < end) add(last, k, j);
+  // Halves, quarters, and so on, so that the order is the same for every length of a register.
   HWY_ALIGN double lanes[kSums];
-  for (size_t k = 0; k < kRegisters; ++k) hn::Store(sums[k], doubles, lanes + k * kLanes);
-  return AddUp(lanes);
+  for (size_t i = 0; i < kRegisters; ++i) hn::Store(sums[i], doubles, lanes + i * kLanes);
+  for (size_t half = kSums / 2; half > 0; half /= 2) {
+    for (size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
 }
 
-void SumSquaresWithVectors(const RebuiltVectors& vectors, size_t begin, const double* weight, double* sums) {
+template <bool kWeighted>
+void SumAll(const RebuiltVectors& vectors, size_t begin, const double* weight, double* sums) {
+  const FirstLanes last((vectors.width - begin) % hn::Lanes(Doubles()));
   for (size_t i = 0; i < vectors.count; ++i) {
     const float *input = vectors.input + i * vectors.width, *output = vectors.output + i * vectors.outputs;
     const float* observed = vectors.observed_of(i);
-    const auto sum = [&](auto sum_one) { return sum_one(input, output, observed, weight, begin, vectors.width); };
-    if (observed == nullptr) {
-      sums[i] = weight == nullptr ? sum(SumOne<true, false>) : sum(SumOne<true, true>);
-    } else {
-      sums[i] = weight == nullptr ? sum(SumOne<false, false>) : sum(SumOne<false, true>);
-    }
+    sums[i] = observed == nullptr
+                  ? SumOne<true, kWeighted>(input, output, observed, weight, begin, vectors.width, last)
+                  : SumOne<false, kWeighted>(input, output, observed, weight, begin, vectors.width, last);
   }
+}
+
+void SumSquaresWithVectors(const RebuiltVectors& vectors, size_t begin, const double* weight, double* sums) {
+  weight == nullptr ? SumAll<false>(vectors, begin, weight, sums) : SumAll<true>(vectors, begin, weight, sums);
 }
 
 template <bool kAllObserved, bool kWeighted, typename Load>
@@ -151,7 +150,7 @@ void SumFeatures(const float* input, const float* output, const float* observed,
                                       residual, square, count);
   }
   if (first == features) return;
-  SumBlock<kAllObserved, kWeighted>(FirstLanes{features - first}, input, output, observed, weight, features, first,
+  SumBlock<kAllObserved, kWeighted>(FirstLanes(features - first), input, output, observed, weight, features, first,
                                     features - first, rows, residual, square, count);
 }
 

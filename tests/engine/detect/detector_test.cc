@@ -499,7 +499,7 @@ TEST(Detector, ReusesWhatTheResultHasAllocated) {
   const auto buffers = [&] {
     return std::vector<const void*>{
         result.verdicts.data(), result.contributions.data(), result.reconstruction.data(), result.batch.values.data(),
-        result.output.data(),   result.feature_error.data(), result.expected_row.data(),   result.code.data()};
+        result.output.data(),   result.feature_error.data(), result.p_values.data(),       result.code.data()};
   };
   const auto before = buffers();
   ASSERT_TRUE(detector->Score(SmallRows(30, 4), options, &result).ok());

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -23,8 +25,11 @@ void ExpectTheSameAsBinarySearch(const std::vector<float>& sorted) {
   for (const float number : sorted) {
     values.insert(values.end(), {number, std::nextafterf(number, -kInfinity), std::nextafterf(number, kInfinity)});
   }
-  for (const float value : values) {
-    ASSERT_EQ(index.Below(sorted, value), BelowByBinarySearch(sorted, value)) << sorted.size() << " " << value;
+  std::vector<uint32_t> below(values.size());
+  index.CountBelow(sorted, values, below.data());
+  for (size_t i = 0; i < values.size(); ++i) {
+    ASSERT_EQ(below[i], BelowByBinarySearch(sorted, values[i])) << sorted.size() << " " << values[i];
+    ASSERT_EQ(index.CountBelow(sorted, values[i]), below[i]);
   }
 }
 
