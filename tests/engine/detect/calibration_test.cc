@@ -79,6 +79,10 @@ TEST(Calibration, ATailGivesTheThresholdOfARateThatTheSamplesCannotResolve) {
       EXPECT_EQ(p, ranked.PValue(error));
     }
     EXPECT_EQ(error > tailed.threshold(), p <= 1e-4) << error;
+    double among_others = 0;
+    std::vector<uint32_t> ranks;
+    tailed.PValues(std::span(&error, 1), &ranks, std::span(&among_others, 1));
+    EXPECT_EQ(among_others, p);
     last = p;
   }
   EXPECT_LT(last, tailed.resolution());

@@ -89,6 +89,18 @@ TEST(ErrorSample, ThresholdAndPValueAgree) {
   }
 }
 
+TEST(ErrorSample, ManyPValuesAreThoseOfTheirErrors) {
+  for (const size_t size : {1u, 900u, 60'000u}) {
+    const ErrorSample sample = SampleOf(Errors(size, 6));
+    std::vector<float> errors = Errors(2'000, 7);
+    errors.insert(errors.end(), {0, std::numeric_limits<float>::max()});
+    std::vector<double> p_values(errors.size());
+    std::vector<uint32_t> ranks;
+    sample.PValues(errors, &ranks, p_values);
+    for (size_t i = 0; i < errors.size(); ++i) EXPECT_EQ(p_values[i], sample.PValue(errors[i]));
+  }
+}
+
 TEST(ErrorSample, PartsMergeToTheWhole) {
   std::vector<float> all;
   ErrorSample merged(kSmall);

@@ -102,6 +102,29 @@ TEST(Pipeline, ReusesWhatTheBatchHasAllocated) {
   EXPECT_EQ(batch.row_values.data(), scratch);
 }
 
+// What is known to be observed is not written again: no call may leave its missing values to the next.
+TEST(Pipeline, ABatchThatIsUsedAgainSaysWhatIsMissingNow) {
+  for (const uint32_t window : {1u, 3u}) {
+    const Pipeline pipeline = TwoFeatures(window);
+    Random random(window);
+    Batch again;
+    for (int call = 0; call < 200; ++call) {
+      std::vector<float> rows(2 * random.UniformInt(40));
+      for (float& value : rows) value = call % 3 == 0 && random.Uniform() < 0.1 ? kNaN : 1.0f;
+      Batch fresh;
+      ASSERT_TRUE(pipeline.Apply(rows, &fresh).ok());
+      ASSERT_TRUE(pipeline.Apply(rows, &again).ok());
+      ASSERT_EQ(again.observed, fresh.observed) << call;
+      ASSERT_EQ(again.missing, fresh.missing) << call;
+      for (size_t i = 0; i < fresh.vectors; ++i) {
+        const auto observed = std::span(fresh.observed).subspan(i * fresh.width, fresh.width);
+        ASSERT_EQ(fresh.missing[i], std::ranges::count(observed, 0.0f));
+        for (size_t j = 0; j < fresh.width; ++j) ASSERT_EQ(observed[j] == 0, std::isnan(rows[i * 2 + j]));
+      }
+    }
+  }
+}
+
 TEST(Pipeline, VectorsAreTheSameHoweverRowsAreCut) {
   Random random(3);
   std::vector<float> rows(2 * 100);
