@@ -5,10 +5,12 @@
 // predictors). Ranks against a fixed set of errors would not be independent: a test on them would alarm in the end.
 //
 // Errors are kept as counts on a fixed grid of 128 cells an octave, which depends on no data, so that the law above
-// holds for the cells' numbers; memory is 128 KiB and a step takes a few dozen operations for any number of rows. Not
+// holds for the cells' numbers. Memory is 1 KiB for each octave that has had an error, 64 KiB at most and mostly below
+// 10: a server may hold a thousand of these. A step takes at most two hundred additions for any number of rows. Not
 // thread-safe.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -29,12 +31,14 @@ class ErrorRanks {
   double Next(float error);
 
  private:
-  double Below(size_t cell) const;  // errors in cells before it
+  static constexpr size_t kOctaves = 64, kCells = 128;  // cells of an octave
+
+  std::vector<double>& CellsOf(size_t octave);  // made where there are none
 
   Random random_;
   double count_ = 0;
-  std::vector<double> tree_;  // sums over cells (Fenwick 1994)
-  std::vector<double> cells_;
+  std::array<double, kOctaves> octave_counts_ = {};
+  std::array<std::vector<double>, kOctaves> cells_;  // [kCells] each; empty: all 0
 };
 
 }  // namespace astray
