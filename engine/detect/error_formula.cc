@@ -15,7 +15,7 @@ constexpr double kLargest = std::numeric_limits<float>::max();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 // Keeps sums and shares comparable where a network's output overflowed.
-double Hold(double value) { return std::isnan(value) ? kLargest : std::min(value, kLargest); }
+double Hold(double value) { return value < kLargest ? value : kLargest; }  // of no number, the largest
 
 void AddPart(double part, float* sum) { *sum = static_cast<float>(Hold(*sum + part)); }
 
@@ -48,7 +48,11 @@ void ErrorFormula::Errors(const RebuiltVectors& vectors, Scratch* scratch, std::
   const size_t begin = recent_rows_ == 0 ? 0 : vectors.width - recent_rows_ * features_;
   scratch->sums.resize(vectors.count);
   SumSquares(vectors, begin, kind_ == v1::MEAN_SQUARED ? nullptr : inverse_variance_.data(), scratch->sums.data());
+  // What most vectors get, without a branch; then those with missing values.
+  const auto all = static_cast<double>(vectors.width - begin);
+  for (size_t i = 0; i < vectors.count; ++i) errors[i] = static_cast<float>(Hold(scratch->sums[i] / all));
   for (size_t i = 0; i < vectors.count; ++i) {
+    if (vectors.observed_of(i) == nullptr) continue;
     const double count = CountObserved(vectors, i);
     errors[i] = count == 0 ? kNaN : static_cast<float>(Hold(scratch->sums[i] / count));
   }
