@@ -96,7 +96,7 @@ TEST(SumByFeature, HasTheBitsOfItsOrderOnEveryProcessor) {
                      features, rows, residual.data(), square.data(), count.data());
         for (size_t f = 0; f < features; ++f) {
           double expected_residual = 1, expected_square = 2, expected_count = 3;
-          for (size_t j = vectors.width - features + f + features; j >= features;) {
+          for (size_t j = vectors.width + f; j >= features;) {
             j -= features;
             const double r = vectors.residual(i, j);
             expected_residual += r;
