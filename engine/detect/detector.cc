@@ -312,8 +312,8 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, const Rebuil
 
   const std::span<Contribution> slots =
       std::span(result->contributions).subspan(i * result->contributions_stride, result->contributions_stride);
-  const size_t used = slots.size() <= kFewSlots ? SelectFew(result->feature_error, slots)
-                                                : SelectMany(result->feature_error, slots);
+  const size_t used =
+      slots.size() <= kFewSlots ? SelectFew(result->feature_error, slots) : SelectMany(result->feature_error, slots);
   result->verdicts[i].contributions = static_cast<uint32_t>(used);
   for (Contribution& contribution : slots.first(used)) {
     contribution.share = static_cast<float>(contribution.share / total);

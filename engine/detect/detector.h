@@ -174,8 +174,8 @@ class Detector {
   void EstimateScoreFunction(size_t first, size_t count, double variance, ScoreResult* result) const;
 
   // Fills in the contributions of vector i, `vector` being what it is judged by. output: the network's.
-  void Explain(size_t i, std::span<const float> newest_row, const RebuiltVectors& vector,
-               std::span<const float> output, ScoreResult* result) const;
+  void Explain(size_t i, std::span<const float> newest_row, const RebuiltVectors& vector, std::span<const float> output,
+               ScoreResult* result) const;
 
   // Of chunk vectors [first, first + count), those that are anomalous: repairs, and contributions in their order.
   absl::Status Repair(size_t first, size_t count, const ScoreOptions& options, Executor& executor,

@@ -47,8 +47,8 @@ class ErrorFormula {
 
   astray::v1::ScoreKind kind_;
   astray::v1::Loss loss_;
-  size_t features_;     // 0 where the kind does not go by them
-  size_t recent_rows_;  // 0: all
+  size_t features_;                             // 0 where the kind does not go by them
+  size_t recent_rows_;                          // 0: all
   std::vector<double> inverse_variance_;        // [width], or empty
   std::vector<double> inverse_level_variance_;  // [features], or empty; of a Mahalanobis distance its root
   std::vector<double> precision_;               // [features x MatrixColumns()], or empty

@@ -10,8 +10,8 @@
 
 #include "engine/base/random.h"
 #include "engine/base/status_macros.h"
-#include "engine/detect/ranking.h"
 #include "engine/detect/error_formula.h"
+#include "engine/detect/ranking.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/score_scale.h"
 #include "engine/nn/executor.h"
@@ -159,7 +159,8 @@ Judged Judge(const v1::ScoreRecipe& score, const v1::ScoreScale& scale, size_t o
                               .observed = vectors.observed.data()},
                              &scratch, errors);
   // Nothing is known of a vector without an error, nor said against it.
-  std::ranges::replace_if(errors, [](float error) { return std::isnan(error); }, 0.0f);
+  std::ranges::replace_if(
+      errors, [](float error) { return std::isnan(error); }, 0.0f);
   Judged judged{.log_likelihoods = LogLikelihoods(errors, vectors.anomalous)};
   judged.candidate.set_kind(score.kind());
   judged.candidate.set_recent_rows(score.recent_rows());

@@ -15,9 +15,8 @@
 namespace astray {
 namespace {
 
-constexpr v1::ScoreKind kKinds[] = {v1::MEAN_SQUARED,      v1::FEATURE_NORMALISED, v1::WORST_FEATURE,
-                                    v1::WINDOW_NORMALISED, v1::WINDOW_SCALES,      v1::MAHALANOBIS,
-                                    v1::TRAINING_LOSS};
+constexpr v1::ScoreKind kKinds[] = {v1::MEAN_SQUARED,  v1::FEATURE_NORMALISED, v1::WORST_FEATURE, v1::WINDOW_NORMALISED,
+                                    v1::WINDOW_SCALES, v1::MAHALANOBIS,        v1::TRAINING_LOSS};
 
 bool SameBits(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
 

@@ -36,7 +36,8 @@ void ExpectTheSameAsBinarySearch(const std::vector<float>& sorted) {
 TEST(RankIndex, IsABinarySearchForEverySize) {
   Random random(1);
   ExpectTheSameAsBinarySearch({});
-  for (const size_t size : {1, 2, 15, 16, 17, 31, 32, 33, 255, 256, 257, 271, 272, 273, 4095, 4096, 4097, 4112, 70001}) {
+  for (const size_t size :
+       {1, 2, 15, 16, 17, 31, 32, 33, 255, 256, 257, 271, 272, 273, 4095, 4096, 4097, 4112, 70001}) {
     std::vector<float> sorted(size);
     random.FillNormal(sorted);
     std::ranges::sort(sorted);

@@ -49,7 +49,8 @@ TEST(Detector, AllocatesNothingBesideTheNetwork) {
       if (missing) rows[17] = rows[100] = std::numeric_limits<float>::quiet_NaN();
       for (const bool explain_all : {false, true}) {
         ScoreResult result;
-        const size_t scoring = AllocationsOf([&] { return detector->Score(rows, {.explain_all = explain_all}, &result); });
+        const size_t scoring =
+            AllocationsOf([&] { return detector->Score(rows, {.explain_all = explain_all}, &result); });
         auto executor = Executor::Create(model.executors.network());
         ASSERT_TRUE(executor.ok());
         std::vector<float> output(result.batch.values.size());
