@@ -130,21 +130,20 @@ absl::Status Pipeline::Apply(std::span<const float> rows, Batch* out, size_t str
   if (rows.size() % features() != 0) return CheckRows(rows);
   const size_t vectors = Vectors(rows.size() / features(), stride);
   out->Resize(vectors, width());
-  if (window_ == 1 && stride == 1) {
-    if (scaler_.Scale(rows, out->values)) {
-      out->ObserveAll();
-      return absl::OkStatus();
-    }
-    out->ones = 0;
-    return scaler_.Fill(rows, out->values, out->observed, out->missing) ? absl::OkStatus() : CheckRows(rows);
-  }
-  out->row_values.resize(rows.size());
-  if (scaler_.Scale(rows, out->row_values)) {
-    LayOut(out->row_values, stride, vectors, out->values);
+  // Vectors one behind the other are rows as they lie.
+  const bool as_they_lie = stride == window_ && rows.size() == vectors * width();
+  std::vector<float>& scaled = as_they_lie ? out->values : out->row_values;
+  scaled.resize(rows.size());
+  if (scaler_.Scale(rows, scaled)) {
+    if (!as_they_lie) LayOut(scaled, stride, vectors, out->values);
     out->ObserveAll();
     return absl::OkStatus();
   }
   out->ones = 0;
+  if (as_they_lie && window_ == 1) {
+    return scaler_.Fill(rows, out->values, out->observed, out->missing) ? absl::OkStatus() : CheckRows(rows);
+  }
+  if (as_they_lie) out->row_values = out->values;
   out->row_observed.resize(rows.size());
   out->row_missing.resize(rows.size() / features());
   if (!scaler_.Fill(rows, out->row_values, out->row_observed, out->row_missing)) return CheckRows(rows);

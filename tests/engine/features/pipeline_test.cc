@@ -125,6 +125,26 @@ TEST(Pipeline, ABatchThatIsUsedAgainSaysWhatIsMissingNow) {
   }
 }
 
+TEST(Pipeline, WindowsOneBehindTheOtherAreTheirRows) {
+  const Pipeline pipeline = TwoFeatures(3);
+  Random random(4);
+  Batch windows, alone;
+  for (int call = 0; call < 100; ++call) {
+    std::vector<float> rows(2 * 3 * (1 + random.UniformInt(5)) + 2 * random.UniformInt(3));
+    for (float& value : rows) value = call % 2 == 0 && random.Uniform() < 0.2 ? kNaN : static_cast<float>(call);
+    ASSERT_TRUE(pipeline.Apply(rows, &windows, 3).ok());
+    ASSERT_EQ(windows.vectors, rows.size() / 6);
+    for (size_t i = 0; i < windows.vectors; ++i) {
+      ASSERT_TRUE(pipeline.Apply(std::span(rows).subspan(i * 6, 6), &alone).ok());
+      for (size_t j = 0; j < 6; ++j) {
+        ASSERT_EQ(windows.values[i * 6 + j], alone.values[j]) << call;
+        ASSERT_EQ(windows.observed[i * 6 + j], alone.observed[j]) << call;
+      }
+      ASSERT_EQ(windows.missing[i], alone.missing[0]);
+    }
+  }
+}
+
 TEST(Pipeline, VectorsAreTheSameHoweverRowsAreCut) {
   Random random(3);
   std::vector<float> rows(2 * 100);
