@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <limits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/features/row_scaling.cc"
@@ -41,6 +43,41 @@ bool ScaleRowsWithVectors(std::span<const float> values, size_t columns, const d
   return largest < 0x7F800000u;  // infinity's bits; a NaN's are above
 }
 
+bool FillMissingWithVectors(std::span<const float> values, size_t columns, const float* fill, float* scaled,
+                            float* observed, uint32_t* missing) {
+  const hn::CappedTag<float, 16> floats;
+  const size_t lanes = hn::Lanes(floats);
+  const auto ones = hn::Set(floats, 1.0f), infinity = hn::Set(floats, std::numeric_limits<float>::infinity());
+  bool finite = true;
+  for (size_t begin = 0; begin + columns <= values.size(); begin += columns) {
+    uint32_t missing_here = 0;
+    size_t i = 0;
+    auto any_infinite = hn::FirstN(floats, 0);
+    for (; i < columns && columns >= lanes; i += lanes) {
+      // The last vector ends with the row: some of its lanes have had their turn.
+      const size_t first = std::min(i, columns - lanes), at = begin + first;
+      const auto value = hn::LoadU(floats, values.data() + at);
+      const auto is_missing = hn::IsNaN(value);
+      hn::StoreU(hn::IfThenElse(is_missing, hn::LoadU(floats, fill + first), hn::LoadU(floats, scaled + at)), floats,
+                 scaled + at);
+      hn::StoreU(hn::IfThenZeroElse(is_missing, ones), floats, observed + at);
+      missing_here += hn::CountTrue(floats, hn::AndNot(hn::FirstN(floats, i - first), is_missing));
+      any_infinite = hn::Or(any_infinite, hn::Eq(hn::Abs(value), infinity));
+    }
+    finite = finite && hn::AllFalse(floats, any_infinite);
+    for (; i < columns; ++i) {
+      const float value = values[begin + i];
+      const bool is_missing = std::isnan(value);
+      if (is_missing) scaled[begin + i] = fill[i];
+      observed[begin + i] = is_missing ? 0.0f : 1.0f;
+      missing_here += is_missing ? 1 : 0;
+      finite = finite && !std::isinf(value);
+    }
+    *missing++ = missing_here;
+  }
+  return finite;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace astray
 HWY_AFTER_NAMESPACE();
@@ -49,10 +86,16 @@ HWY_AFTER_NAMESPACE();
 namespace astray {
 
 HWY_EXPORT(ScaleRowsWithVectors);
+HWY_EXPORT(FillMissingWithVectors);
 
 bool ScaleRows(std::span<const float> values, size_t columns, const double* offset, const double* factor, double limit,
                float* scaled) {
   return HWY_DYNAMIC_DISPATCH(ScaleRowsWithVectors)(values, columns, offset, factor, limit, scaled);
+}
+
+bool FillMissing(std::span<const float> values, size_t columns, const float* fill, float* scaled, float* observed,
+                 uint32_t* missing) {
+  return HWY_DYNAMIC_DISPATCH(FillMissingWithVectors)(values, columns, fill, scaled, observed, missing);
 }
 
 }  // namespace astray

@@ -17,4 +17,9 @@ inline constexpr size_t kScalingPadding = 8;
 bool ScaleRows(std::span<const float> values, size_t columns, const double* offset, const double* factor, double limit,
                float* scaled);
 
+// What ScaleRows leaves open. Of whole rows: scaled becomes fill [columns] where a value is NaN, observed 0 there and 1
+// elsewhere, missing [rows] how many of a row are. `values` is not `scaled`. False where a value is infinite.
+bool FillMissing(std::span<const float> values, size_t columns, const float* fill, float* scaled, float* observed,
+                 uint32_t* missing);
+
 }  // namespace astray

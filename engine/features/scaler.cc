@@ -1,7 +1,6 @@
 #include "engine/features/scaler.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -178,26 +177,7 @@ bool Scaler::Scale(std::span<const float> rows, std::span<float> scaled) const {
 
 bool Scaler::Fill(std::span<const float> rows, std::span<float> scaled, std::span<float> observed,
                   std::span<uint32_t> missing) const {
-  constexpr int32_t kInfinity = 0x7F800000;  // its bits; a NaN's are above, but for the sign
-  const size_t width = columns();
-  const float* fill = fill_.data();
-  int32_t infinite = 0;
-  for (size_t row = 0; row * width + width <= rows.size(); ++row) {
-    const float* values = rows.data() + row * width;
-    float *scaled_values = scaled.data() + row * width, *seen = observed.data() + row * width;
-    // On the bits and without a branch: the compiler makes vector code of it.
-    int32_t missing_here = 0;
-    for (size_t i = 0; i < width; ++i) {
-      const auto magnitude = static_cast<int32_t>(std::bit_cast<uint32_t>(values[i]) & 0x7FFFFFFFu);
-      const bool is_missing = magnitude > kInfinity;
-      infinite += magnitude == kInfinity ? 1 : 0;
-      missing_here += is_missing ? 1 : 0;
-      scaled_values[i] = is_missing ? fill[i] : scaled_values[i];
-      seen[i] = is_missing ? 0.0f : 1.0f;
-    }
-    missing[row] = static_cast<uint32_t>(missing_here);
-  }
-  return infinite == 0;
+  return FillMissing(rows, columns(), fill_.data(), scaled.data(), observed.data(), missing.data());
 }
 
 void Scaler::Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const {

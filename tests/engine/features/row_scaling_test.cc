@@ -77,5 +77,32 @@ TEST(ScaleRows, SaysWhereANumberIsNotFinite) {
   });
 }
 
+TEST(FillMissing, MarksCountsAndFillsForEveryShape) {
+  OnEachTarget([] {
+    Random random(4);
+    for (size_t columns = 1; columns < 70; ++columns) {
+      constexpr size_t kRows = 6;
+      std::vector<float> values(kRows * columns), scaled(values.size()), observed(values.size(), 7), fill(columns);
+      random.FillNormal(values);
+      random.FillNormal(scaled);
+      random.FillNormal(fill);
+      for (float& value : values) value = random.Uniform() < 0.3 ? std::nanf("") : value;
+      const std::vector<float> before = scaled;
+      std::vector<uint32_t> missing(kRows, 7);
+      ASSERT_TRUE(FillMissing(values, columns, fill.data(), scaled.data(), observed.data(), missing.data()));
+      std::vector<uint32_t> expected_missing(kRows);
+      for (size_t i = 0; i < values.size(); ++i) {
+        const bool is_missing = std::isnan(values[i]);
+        ASSERT_EQ(scaled[i], is_missing ? fill[i % columns] : before[i]) << columns;
+        ASSERT_EQ(observed[i], is_missing ? 0 : 1) << columns;
+        expected_missing[i / columns] += is_missing ? 1 : 0;
+      }
+      ASSERT_EQ(missing, expected_missing);
+      values[random.UniformInt(values.size())] = -std::numeric_limits<float>::infinity();
+      EXPECT_FALSE(FillMissing(values, columns, fill.data(), scaled.data(), observed.data(), missing.data()));
+    }
+  });
+}
+
 }  // namespace
 }  // namespace astray
