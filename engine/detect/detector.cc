@@ -13,48 +13,8 @@
 namespace astray {
 namespace {
 
-constexpr size_t kFewSlots = 16;  // up to there moving them is less than a heap's work
 constexpr size_t kChunkVectors = 512;
 constexpr size_t kChunkValues = size_t{1} << 20;  // of each buffer: 4 MiB
-
-bool IsLarger(const Contribution& a, const Contribution& b) {
-  return a.share != b.share ? a.share > b.share : a.feature < b.feature;
-}
-
-// Keeps the largest shares in `slots`, largest first; equal shares in the order of the features. Returns how many.
-size_t SelectFew(std::span<const float> feature_error, std::span<Contribution> slots) {
-  size_t used = 0;
-  float least = 0;  // that is not kept
-  for (size_t feature = 0; feature < feature_error.size(); ++feature) {
-    const float share = feature_error[feature];
-    if (!(share > least)) continue;
-    if (used < slots.size()) ++used;
-    size_t place = used - 1;
-    for (; place > 0 && slots[place - 1].share < share; --place) slots[place] = slots[place - 1];
-    slots[place] = {.feature = static_cast<uint32_t>(feature), .share = share};
-    if (used == slots.size()) least = slots[used - 1].share;
-  }
-  return used;
-}
-
-// The same for as many as there may be, by a heap.
-size_t SelectMany(std::span<const float> feature_error, std::span<Contribution> slots) {
-  size_t used = 0;
-  for (size_t feature = 0; feature < feature_error.size(); ++feature) {
-    if (!(feature_error[feature] > 0)) continue;
-    const Contribution candidate{.feature = static_cast<uint32_t>(feature), .share = feature_error[feature]};
-    if (used == slots.size()) {
-      if (!IsLarger(candidate, slots[0])) continue;
-      std::pop_heap(slots.begin(), slots.end(), IsLarger);
-      slots.back() = candidate;
-    } else {
-      slots[used++] = candidate;
-    }
-    std::push_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), IsLarger);
-  }
-  std::sort_heap(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(used), IsLarger);
-  return used;
-}
 
 // Those that were repaired alone first, by what that leaves of the score.
 void OrderByRepair(std::span<Contribution> contributions, std::span<const float> repaired_scores) {
@@ -312,8 +272,7 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, const Rebuil
 
   const std::span<Contribution> slots =
       std::span(result->contributions).subspan(i * result->contributions_stride, result->contributions_stride);
-  const size_t used =
-      slots.size() <= kFewSlots ? SelectFew(result->feature_error, slots) : SelectMany(result->feature_error, slots);
+  const size_t used = SelectLargest(result->feature_error, slots);
   result->verdicts[i].contributions = static_cast<uint32_t>(used);
   for (Contribution& contribution : slots.first(used)) {
     contribution.share = static_cast<float>(contribution.share / total);

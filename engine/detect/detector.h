@@ -16,6 +16,7 @@
 #include "astray/v1/artifact.pb.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/detect/calibration.h"
+#include "engine/detect/contribution.h"
 #include "engine/detect/counterfactual.h"
 #include "engine/detect/deviation_rules.h"
 #include "engine/detect/error_formula.h"
@@ -37,14 +38,6 @@ struct DetectorModel {
   astray::v1::ScoreScale score_scale;
   DeviationRules rules;    // the recipe's
   ExecutorPool executors;  // holds the network
-};
-
-struct Contribution {
-  uint32_t feature = 0;
-  float share = 0;     // of the error, summed over the window's rows; shares of a verdict add up to 1
-  float observed = 0;  // newest row, the user's units; NaN where missing
-  float expected = 0;
-  float repaired_score = std::numeric_limits<float>::quiet_NaN();  // NaN where its repair was not asked for or tried
 };
 
 // error / threshold, held at float's largest number. Above 1 is the same as error > threshold: the quotient of two
