@@ -88,13 +88,17 @@ absl::StatusOr<TrainingData> TrainingFlags::ReadData(const v1::Recipe& made, Com
   }
   CsvOptions options = csv;
   options.find_labels = true;
+  options.normal_only = true;
+  options.times = made.stream().max_gap_seconds() > 0 ? CsvOptions::Times::kSeconds : CsvOptions::Times::kPresence;
+  options.scratch = scratch;
   ASSIGN_OR_RETURN(dataset, ReadCsv(data, options));
-  if (!dataset.labels.empty() && options.label_column.empty()) {
+  if (dataset.left_out && options.label_column.empty()) {
     context.err << "note: column 'label' is taken as labels, not as a feature\n";
   }
-  const size_t dropped = dataset.DropAnomalies();
-  if (dropped > 0) context.err << "note: " << dropped << " rows labelled as anomalies are left out\n";
-  dataset.GroupByEntity();
+  if (dataset.left_out.value_or(0) > 0) {
+    context.err << "note: " << *dataset.left_out << " rows labelled as anomalies are left out\n";
+  }
+  RETURN_IF_ERROR(dataset.GroupByEntity());
   return TrainingData{.rows = std::move(dataset)};
 }
 

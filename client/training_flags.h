@@ -27,6 +27,7 @@ struct TrainingFlags {
   std::string input_format = "auto", labels, session_pattern;  // the last two, and window_seconds, are for logs
   std::optional<double> window_seconds;
   CsvOptions csv;
+  Scratch scratch;  // for a CSV's rows
   PrometheusFlags prometheus;
   PrometheusRangeFlags range;
   std::optional<uint64_t> seed;

@@ -1,0 +1,111 @@
+// What reading and writing CSV costs beside moving the same bytes, and scoring a file beside scoring its rows.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "engine/base/random.h"
+#include "engine/data/csv_reader.h"
+#include "engine/data/csv_writer.h"
+#include "tests/bench/measurement.h"
+#include "tests/bench/shapes.h"
+
+namespace astray::bench {
+namespace {
+
+constexpr size_t kRounds = 7;
+constexpr size_t kColumns = 38;
+constexpr size_t kRows = 200'000;
+
+double Rate(double seconds, double amount) { return amount / seconds; }
+double Quotient(double ours, double reference) { return ours / reference; }
+
+// Six digits a number, as a logger writes them.
+std::string NumericCsv() {
+  Random random(1);
+  std::string csv;
+  for (size_t j = 0; j < kColumns; ++j) csv += (j == 0 ? "f" : ",f") + std::to_string(j);
+  csv += '\n';
+  char cell[32];
+  for (size_t i = 0; i < kRows; ++i) {
+    for (size_t j = 0; j < kColumns; ++j) {
+      std::snprintf(cell, sizeof(cell), "%s%.6g", j == 0 ? "" : ",", 10 * random.Normal());
+      csv += cell;
+    }
+    csv += '\n';
+  }
+  return csv;
+}
+
+// Sums a file's bytes, in the cache after the first time.
+void SumFile(const std::string& path) {
+  std::vector<char> buffer(256 << 10);
+  const int file = open(path.c_str(), O_RDONLY);
+  uint64_t sum = 0;
+  for (ssize_t got; (got = read(file, buffer.data(), buffer.size())) > 0;) {
+    sum = std::accumulate(buffer.begin(), buffer.begin() + got, sum,
+                          [](uint64_t s, char c) { return s + static_cast<unsigned char>(c); });
+  }
+  close(file);
+  if (sum == 0) std::abort();  // also keeps the sum
+}
+
+void Reading(const std::string& id, const std::string& path, double bytes) {
+  const auto ours = [&] { return Rate(SecondsOf([&] { (void)ReadCsv(path, {}).value(); }), 1e-6 * bytes); };
+  const auto reference = [&] { return Rate(SecondsOf([&] { SumFile(path); }), 1e-6 * bytes); };
+  Print(id, Compare(kRounds, ours, reference, Quotient), "MB/s");
+}
+
+void Writing(const Dataset& dataset, const std::string& text) {
+  const double megabytes = 1e-6 * static_cast<double>(text.size());
+  const auto write_file = [&] {
+    const int file = open("/tmp", O_TMPFILE | O_WRONLY, 0600);
+    if (write(file, text.data(), text.size()) < 0) std::abort();
+    close(file);
+  };
+  const auto ours = [&] {
+    return Rate(SecondsOf([&] {
+                  if (FormatCsv(dataset).empty()) std::abort();
+                }),
+                megabytes);
+  };
+  const auto reference = [&] { return Rate(SecondsOf(write_file), megabytes); };
+  Print("csv_write", Compare(kRounds, ours, reference, Quotient), "MB/s");
+}
+
+void Run() {
+  const std::string path = "/tmp/astray-parsing-bench-" + std::to_string(getpid()) + ".csv";
+  const std::string csv = NumericCsv();
+  std::ofstream(path) << csv;
+  Reading("csv_read", path, static_cast<double>(csv.size()));
+  const Dataset dataset = ReadCsv(path, {}).value();
+  Writing(dataset, FormatCsv(dataset));
+  std::string quoted = "\"";
+  for (const char c : csv) {
+    if (c == ',') {
+      quoted += "\",\"";
+    } else if (c == '\n') {
+      quoted += "\"\n\"";
+    } else {
+      quoted += c;
+    }
+  }
+  quoted.pop_back();
+  std::ofstream(path, std::ios::trunc) << quoted;
+  Reading("csv_read_quoted", path, static_cast<double>(quoted.size()));
+  unlink(path.c_str());
+}
+
+}  // namespace
+}  // namespace astray::bench
+
+int main() {
+  astray::bench::Run();
+  return 0;
+}
