@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/data/scratch_file.h"
+#include "engine/base/scratch_file.h"
 
 namespace astray {
 

@@ -140,7 +140,7 @@ class DatasetFiller {
       return absl::OkStatus();
     }
     dataset_.values.Extend(width_);
-    if (!options_.scratch.enabled) size_ += width_;
+    if (!options_.scratch.limited()) size_ += width_;
     if (times_ && options_.times == CsvOptions::Times::kText) {
       size_ += SizeOf(row.timestamp);
       dataset_.timestamps.push_back(row.timestamp);
@@ -154,7 +154,7 @@ class DatasetFiller {
       const size_t before = dataset_.entities.entities();
       dataset_.entities.push_back(row.entity);
       if (dataset_.entities.entities() > before) size_ += 2 * SizeOf(row.entity);
-      size_ += options_.scratch.enabled ? 0 : 1;
+      size_ += options_.scratch.limited() ? 0 : 1;
     }
     if (labels_) dataset_.labels.push_back(row.label);
     if (!options_.culprit_column.empty()) {

@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "engine/data/entity_column.h"
-#include "engine/data/scratch_vector.h"
+#include "engine/base/scratch_vector.h"
 
 namespace astray {
 

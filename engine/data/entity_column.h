@@ -11,7 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "engine/data/scratch_vector.h"
+#include "engine/base/scratch_vector.h"
 
 namespace astray {
 

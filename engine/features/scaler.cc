@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/scratch_vector.h"
 #include "engine/base/status_macros.h"
 #include "engine/features/column_profile.h"
 #include "engine/features/feature_names.h"
@@ -99,16 +100,24 @@ absl::Status CheckProfile(const v1::ColumnProfile& profile) {
 }  // namespace
 
 absl::StatusOr<Scaler> Scaler::Fit(v1::Scaling scaling, const std::vector<std::string>& names,
-                                   std::span<const float> rows) {
-  if (names.empty() || rows.empty() || rows.size() % names.size() != 0) {
+                                   std::span<const std::span<const float>> parts, const Scratch& scratch) {
+  size_t size = 0;
+  bool whole = !names.empty();
+  for (const std::span<const float> rows : parts) {
+    size += rows.size();
+    whole = whole && rows.size() % names.size() == 0;
+  }
+  if (!whole || size == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("rows: expected at least one row of ", names.size(), " values, got ", rows.size(), " values"));
+        absl::StrCat("rows: expected at least one row of ", names.size(), " values, got ", size, " values"));
   }
   Scaler scaler;
   scaler.state_.set_scaling(scaling);
-  std::vector<float> scratch;
+  ScratchVector<float> column_values(scratch);
+  RETURN_IF_ERROR(column_values.Reserve(size / names.size()));
+  const std::span<float> values = column_values.Extend(size / names.size());
   for (size_t i = 0; i < names.size(); ++i) {
-    ASSIGN_OR_RETURN(ColumnStatistics statistics, MeasureColumn(names[i], rows, names.size(), i, &scratch));
+    ASSIGN_OR_RETURN(ColumnStatistics statistics, MeasureColumn(names[i], parts, names.size(), i, values));
     ASSIGN_OR_RETURN(const ColumnScale column, FitColumn(scaling, statistics));
     scaler.state_.add_offset(column.offset);
     scaler.state_.add_scale(column.scale);

@@ -2,18 +2,36 @@
 // larger than memory.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 
 namespace astray {
 
-// Where large data goes. The default keeps all of it in memory.
-struct Scratch {
-  bool enabled = false;
-  std::string folder;                      // empty: $TMPDIR, or /var/tmp
-  size_t above_bytes = size_t{256} << 20;  // an array over this is a file
+// Where large data goes: into memory up to a limit that all arrays of a scratch share, then into files. The default has
+// no limit. Copies share the limit; thread-safe.
+class Scratch {
+ public:
+  static constexpr size_t kDefaultMemory = size_t{256} << 20;
+
+  Scratch() = default;
+  // folder: empty for $TMPDIR, or /var/tmp.
+  explicit Scratch(std::string folder, size_t memory_bytes = kDefaultMemory);
+
+  bool limited() const { return left_ != nullptr; }
+  const std::string& folder() const { return folder_; }
+
+  // Whether so many bytes of memory may be used; Return gives them back.
+  bool Take(size_t bytes) const;
+  void Return(size_t bytes) const;
+
+ private:
+  std::string folder_;
+  std::shared_ptr<std::atomic<int64_t>> left_;  // bytes; null: no limit
 };
 
 // One mapped file; it is gone with this object, however the process ends. Not thread-safe.

@@ -1,4 +1,4 @@
-#include "engine/data/scratch_file.h"
+#include "engine/base/scratch_file.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -17,8 +17,7 @@
 namespace astray {
 namespace {
 
-std::string FolderOf(const Scratch& scratch) {
-  if (!scratch.folder.empty()) return scratch.folder;
+std::string DefaultFolder() {
   const char* asked = std::getenv("TMPDIR");
   return asked != nullptr && *asked != '\0' ? asked : "/var/tmp";
 }
@@ -32,6 +31,20 @@ absl::Status Failed(const std::string& folder, absl::string_view what, int error
 }
 
 }  // namespace
+
+Scratch::Scratch(std::string folder, size_t memory_bytes)
+    : folder_(folder.empty() ? DefaultFolder() : std::move(folder)),
+      left_(std::make_shared<std::atomic<int64_t>>(static_cast<int64_t>(memory_bytes))) {}
+
+bool Scratch::Take(size_t bytes) const {
+  if (left_ == nullptr || left_->fetch_sub(static_cast<int64_t>(bytes)) >= static_cast<int64_t>(bytes)) return true;
+  Return(bytes);
+  return false;
+}
+
+void Scratch::Return(size_t bytes) const {
+  if (left_ != nullptr) left_->fetch_add(static_cast<int64_t>(bytes));
+}
 
 ScratchFile::ScratchFile(ScratchFile&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
@@ -71,7 +84,7 @@ absl::Status ScratchFile::Open(const std::string& folder) {
 
 absl::Status ScratchFile::Grow(const Scratch& scratch, size_t bytes) {
   if (bytes <= bytes_) return absl::OkStatus();
-  const std::string folder = FolderOf(scratch);
+  const std::string& folder = scratch.folder();
   if (fd_ < 0) RETURN_IF_ERROR(Open(folder));
   const int error = posix_fallocate(fd_, static_cast<off_t>(bytes_), static_cast<off_t>(bytes - bytes_));
   if (error != 0) return Failed(folder, absl::StrCat("cannot grow to ", bytes >> 20, " MiB"), error);

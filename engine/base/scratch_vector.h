@@ -1,4 +1,4 @@
-// An array in memory while it is small, in a scratch file (scratch_file.h) once it is large. Whoever reads it sees
+// An array in memory, or in a file where its scratch (scratch_file.h) has no memory left for it. Whoever reads it sees
 // contiguous elements either way.
 #pragma once
 
@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/base/scratch_file.h"
 #include "engine/base/status_macros.h"
-#include "engine/data/scratch_file.h"
 
 namespace astray {
 
-// Only Reserve can fail: where a scratch is enabled, it comes before what adds elements. Without one the other
+// Only Reserve can fail: where a scratch is limited, it comes before what adds elements. Without one the other
 // functions reserve as std::vector does. Pointers and iterators are those of a vector.
 template <typename T>
 class ScratchVector {
@@ -42,32 +42,37 @@ class ScratchVector {
     return *this;
   }
   ~ScratchVector() {
-    if (!in_file()) std::free(data_);
+    if (!in_file()) FreeMemory();
   }
 
   // Room for `capacity` elements in all. Errors are ScratchFile::Grow's.
   absl::Status Reserve(size_t capacity) {
     if (capacity <= capacity_) return absl::OkStatus();
-    if (scratch_.enabled && capacity * sizeof(T) > scratch_.above_bytes) {
-      const bool moves = !in_file();
-      // A step at a time: what is not needed in the end is a step at most.
-      const size_t bytes = (capacity * sizeof(T) + kFileStep - 1) / kFileStep * kFileStep;
-      RETURN_IF_ERROR(file_.Grow(scratch_, bytes));
-      T* const data = static_cast<T*>(file_.data());
-      if (moves) {
-        std::copy_n(data_, size_, data);
-        std::free(data_);
+    if (!in_file()) {
+      // Twice the room while the limit allows that, else as much as is asked for.
+      for (const size_t room : {std::max(capacity, 2 * capacity_), capacity}) {
+        if (!scratch_.Take((room - capacity_) * sizeof(T))) continue;
+        T* const data = static_cast<T*>(std::realloc(data_, room * sizeof(T)));
+        if (data == nullptr) {
+          scratch_.Return((room - capacity_) * sizeof(T));
+          return absl::ResourceExhaustedError("out of memory");
+        }
+        data_ = data;
+        capacity_ = room;
+        return absl::OkStatus();
       }
-      data_ = data;
-      capacity_ = bytes / sizeof(T);
-      return absl::OkStatus();
     }
-    size_t room = std::max(capacity, 2 * capacity_);
-    if (scratch_.enabled) room = std::min(room, std::max(capacity, scratch_.above_bytes / sizeof(T)));
-    T* const data = static_cast<T*>(std::realloc(data_, room * sizeof(T)));
-    if (data == nullptr) return absl::ResourceExhaustedError("out of memory");
+    // A step at a time: what is not needed in the end is a step at most.
+    const size_t bytes = (capacity * sizeof(T) + kFileStep - 1) / kFileStep * kFileStep;
+    const bool moves = !in_file();
+    RETURN_IF_ERROR(file_.Grow(scratch_, bytes));
+    T* const data = static_cast<T*>(file_.data());
+    if (moves) {
+      std::copy_n(data_, size_, data);
+      FreeMemory();
+    }
     data_ = data;
-    capacity_ = room;
+    capacity_ = bytes / sizeof(T);
     return absl::OkStatus();
   }
   // Reserve as many more, at least: for appending in pieces.
@@ -127,8 +132,12 @@ class ScratchVector {
   const Scratch& scratch() const { return scratch_; }
 
  private:
-  static constexpr size_t kFileStep = size_t{256} << 20;
+  static constexpr size_t kFileStep = size_t{64} << 20;
 
+  void FreeMemory() {
+    scratch_.Return(capacity_ * sizeof(T));
+    std::free(data_);
+  }
   void MustReserve(size_t capacity) {
     if (capacity > capacity_ && !Reserve(capacity).ok()) throw std::bad_alloc();
   }
