@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -37,7 +38,10 @@ class CsvColumns {
 
   // Which columns had a number so far: errors tell of it. As a whole, for readers of one file's pieces.
   const std::vector<uint8_t>& numbers_seen() const { return numbers_seen_; }
-  void set_numbers_seen(std::vector<uint8_t> seen) { numbers_seen_ = std::move(seen); }
+  void set_numbers_seen(std::vector<uint8_t> seen) {  // none seen: empty
+    numbers_seen_ = std::move(seen);
+    numbers_seen_.resize(size());
+  }
 
  private:
   enum class Role : uint8_t { kFeature, kTimestamp, kLabel, kCulprits, kEntity, kSegment, kDropped };
