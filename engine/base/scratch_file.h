@@ -16,7 +16,7 @@ namespace astray {
 // no limit. Copies share the limit; thread-safe.
 class Scratch {
  public:
-  static constexpr size_t kDefaultMemory = size_t{256} << 20;
+  static constexpr size_t kDefaultMemory = size_t{128} << 20;
 
   Scratch() = default;
   // folder: empty for $TMPDIR, or /var/tmp.
