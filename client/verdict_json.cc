@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -29,7 +30,9 @@ void AppendNumber(Number value, std::string* out) {
   };
   const char* end = print(kDigits);
   Number again = 0;
-  if (std::from_chars(text.data(), end, again).ec != std::errc() || again != value) end = print(kEnough);
+  // Of a float below the normal ones protobuf takes the six digits for out of range.
+  const bool subnormal = std::is_same_v<Number, float> && std::fpclassify(value) == FP_SUBNORMAL;
+  if (subnormal || std::from_chars(text.data(), end, again).ec != std::errc() || again != value) end = print(kEnough);
   out->append(text.data(), static_cast<size_t>(end - text.data()));
 }
 

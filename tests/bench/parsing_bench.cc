@@ -1,15 +1,22 @@
 // What reading and writing CSV costs beside moving the same bytes, and scoring a file beside scoring its rows.
 #include <fcntl.h>
-#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <memory>
 #include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "client/commands.h"
+#include "client/offline_detector.h"
 #include "engine/base/random.h"
 #include "engine/data/csv_reader.h"
 #include "engine/data/csv_writer.h"
@@ -79,6 +86,48 @@ void Writing(const Dataset& dataset, const std::string& text) {
   Print("csv_write", Compare(kRounds, ours, reference, Quotient), "MB/s");
 }
 
+// Of the whole process: all threads.
+double ProcessCpuSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// How much of the work of `astray score --offline` is scoring: reading, verdicts as messages and text are the rest.
+void OfflineScoring(const std::string& path, const Dataset& dataset) {
+  const Shape& shape = Shapes()[0];
+  char folder[] = "/tmp/astray-parsing-bench-XXXXXX";
+  if (mkdtemp(folder) == nullptr) std::abort();
+  const std::string artifact = WriteTinyArtifact(folder, DetectorOf(shape)).string();
+  const std::shared_ptr<const Detector> detector = OpenDetector(artifact, 0).value();
+  const std::string model = "--model=" + artifact, data = "--data=" + path;
+  const char* const arguments[] = {"astray", "score", "--offline", model.c_str(), data.c_str()};
+  const auto rate_of = [&](const std::function<void()>& work) {
+    const double begin = ProcessCpuSeconds();
+    work();
+    return static_cast<double>(dataset.rows()) / (ProcessCpuSeconds() - begin);
+  };
+  const auto ours = [&] {
+    return rate_of([&] {
+      std::ofstream out("/dev/null"), err("/dev/null");
+      if (RunAstray(std::size(arguments), arguments, out, err, false) != 0) std::abort();
+    });
+  };
+  ScoreResult result;
+  const auto reference = [&] {
+    return rate_of([&] {
+      constexpr size_t kPieceRows = 3000;  // about those of a piece of the file
+      for (size_t begin = 0; begin < dataset.rows(); begin += kPieceRows) {
+        const size_t rows = std::min(kPieceRows, dataset.rows() - begin);
+        const auto piece = std::span<const float>(dataset.values).subspan(begin * kColumns, rows * kColumns);
+        if (!detector->Score(piece, {}, &result).ok()) std::abort();
+      }
+    });
+  };
+  Print("offline_score_s1", Compare(kRounds, ours, reference, Quotient), "rows/s of CPU time");
+  std::filesystem::remove_all(folder);
+}
+
 void Run() {
   const std::string path = "/tmp/astray-parsing-bench-" + std::to_string(getpid()) + ".csv";
   const std::string csv = NumericCsv();
@@ -86,6 +135,7 @@ void Run() {
   Reading("csv_read", path, static_cast<double>(csv.size()));
   const Dataset dataset = ReadCsv(path, {}).value();
   Writing(dataset, FormatCsv(dataset));
+  OfflineScoring(path, dataset);
   std::string quoted = "\"";
   for (const char c : csv) {
     if (c == ',') {

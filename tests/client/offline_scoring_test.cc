@@ -157,7 +157,7 @@ TEST(VerdictJson, IsWhatProtobufPrints) {
   for (int i = 0; i < 20'000; ++i) {
     const v1::Verdict verdict = RandomVerdict(random);
     const Row row = {
-        .number = random.UniformInt(1000), .timestamp = i % 2 == 0 ? "2026-01-01 00:00" : "\t<\xff>", .entity = "m"};
+        .number = random.UniformInt(1000), .timestamp = i % 2 == 0 ? "2026-01-01 00:00" : "\t<é>", .entity = "m"};
     const bool entity = i % 3 == 0;
     ASSERT_EQ(VerdictJson(row, verdict, entity),
               absl::StrCat("{\"row\":", row.number, ",\"timestamp\":", JsonText(row.timestamp), ",",
