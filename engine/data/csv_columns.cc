@@ -200,22 +200,23 @@ absl::Status CsvColumns::Read(size_t i, absl::string_view cell, uint64_t row, fl
   return absl::OkStatus();
 }
 
-// Returns the end of the cell, behind its closing quote where it has one.
+// Reads a cell that is a short number and nothing else. Returns its end, behind its closing quote where it has one;
+// null for other cells.
+inline const char* ReadNumberCell(const char* cell, float* value) {
+  const bool quoted = *cell == '"';
+  double number;
+  const char* const end = ParseShortDecimal(quoted ? cell + 1 : cell, &number);
+  if (end == nullptr) return nullptr;
+  const bool whole = quoted ? *end == '"' : *end == ',' || *end == '\n' || (*end == '\r' && end[1] == '\n');
+  if (!whole) return nullptr;
+  *value = static_cast<float>(number);  // at most 2^53 x 10^22: a float holds it
+  return quoted ? end + 1 : end;
+}
+
+// The same of any cell that ReadPlain takes.
 const char* CsvColumns::ReadPlainCell(size_t column, const char* cell, float* values, Row* text) {
   const bool quoted = *cell == '"';
   const char* const begin = quoted ? cell + 1 : cell;
-  const Plan plan = plans_[column];
-  if (plan.number) {
-    double number;
-    const char* const end = ParseShortDecimal(begin, &number);
-    const bool whole =
-        end != nullptr && (quoted ? *end == '"' : *end == ',' || *end == '\n' || (*end == '\r' && end[1] == '\n'));
-    if (whole) {
-      values[plan.feature] = static_cast<float>(number);  // at most 2^53 x 10^22: a float holds it
-      numbers_seen_[column] = 1;
-      return end + (quoted ? 1 : 0);
-    }
-  }
   const char* end = begin;
   if (quoted) {
     for (; *end != '"'; ++end) {
@@ -227,23 +228,32 @@ const char* CsvColumns::ReadPlainCell(size_t column, const char* cell, float* va
     }
   }
   const absl::string_view content(begin, static_cast<size_t>(end - begin));
-  if (!plan.dropped && !Read(column, content, /*row=*/0, values, text).ok()) return nullptr;
+  if (!plans_[column].dropped && !Read(column, content, /*row=*/0, values, text).ok()) return nullptr;
   if (quoted) return end + 1;
   return *end == '\n' && end > begin && end[-1] == '\r' ? end - 1 : end;
 }
 
 const char* CsvColumns::ReadPlain(const char* record, float* values, Row* text) {
+  const Plan* const plans = plans_.data();
+  uint8_t* const numbers_seen = numbers_seen_.data();
   const size_t last = columns_.size() - 1;
   // A line without anything is no record.
   if (last == 0 && (*record == '\n' || *record == '\r')) return nullptr;
   const char* cell = record;
-  for (size_t column = 0; column < last; ++column) {
-    cell = ReadPlainCell(column, cell, values, text);
-    if (cell == nullptr || *cell != ',') return nullptr;
+  for (size_t column = 0;; ++column) {
+    const char* end = nullptr;
+    if (plans[column].number) end = ReadNumberCell(cell, values + plans[column].feature);
+    if (end != nullptr) {
+      numbers_seen[column] = 1;
+    } else {
+      end = ReadPlainCell(column, cell, values, text);
+      if (end == nullptr) return nullptr;
+    }
+    cell = end;
+    if (column == last) break;
+    if (*cell != ',') return nullptr;
     ++cell;
   }
-  cell = ReadPlainCell(last, cell, values, text);
-  if (cell == nullptr) return nullptr;
   if (*cell == '\r') ++cell;
   return *cell == '\n' ? cell + 1 : nullptr;
 }

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/data/entity_column.h"
 #include "engine/base/scratch_vector.h"
+#include "engine/data/entity_column.h"
 
 namespace astray {
 
