@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
+#include <thread>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -10,6 +12,7 @@
 #include "client/row_messages.h"
 #include "client/verdict_flags.h"
 #include "engine/base/status_macros.h"
+#include "engine/data/csv_reader.h"
 #include "engine/detect/entity_streams.h"
 #include "engine/detect/verdict_message.h"
 
@@ -24,19 +27,37 @@ bool WantsTimes(const FileScoringFlags& flags, const v1::Recipe& recipe) {
   return flags.event_time || recipe.stream().tolerance_seconds() > 0 || recipe.stream().max_gap_seconds() > 0;
 }
 
+// For what goes row by row.
+ConsumeVerdict EachOf(const VerdictOutput& output) {
+  if (output.consume) return output.consume;
+  return [&output, text = std::string()](const Row& row, const v1::Verdict& verdict) mutable {
+    text.clear();
+    output.format(row, verdict, &text);
+    output.write(text, 1, verdict.anomalous() ? 1 : 0);
+  };
+}
+
 absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions& asked,
                           const std::function<void(const std::vector<std::string>&, size_t)>& begin,
-                          const ConsumeVerdict& consume) {
+                          const VerdictOutput& output) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.server.model, flags.epoch));
   const v1::Recipe& recipe = detector->model().recipe;
   const std::vector<std::string>& features = detector->model().pipeline.feature_names();
-  ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, features,
-                                                      {.format = flags.input_format,
-                                                       .entity_column = flags.entity_column,
-                                                       .segment_column = flags.segment_column,
-                                                       .sequence = recipe.features().sequence()}));
+  const RowSource::Options rows_of = {.format = flags.input_format,
+                                      .entity_column = flags.entity_column,
+                                      .segment_column = flags.segment_column,
+                                      .sequence = recipe.features().sequence()};
   ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
+  const bool one_stream = flags.entity_column.empty() && flags.segment_column.empty() && !WantsTimes(flags, recipe);
+  if (one_stream && RowSource::IsCsv(flags.data, flags.input_format)) {
+    ASSIGN_OR_RETURN(const auto reader, CsvReader::Open(flags.data, RowSource::ToCsvOptions(features, rows_of)));
+    begin(features, detector->code_size());
+    const size_t threads = flags.threads > 0 ? flags.threads : std::thread::hardware_concurrency();
+    return ScoreCsv(*detector, policy, options, reader.get(), threads, output);
+  }
+  ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, features, rows_of));
+  const ConsumeVerdict consume = EachOf(output);
   begin(features, detector->code_size());
   RowMessages messages(source.get(), {.batch_rows = BatchRows(features.size()), .timed = WantsTimes(flags, recipe)});
   UnansweredRows unanswered;
@@ -113,6 +134,8 @@ void FileScoringFlags::Add(CLI::App* command) {
   CLI::Option* without_server =
       command->add_flag("--offline", offline, "Score here, without a server; --model is then models/<name>/<version>");
   AddEntities(command);
+  command->add_option("--threads", threads, "With --offline, of a CSV: threads that score (default: one a core)")
+      ->needs(without_server);
   command->add_option("--epoch", epoch, "With --offline: calibration that a server stored")->needs(without_server);
 }
 
@@ -130,8 +153,15 @@ void FileScoringFlags::AddEntities(CLI::App* command) {
 
 absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,
                        const std::function<void(const std::vector<std::string>&, size_t)>& begin,
+                       const VerdictOutput& output) {
+  return flags.offline ? ScoreOffline(flags, options, begin, output)
+                       : ScoreOnline(flags, options, begin, EachOf(output));
+}
+
+absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,
+                       const std::function<void(const std::vector<std::string>&, size_t)>& begin,
                        const ConsumeVerdict& consume) {
-  return flags.offline ? ScoreOffline(flags, options, begin, consume) : ScoreOnline(flags, options, begin, consume);
+  return ScoreFile(flags, options, begin, VerdictOutput{.consume = consume});
 }
 
 }  // namespace astray

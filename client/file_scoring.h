@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "astray/v1/service.pb.h"
 #include "client/command.h"
+#include "client/offline_scoring.h"
 #include "client/row_source.h"
 #include "client/stream_scoring.h"
 
@@ -25,6 +26,7 @@ struct FileScoringFlags {
   std::string segment_column;  // which of the calibration's segments it is of
   bool event_time = false;     // rows are sent with their times, whatever the recipe says
   uint64_t epoch = 0;
+  size_t threads = 0;          // without a server; 0: all cores
   bool follow = false;         // RowSource::Options', through a server only
   Notes* notes = nullptr;      // RowSource::Options'
   PrometheusFlags prometheus;  // the same
@@ -38,8 +40,12 @@ struct FileScoringFlags {
   void AddEntities(CLI::App* command);  // --entity-column, --segment-column, --event-time, --give-up-after
 };
 
-// Calls begin(feature names, units of the code) once, then `consume` for each row, in order unless rows wait
+// Calls begin(feature names, units of the code) once, then gives `output` each row, in order unless rows wait
 // for late ones (recipe.stream). The same bytes either way.
+absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,
+                       const std::function<void(const std::vector<std::string>&, size_t)>& begin,
+                       const VerdictOutput& output);
+// The same with VerdictOutput::consume.
 absl::Status ScoreFile(const FileScoringFlags& flags, const v1::ScoreOptions& options,
                        const std::function<void(const std::vector<std::string>&, size_t)>& begin,
                        const ConsumeVerdict& consume);

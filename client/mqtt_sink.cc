@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/verdict_writer.h"
+#include "client/verdict_json.h"
 #include "engine/base/status_macros.h"
 
 namespace astray {

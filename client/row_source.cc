@@ -74,6 +74,16 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
     ASSIGN_OR_RETURN(auto reader, FastaRows::Open(path, options.sequence, options.stop_fd));
     return MakeFileRows(std::move(reader));
   }
+  ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, ToCsvOptions(feature_names, options)));
+  return MakeFileRows(std::move(reader));
+}
+
+bool RowSource::IsCsv(const std::string& path, RowFormat format) {
+  if (IsMqttUrl(path) || IsPrometheusSource(path)) return false;
+  return format == RowFormat::kCsv || (format == RowFormat::kByName && !IsNamedJsonLines(path) && !IsNamedFasta(path));
+}
+
+CsvOptions RowSource::ToCsvOptions(const std::vector<std::string>& feature_names, const Options& options) {
   CsvOptions csv;
   csv.feature_names = feature_names;
   csv.find_labels = options.find_labels;
@@ -81,8 +91,7 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
   csv.follow = options.follow;
   csv.entity_column = options.entity_column;
   csv.segment_column = options.segment_column;
-  ASSIGN_OR_RETURN(auto reader, CsvReader::Open(path, csv));
-  return MakeFileRows(std::move(reader));
+  return csv;
 }
 
 }  // namespace astray

@@ -10,6 +10,7 @@
 #include "astray/v1/recipe.pb.h"
 #include "client/notes.h"
 #include "client/prometheus_client.h"
+#include "engine/data/csv_options.h"
 #include "engine/data/row.h"
 
 namespace astray {
@@ -36,6 +37,10 @@ class RowSource {
   static absl::StatusOr<std::unique_ptr<RowSource>> Open(const std::string& path,
                                                          const std::vector<std::string>& feature_names,
                                                          const Options& options);
+
+  // Whether Open would read a CSV file.
+  static bool IsCsv(const std::string& path, RowFormat format);
+  static CsvOptions ToCsvOptions(const std::vector<std::string>& feature_names, const Options& options);
 
   virtual ~RowSource() = default;
   // False at the end; waits for a row where the source is live. After an error it is at its end.

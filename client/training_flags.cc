@@ -33,6 +33,15 @@ void TrainingFlags::Add(CLI::App* command) {
   command->add_option("--seed", seed, "The same seed, data and recipe give the same artifact");
 }
 
+void TrainingFlags::AddScratch(CLI::App* command) {
+  command->add_option("--scratch-dir", scratch_folder,
+                      "Folder on a disk for the rows of a CSV that do not fit into --data-memory (default: $TMPDIR, or "
+                      "/var/tmp); takes 8 to 16 bytes a value, given back at the end");
+  command->add_option("--data-memory", memory_megabytes, "MiB of memory for the rows of a CSV")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 24))
+      ->capture_default_str();
+}
+
 void TrainingFlags::AddLog(CLI::App* command) {
   command->add_option("--input-format", input_format, "auto (by the file's name), csv, fasta or log")
       ->check(CLI::IsMember({"auto", "csv", "fasta", "log"}))
@@ -88,13 +97,17 @@ absl::StatusOr<TrainingData> TrainingFlags::ReadData(const v1::Recipe& made, Com
   }
   CsvOptions options = csv;
   options.find_labels = true;
+  options.normal_only = true;
+  options.times = made.stream().max_gap_seconds() > 0 ? CsvOptions::Times::kSeconds : CsvOptions::Times::kPresence;
+  options.scratch = Scratch(scratch_folder, memory_megabytes << 20);
   ASSIGN_OR_RETURN(dataset, ReadCsv(data, options));
-  if (!dataset.labels.empty() && options.label_column.empty()) {
+  if (dataset.left_out && options.label_column.empty()) {
     context.err << "note: column 'label' is taken as labels, not as a feature\n";
   }
-  const size_t dropped = dataset.DropAnomalies();
-  if (dropped > 0) context.err << "note: " << dropped << " rows labelled as anomalies are left out\n";
-  dataset.GroupByEntity();
+  if (dataset.left_out.value_or(0) > 0) {
+    context.err << "note: " << *dataset.left_out << " rows labelled as anomalies are left out\n";
+  }
+  RETURN_IF_ERROR(dataset.GroupByEntity());
   return TrainingData{.rows = std::move(dataset)};
 }
 

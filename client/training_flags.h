@@ -27,12 +27,15 @@ struct TrainingFlags {
   std::string input_format = "auto", labels, session_pattern;  // the last two, and window_seconds, are for logs
   std::optional<double> window_seconds;
   CsvOptions csv;
+  std::string scratch_folder;                                 // for a CSV's rows, where they do not fit
+  uint64_t memory_megabytes = Scratch::kDefaultMemory >> 20;  // into this much
   PrometheusFlags prometheus;
   PrometheusRangeFlags range;
   std::optional<uint64_t> seed;
 
   void Add(CLI::App* command);
-  void AddLog(CLI::App* command);  // --input-format, --labels, --session-pattern, --window-seconds
+  void AddScratch(CLI::App* command);  // --scratch-dir, --data-memory
+  void AddLog(CLI::App* command);      // --input-format, --labels, --session-pattern, --window-seconds
   bool IsLog() const;
   bool IsFasta() const;
   // Rows and sessions labelled as anomalies are left out, with a note of how many.

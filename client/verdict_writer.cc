@@ -1,25 +1,28 @@
 #include "client/verdict_writer.h"
 
-#include <cmath>
+#include <array>
+#include <charconv>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "client/command.h"
+#include "client/verdict_json.h"
 #include "engine/data/csv_writer.h"
 
 namespace astray {
 namespace {
 
-std::string StateName(v1::Verdict::State state) { return absl::AsciiStrToLower(v1::Verdict::State_Name(state)); }
+// printf's %.<digits>f or %.<digits>g.
+void AppendNumber(double value, std::chars_format format, int digits, std::string* out) {
+  std::array<char, 400> text;  // the largest double with its decimals
+  out->append(text.data(), std::to_chars(text.data(), text.data() + text.size(), value, format, digits).ptr);
+}
+
+// The name of a proto's enumerator in small letters.
+void AppendLower(absl::string_view name, std::string* out) {
+  for (const char c : name) *out += absl::ascii_tolower(c);
+}
 
 }  // namespace
-
-std::string VerdictJson(const Row& row, const v1::Verdict& verdict, bool entity) {
-  // The verdict's own JSON, with row and timestamp before its fields.
-  return absl::StrCat("{\"row\":", row.number, ",\"timestamp\":", JsonText(row.timestamp), ",",
-                      entity ? absl::StrCat("\"entity\":", JsonText(row.entity), ",") : "", ToJson(verdict).substr(1));
-}
 
 bool Passes(VerdictFilter filter, const v1::Verdict& verdict) {
   switch (filter) {
@@ -36,46 +39,64 @@ bool Passes(VerdictFilter filter, const v1::Verdict& verdict) {
 }
 
 absl::Status VerdictWriter::Write(const Row& row, const v1::Verdict& verdict) {
-  if (!Passes(filter_, verdict)) return absl::OkStatus();
   line_.clear();
-  if (format_ == VerdictFormat::kCsv) {
-    WriteCsv(row, verdict);
-  } else {
-    absl::StrAppend(&line_, VerdictJson(row, verdict, entities_), "\n");
-  }
-  *out_ << line_;
+  AppendLine(row, verdict, &line_);
+  WriteLines(line_);
   return absl::OkStatus();
 }
 
-void VerdictWriter::WriteCsv(const Row& row, const v1::Verdict& verdict) {
-  if (!header_written_) {
+void VerdictWriter::WriteLines(absl::string_view lines) {
+  if (lines.empty()) return;
+  if (format_ == VerdictFormat::kCsv && !header_written_) {
     *out_ << "row,timestamp," << (entities_ ? "entity," : "")
           << "state,anomalous,score,error,p_value,contributors,alarm" << (selected_ ? ",selected\n" : "\n");
     header_written_ = true;
   }
-  absl::StrAppend(&line_, row.number, ",");
-  AppendCsvCell(row.timestamp, &line_);
-  if (entities_) {
-    line_ += ',';
-    AppendCsvCell(row.entity, &line_);
-  }
-  absl::StrAppend(&line_, ",", StateName(verdict.state()), ",", verdict.anomalous() ? 1 : 0, ",");
-  if (verdict.state() == v1::Verdict::SCORED) {
-    absl::StrAppend(&line_, FormatFloat(verdict.score()), ",", FormatFloat(verdict.error()), ",",
-                    absl::StrFormat("%.6g", verdict.p_value()));
+  out_->write(lines.data(), static_cast<std::streamsize>(lines.size()));
+}
+
+void VerdictWriter::AppendLine(const Row& row, const v1::Verdict& verdict, std::string* lines) const {
+  if (!Passes(filter_, verdict)) return;
+  if (format_ == VerdictFormat::kCsv) {
+    AppendCsv(row, verdict, lines);
   } else {
-    line_ += ",,";
+    AppendVerdictJson(row, verdict, entities_, lines);
+    *lines += '\n';
   }
-  std::string contributors;
-  for (const v1::Contribution& c : verdict.contributions()) {
-    absl::StrAppendFormat(&contributors, "%s%s=%.3f", contributors.empty() ? "" : ";", c.feature(), c.share());
+}
+
+void VerdictWriter::AppendCsv(const Row& row, const v1::Verdict& verdict, std::string* line) const {
+  absl::StrAppend(line, row.number, ",");
+  AppendCsvCell(row.timestamp, line);
+  if (entities_) {
+    *line += ',';
+    AppendCsvCell(row.entity, line);
   }
-  line_ += ',';
-  AppendCsvCell(contributors, &line_);
-  line_ += ',';
-  if (verdict.has_alarm()) line_ += absl::AsciiStrToLower(v1::Alarm::State_Name(verdict.alarm().state()));
-  if (selected_) line_ += verdict.selected() ? ",1" : ",0";
-  line_ += '\n';
+  *line += ',';
+  AppendLower(v1::Verdict::State_Name(verdict.state()), line);
+  *line += verdict.anomalous() ? ",1," : ",0,";
+  if (verdict.state() == v1::Verdict::SCORED) {
+    AppendFloat(verdict.score(), line);
+    *line += ',';
+    AppendFloat(verdict.error(), line);
+    *line += ',';
+    AppendNumber(verdict.p_value(), std::chars_format::general, 6, line);
+  } else {
+    *line += ",,";
+  }
+  *line += ',';
+  if (!verdict.contributions().empty()) {
+    std::string contributors;
+    for (const v1::Contribution& c : verdict.contributions()) {
+      absl::StrAppend(&contributors, contributors.empty() ? "" : ";", c.feature(), "=");
+      AppendNumber(c.share(), std::chars_format::fixed, 3, &contributors);
+    }
+    AppendCsvCell(contributors, line);
+  }
+  *line += ',';
+  if (verdict.has_alarm()) AppendLower(v1::Alarm::State_Name(verdict.alarm().state()), line);
+  if (selected_) *line += verdict.selected() ? ",1" : ",0";
+  *line += '\n';
 }
 
 }  // namespace astray

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "astray/v1/service.pb.h"
 #include "client/verdict_sink.h"
 #include "engine/data/row.h"
@@ -18,9 +19,6 @@ enum class VerdictFormat { kCsv, kJsonLines };
 enum class VerdictFilter { kAll, kAnomalies, kAlarms, kSelected };
 bool Passes(VerdictFilter filter, const v1::Verdict& verdict);
 
-// {"row": 7, "timestamp": "...", then the verdict's own fields}; no newline. With `entity`, that comes third.
-std::string VerdictJson(const Row& row, const v1::Verdict& verdict, bool entity);
-
 class VerdictWriter : public VerdictSink {
  public:
   VerdictWriter(std::ostream* out, VerdictFormat format, VerdictFilter filter)
@@ -30,11 +28,16 @@ class VerdictWriter : public VerdictSink {
   absl::Status Write(const Row& row, const v1::Verdict& verdict) override;
   absl::Status Finish() override { return absl::OkStatus(); }
 
+  // The same in two steps, for verdicts in parallel: appends a verdict's line, if it passes, and writes lines. The
+  // first may be called by several threads at once.
+  void AppendLine(const Row& row, const v1::Verdict& verdict, std::string* lines) const;
+  void WriteLines(absl::string_view lines);
+
   void ShowEntities() { entities_ = true; }
   void ShowSelected() { selected_ = true; }
 
  private:
-  void WriteCsv(const Row& row, const v1::Verdict& verdict);
+  void AppendCsv(const Row& row, const v1::Verdict& verdict, std::string* line) const;
 
   std::ostream* out_;
   VerdictFormat format_;

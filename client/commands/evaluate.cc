@@ -66,7 +66,7 @@ absl::StatusOr<LabelledRows> ReadLabelled(const Flags& flags, const Detector& de
   options.entity_column = flags.entity_column;
   options.feature_names = detector.model().pipeline.feature_names();
   ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
-  data.GroupByEntity();
+  RETURN_IF_ERROR(data.GroupByEntity());
   return LabelledRows{.data = std::move(data)};
 }
 

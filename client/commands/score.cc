@@ -27,12 +27,16 @@ class Tally {
  public:
   Tally(CommandContext* context, const char* what) : context_(context), what_(what) {}
 
-  void Count(const v1::Verdict& verdict) {
-    anomalies_ += verdict.anomalous() ? 1 : 0;
-    if (++rows_ % 10'000 == 0 && context_->terminal) {
+  void Count(size_t rows, size_t anomalies) {
+    constexpr uint64_t kStep = 10'000;
+    const uint64_t before = rows_;
+    rows_ += rows;
+    anomalies_ += anomalies;
+    if (rows_ / kStep != before / kStep && context_->terminal) {
       context_->err << "\r\x1b[K" << rows_ << " " << what_ << ", " << anomalies_ << " anomalous" << std::flush;
     }
   }
+  void Count(const v1::Verdict& verdict) { Count(1, verdict.anomalous() ? 1 : 0); }
   void Finish() {
     if (context_->terminal) context_->err << "\r\x1b[K";
     context_->err << rows_ << " " << what_ << ", " << anomalies_ << " anomalous\n";
@@ -69,22 +73,31 @@ absl::Status RunScore(const Flags& flags, CommandContext& context) {
   if (spool) writer.ShowSelected();
   if (!flags.file.entity_column.empty()) writer.ShowEntities();
   Tally tally(&context, "rows");
-  uint64_t selected = 0;
-  const auto write = [&](const Row& row, const v1::Verdict& verdict) {
-    selected += verdict.selected() ? 1 : 0;
-    static_cast<void>(writer.Write(row, verdict));
-  };
+  VerdictOutput output;
+  if (spool) {
+    output.consume = [&](const Row& row, const v1::Verdict& verdict) {
+      tally.Count(verdict);
+      spool->Add(row, verdict);
+    };
+  } else {
+    output.format = [&](const Row& row, const v1::Verdict& verdict, std::string* text) {
+      writer.AppendLine(row, verdict, text);
+    };
+    output.write = [&](absl::string_view text, size_t rows, size_t anomalies) {
+      tally.Count(rows, anomalies);
+      writer.WriteLines(text);
+    };
+  }
   RETURN_IF_ERROR(ScoreFile(
       flags.file, flags.verdicts.ToRequest(), [](const std::vector<std::string>& /*features*/, size_t /*units*/) {},
-      [&](const Row& row, const v1::Verdict& verdict) {
-        tally.Count(verdict);
-        if (spool) {
-          spool->Add(row, verdict);
-        } else {
-          write(row, verdict);
-        }
-      }));
-  if (spool) RETURN_IF_ERROR(spool->Finish(*flags.false_discovery_rate, write));
+      output));
+  uint64_t selected = 0;
+  if (spool) {
+    RETURN_IF_ERROR(spool->Finish(*flags.false_discovery_rate, [&](const Row& row, const v1::Verdict& verdict) {
+      selected += verdict.selected() ? 1 : 0;
+      static_cast<void>(writer.Write(row, verdict));
+    }));
+  }
   tally.Finish();
   if (spool) {
     context.err << selected << " rows selected at a false discovery rate of " << *flags.false_discovery_rate << "\n";

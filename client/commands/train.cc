@@ -123,6 +123,7 @@ void AddTrainCommand(CLI::App& app, CommandContext& context) {
                  [flags, &context] { return RunTrain(*flags, context); });
   flags->Add(command);
   flags->AddLog(command);
+  flags->AddScratch(command);
   command->add_option("--model-base-path", flags->model_base_path, "Folder of models")->capture_default_str();
   command->add_option("--false-positive-rate", flags->false_positive_rate, "Share of normal rows that may be flagged");
   command->add_option("--checkpoint", flags->checkpoint,

@@ -10,7 +10,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <istream>
 #include <memory>
 #include <string>
@@ -18,29 +17,21 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/data/byte_source.h"
+#include "engine/data/csv_columns.h"
+#include "engine/data/csv_options.h"
+#include "engine/data/csv_splitter.h"
 #include "engine/data/dataset.h"
 #include "engine/data/row.h"
 
 namespace astray {
 
-struct CsvOptions {
-  std::string timestamp_column;  // default: a column named timestamp, time, datetime, date or ts (any case)
-  std::string label_column;      // default: none. Values 0/1, true/false, normal/anomaly
-  bool find_labels = false;    // without label_column: a column named label (any case) has them, unless it is a feature
-  std::string culprit_column;  // default: none
-  std::string entity_column;   // default: none
-  std::string segment_column;  // default: none. It may have another role, too: entity, feature
-  // Columns read as text and dropped.
-  std::vector<std::string> ignore_columns;
-  // If set: exactly these features, in this order, picked by name; other columns are dropped.
-  // A missing one is an error that lists it and the columns that the file has.
-  std::vector<std::string> feature_names;
-  size_t max_line_bytes = 1 << 20;
-  size_t max_columns = 1 << 16;
-  // rows x features, four bytes of text kept counting as one more; 1 GiB. For ReadCsv: a CsvReader keeps one row.
-  size_t max_values = size_t{1} << 28;
-  int stop_fd = -1;     // ByteSource's
-  bool follow = false;  // the same. A line equal to the header, a new file's first, is passed over
+// How far a file was read, by what its pieces' readers have to know of those before.
+struct CsvPlace {
+  uint64_t rows = 0;
+  uint64_t line = 2;                  // the next one, from 1: there is a header before it
+  std::vector<uint8_t> numbers_seen;  // CsvColumns'; empty: none
 };
 
 class CsvReader {
@@ -50,17 +41,52 @@ class CsvReader {
   // Reads from `input`, which must outlive the reader; `name` is used in errors.
   static absl::StatusOr<std::unique_ptr<CsvReader>> FromStream(std::istream* input, const std::string& name,
                                                                const CsvOptions& options);
-  virtual ~CsvReader() = default;
 
   // False at the end. After an error the reader is at its end.
-  virtual absl::StatusOr<bool> Next(Row* row) = 0;
+  absl::StatusOr<bool> Next(Row* row);
+  // The same with the values elsewhere, [feature_names().size()]; row->values stays as it is.
+  absl::StatusOr<bool> Next(float* values, Row* row);
 
-  virtual const std::vector<std::string>& feature_names() const = 0;
-  virtual bool has_timestamps() const = 0;
-  virtual bool has_labels() const = 0;
+  // Instead of Next, to read with several threads: NextPiece gives records unread; readers made by ForPieces, one a
+  // thread, are loaded with them, one after the other, and read them to the end. Not for a followed file.
+  absl::StatusOr<bool> NextPiece(size_t bytes, CsvPiece* piece) { return Located(splitter_.NextPiece(bytes, piece)); }
+  std::unique_ptr<CsvReader> ForPieces() const;
+  // The buffers of `piece` are exchanged. Errors and row numbers count on from `place`.
+  void Load(CsvPiece* piece, const CsvPlace& place);
+  CsvPlace place() const {
+    return {.rows = row_, .line = splitter_.next_line(), .numbers_seen = columns_.numbers_seen()};
+  }
+  // As it was loaded, from another place.
+  void Reload(const CsvPlace& place);
+
+  const std::vector<std::string>& feature_names() const { return columns_.feature_names(); }
+  bool has_timestamps() const { return columns_.has_timestamps(); }
+  bool has_labels() const { return columns_.has_labels(); }
+
+ private:
+  CsvReader(std::unique_ptr<ByteSource> source, std::string name, const CsvOptions& options);
+  static absl::StatusOr<std::unique_ptr<CsvReader>> Start(std::unique_ptr<ByteSource> source, const std::string& name,
+                                                          const CsvOptions& options);
+  absl::StatusOr<bool> NextRecord(float* values, Row* row);
+  absl::Status Error(absl::string_view text) const;
+  absl::Status Located(const absl::Status& status) const;
+  template <typename T>
+  absl::StatusOr<T> Located(absl::StatusOr<T> result) const {
+    if (!result.ok()) return Located(result.status());
+    return result;
+  }
+
+  std::string name_;
+  size_t max_line_bytes_, max_columns_;
+  CsvSplitter splitter_;
+  CsvColumns columns_;
+  std::vector<absl::string_view> cells_;
+  uint64_t row_ = 0;
+  bool follow_ = false;
+  bool failed_ = false;
 };
 
-// The whole file. InvalidArgument where it has no rows.
+// The whole file. InvalidArgument where it has no rows. ResourceExhausted and others of a scratch (scratch_file.h).
 absl::StatusOr<Dataset> ReadCsv(const std::string& path, const CsvOptions& options);
 
 }  // namespace astray

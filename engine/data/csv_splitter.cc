@@ -6,11 +6,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/data/short_decimal.h"
 
 namespace astray {
+namespace {
+
+constexpr size_t kBufferBytes = 256 << 10;
+constexpr size_t kSlack = kShortDecimalSlack + 1;
+
+}  // namespace
 
 CsvSplitter::CsvSplitter(std::unique_ptr<ByteSource> source, size_t max_line_bytes, size_t max_columns)
-    : source_(std::move(source)), max_line_bytes_(max_line_bytes), max_columns_(max_columns), buffer_(256 << 10) {}
+    : source_(std::move(source)), max_line_bytes_(max_line_bytes), max_columns_(max_columns) {
+  buffer_.resize((source_ == nullptr ? 0 : kBufferBytes) + kSlack);
+}
 
 absl::StatusOr<bool> CsvSplitter::NextLine(absl::string_view* line) {
   size_t scanned = begin_;
@@ -42,11 +51,60 @@ absl::StatusOr<bool> CsvSplitter::NextLine(absl::string_view* line) {
     scanned -= begin_;
     end_ -= begin_;
     begin_ = 0;
-    if (end_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
-    ASSIGN_OR_RETURN(const size_t got, source_->Read(buffer_.data() + end_, buffer_.size() - end_));
+    if (end_ == buffer_.size() - kSlack) buffer_.resize(2 * buffer_.size());
+    ASSIGN_OR_RETURN(const size_t got, source_->Read(buffer_.data() + end_, buffer_.size() - kSlack - end_));
     end_ += got;
     at_end_ = got == 0;
+    Mark();
   }
+}
+
+absl::StatusOr<bool> CsvSplitter::NextPiece(size_t bytes, CsvPiece* piece) {
+  std::vector<char>& into = piece->bytes;
+  size_t size = end_ - begin_, looked_at = 0, whole = 0;
+  bool quoted = false;
+  if (into.size() < std::max(bytes, size) + kSlack) into.resize(std::max(bytes, size) + kSlack);
+  std::memcpy(into.data(), buffer_.data() + begin_, size);
+  for (;;) {
+    while (!at_end_ && size < std::max(bytes, looked_at + 1)) {
+      ASSIGN_OR_RETURN(const size_t got, source_->Read(into.data() + size, into.size() - kSlack - size));
+      size += got;
+      at_end_ = got == 0;
+    }
+    if (at_end_) {
+      whole = size;
+      break;
+    }
+    // The last newline outside quotes; a piece begins outside.
+    while (looked_at < size) {
+      const char* const from = into.data() + looked_at;
+      const auto* quote = static_cast<const char*>(std::memchr(from, '"', size - looked_at));
+      const size_t count = (quote == nullptr ? into.data() + size : quote) - from;
+      const auto* newline = quoted ? nullptr : static_cast<const char*>(memrchr(from, '\n', count));
+      if (newline != nullptr) whole = static_cast<size_t>(newline - into.data()) + 1;
+      looked_at += count + (quote == nullptr ? 0 : 1);
+      if (quote != nullptr) quoted = !quoted;
+    }
+    // A record that is too long is its reader's to refuse.
+    if (whole > 0 || size > max_line_bytes_) break;
+    into.resize(2 * into.size());
+  }
+  if (whole == 0) whole = size;
+  begin_ = 0;
+  end_ = size - whole;
+  if (buffer_.size() < end_ + kSlack) buffer_.resize(end_ + kSlack);
+  std::memcpy(buffer_.data(), into.data() + whole, end_);
+  Mark();
+  piece->size = whole;
+  return whole > 0;
+}
+
+void CsvSplitter::Load(CsvPiece* piece, uint64_t line) {
+  buffer_.swap(piece->bytes);
+  end_ = piece->size;
+  at_end_ = true;
+  Rewind(line);
+  Mark();
 }
 
 absl::StatusOr<bool> CsvSplitter::Next(std::vector<absl::string_view>* cells) {

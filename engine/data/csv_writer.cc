@@ -20,34 +20,44 @@ void AppendCsvCell(absl::string_view text, std::string* out) {
   }
 }
 
-std::string FormatFloat(float value) {
-  if (std::isnan(value)) return "";
+void AppendFloat(float value, std::string* out) {
+  if (std::isnan(value)) return;
   std::array<char, 32> buffer;
   const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  return std::string(buffer.data(), end);
+  out->append(buffer.data(), end);
+}
+
+std::string FormatFloat(float value) {
+  std::string text;
+  AppendFloat(value, &text);
+  return text;
 }
 
 std::string FormatCsv(const Dataset& dataset) {
+  constexpr size_t kUsualCell = 10;
   std::string out;
-  const char* separator = "";
-  const auto cell = [&](absl::string_view name) {
-    absl::StrAppend(&out, separator);
+  out.reserve(dataset.values.size() * kUsualCell);
+  const auto text = [&](absl::string_view name) {
     AppendCsvCell(name, &out);
-    separator = ",";
+    out += ',';
   };
-  if (!dataset.timestamps.empty()) cell("timestamp");
-  for (const std::string& name : dataset.feature_names) cell(name);
-  if (!dataset.labels.empty()) cell("label");
-  if (!dataset.culprits.empty()) cell("culprits");
-  out += '\n';
+  const auto end_line = [&] { out.back() = '\n'; };
+  if (!dataset.timestamps.empty()) text("timestamp");
+  for (const std::string& name : dataset.feature_names) text(name);
+  if (!dataset.labels.empty()) text("label");
+  if (!dataset.culprits.empty()) text("culprits");
+  end_line();
   for (size_t i = 0; i < dataset.rows(); ++i) {
-    separator = "";
-    if (!dataset.timestamps.empty()) cell(dataset.timestamps[i]);
-    for (const float value : dataset.row(i)) cell(FormatFloat(value));
-    if (!dataset.labels.empty()) cell(dataset.labels[i] ? "1" : "0");
-    if (!dataset.culprits.empty()) cell(dataset.culprits[i]);
-    if (out.back() == '\n') out += "\"\"";  // a blank line would be no row
-    out += '\n';
+    const size_t begin = out.size();
+    if (!dataset.timestamps.empty()) text(dataset.timestamps[i]);
+    for (const float value : dataset.row(i)) {
+      AppendFloat(value, &out);
+      out += ',';
+    }
+    if (!dataset.labels.empty()) text(dataset.labels[i] ? "1" : "0");
+    if (!dataset.culprits.empty()) text(dataset.culprits[i]);
+    if (out.size() == begin + 1) out.insert(begin, "\"\"");  // a blank line would be no row
+    end_line();
   }
   return out;
 }

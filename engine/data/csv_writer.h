@@ -15,7 +15,8 @@ std::string FormatCsv(const Dataset& dataset);
 // Atomically (engine/base/file.h).
 absl::Status WriteCsv(const std::string& path, const Dataset& dataset);
 
-// The shortest decimal that reads back to `value`; empty for NaN.
+// Appends the shortest decimal that reads back to `value`; nothing for NaN.
+void AppendFloat(float value, std::string* out);
 std::string FormatFloat(float value);
 
 // Appends a cell, quoted where RFC 4180 asks for it.

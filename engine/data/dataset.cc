@@ -1,10 +1,36 @@
 #include "engine/data/dataset.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
+#include "engine/base/status_macros.h"
+
 namespace astray {
+namespace {
+
+// Element i of each column goes to place to[i]; [rows x width] elements.
+template <typename Vector>
+absl::Status Move(std::span<const uint64_t> first_places, EntityColumn& entities, size_t width, Vector* column) {
+  if (column->empty()) return absl::OkStatus();
+  std::vector<uint64_t> places(first_places.begin(), first_places.end());
+  Vector moved;
+  if constexpr (requires { column->scratch(); }) {
+    moved = Vector(column->scratch());
+    RETURN_IF_ERROR(moved.Reserve(column->size()));
+    moved.Extend(column->size());
+  } else {
+    moved.resize(column->size());
+  }
+  for (size_t i = 0; i < entities.size(); ++i) {
+    const auto from = column->begin() + static_cast<std::ptrdiff_t>(i * width);
+    std::move(from, from + static_cast<std::ptrdiff_t>(width),
+              moved.begin() + static_cast<std::ptrdiff_t>(places[entities.number(i)]++ * width));
+  }
+  *column = std::move(moved);
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 size_t Dataset::DropAnomalies() {
   if (labels.empty()) return 0;
@@ -16,34 +42,32 @@ size_t Dataset::DropAnomalies() {
     if (to == i) continue;  // a string that is moved to itself may be lost
     std::copy_n(values.data() + i * width, width, values.data() + to * width);
     if (!timestamps.empty()) timestamps[to] = std::move(timestamps[i]);
-    if (!entities.empty()) entities[to] = std::move(entities[i]);
+    if (!seconds.empty()) seconds[to] = seconds[i];
+    if (!entities.empty()) entities.numbers()[to] = entities.number(i);
     if (!culprits.empty()) culprits[to] = std::move(culprits[i]);
   }
   values.resize(kept * width);
   if (!timestamps.empty()) timestamps.resize(kept);
-  if (!entities.empty()) entities.resize(kept);
+  if (!seconds.empty()) seconds.resize(kept);
+  if (!entities.empty()) entities.numbers().resize(kept);
   if (!culprits.empty()) culprits.resize(kept);
   labels.clear();
   return all - kept;
 }
 
-void Dataset::GroupByEntity() {
-  if (entities.empty()) return;
-  std::map<std::string, size_t> places;
-  std::vector<std::pair<size_t, size_t>> order;  // the entity's place, and the row
-  order.reserve(rows());
-  for (size_t i = 0; i < rows(); ++i) order.emplace_back(places.emplace(entities[i], places.size()).first->second, i);
-  std::ranges::sort(order);
-  Dataset grouped{.feature_names = feature_names};
-  grouped.values.reserve(values.size());
-  for (const auto& [place, i] : order) {
-    grouped.values.insert(grouped.values.end(), row(i).begin(), row(i).end());
-    grouped.entities.push_back(std::move(entities[i]));
-    if (!timestamps.empty()) grouped.timestamps.push_back(std::move(timestamps[i]));
-    if (!labels.empty()) grouped.labels.push_back(labels[i]);
-    if (!culprits.empty()) grouped.culprits.push_back(std::move(culprits[i]));
-  }
-  *this = std::move(grouped);
+absl::Status Dataset::GroupByEntity() {
+  if (std::ranges::is_sorted(entities.numbers())) return absl::OkStatus();
+  std::vector<uint64_t> places(entities.entities());  // of each entity's first row
+  for (const uint32_t number : entities.numbers()) ++places[number];
+  uint64_t rows_before = 0;
+  for (uint64_t& place : places) rows_before += std::exchange(place, rows_before);
+  RETURN_IF_ERROR(Move(places, entities, features(), &values));
+  RETURN_IF_ERROR(Move(places, entities, 1, &timestamps));
+  RETURN_IF_ERROR(Move(places, entities, 1, &seconds));
+  RETURN_IF_ERROR(Move(places, entities, 1, &labels));
+  RETURN_IF_ERROR(Move(places, entities, 1, &culprits));
+  std::ranges::sort(entities.numbers());
+  return absl::OkStatus();
 }
 
 }  // namespace astray

@@ -11,7 +11,7 @@ namespace astray {
 namespace {
 
 // Partially sorts `values`; not empty.
-double Quantile(std::vector<float>& values, double q) {
+double Quantile(std::span<float> values, double q) {
   const double position = q * static_cast<double>(values.size() - 1);
   const auto lower = values.begin() + static_cast<std::ptrdiff_t>(position);
   std::nth_element(values.begin(), lower, values.end());
@@ -25,7 +25,7 @@ constexpr size_t kDeciles = 10;
 
 // The cuts of ColumnProfile.deciles: values of the column, so that no bin between two of them is empty; `values` as
 // Quantile leaves them.
-std::vector<float> Cuts(const v1::ColumnProfile& profile, double magnitude, std::vector<float>& values) {
+std::vector<float> Cuts(const v1::ColumnProfile& profile, double magnitude, std::span<float> values) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const auto least = static_cast<float>(profile.min());
   if (profile.constant()) {
@@ -50,7 +50,7 @@ std::vector<float> Cuts(const v1::ColumnProfile& profile, double magnitude, std:
   return cuts;
 }
 
-void FillBins(double magnitude, std::vector<float>& values, v1::ColumnProfile* profile) {
+void FillBins(double magnitude, std::span<float> values, v1::ColumnProfile* profile) {
   std::vector<float> cuts = Cuts(*profile, magnitude, values);
   std::erase_if(cuts, [](float cut) { return !std::isfinite(cut); });
   std::vector<size_t> counts(cuts.size() + 1);
@@ -69,18 +69,24 @@ double ColumnStatistics::magnitude() const { return std::max(std::abs(profile.mi
 
 absl::StatusOr<ColumnStatistics> MeasureColumn(const std::string& name, std::span<const float> rows, size_t columns,
                                                size_t column, std::vector<float>* scratch) {
-  const size_t count = rows.size() / columns;
-  std::vector<float>& values = *scratch;
-  values.clear();
-  for (size_t row = 0; row < count; ++row) {
-    const float value = rows[row * columns + column];
-    if (std::isnan(value)) continue;
-    if (std::isinf(value)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("column '", name, "' row ", row, ": expected a finite number, got ", value));
+  scratch->resize(rows.size() / columns);
+  return MeasureColumn(name, std::span(&rows, 1), columns, column, *scratch);
+}
+
+absl::StatusOr<ColumnStatistics> MeasureColumn(const std::string& name, std::span<const std::span<const float>> parts,
+                                               size_t columns, size_t column, std::span<float> scratch) {
+  size_t count = 0, there = 0;
+  for (const std::span<const float> rows : parts) {
+    for (size_t i = column; i < rows.size(); i += columns, ++count) {
+      if (std::isnan(rows[i])) continue;
+      if (std::isinf(rows[i])) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("column '", name, "' row ", count, ": expected a finite number, got ", rows[i]));
+      }
+      scratch[there++] = rows[i];
     }
-    values.push_back(value);
   }
+  const std::span<float> values = scratch.first(there);
   if (values.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("column '", name, "': expected values, all ", count, " are missing"));

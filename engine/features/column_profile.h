@@ -32,5 +32,8 @@ struct ColumnStatistics {
 // missing").
 absl::StatusOr<ColumnStatistics> MeasureColumn(const std::string& name, std::span<const float> rows, size_t columns,
                                                size_t column, std::vector<float>* scratch);
+// The same of rows in several parts. scratch: [rows of all parts].
+absl::StatusOr<ColumnStatistics> MeasureColumn(const std::string& name, std::span<const std::span<const float>> parts,
+                                               size_t columns, size_t column, std::span<float> scratch);
 
 }  // namespace astray

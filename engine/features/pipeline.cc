@@ -52,11 +52,12 @@ void CarryReadings(std::span<const float> observed, size_t features, std::span<f
 }
 
 absl::StatusOr<Pipeline> Pipeline::Fit(const v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
-                                       std::span<const float> rows, std::shared_ptr<const LogTransform> log) {
+                                       std::span<const std::span<const float>> parts,
+                                       std::shared_ptr<const LogTransform> log, const Scratch& scratch) {
   RETURN_IF_ERROR(CheckFeatureNames(feature_names));
   RETURN_IF_ERROR(CheckWindow(recipe.window(), feature_names.size()));
   Pipeline pipeline;
-  ASSIGN_OR_RETURN(pipeline.scaler_, Scaler::Fit(recipe.scaling(), feature_names, rows));
+  ASSIGN_OR_RETURN(pipeline.scaler_, Scaler::Fit(recipe.scaling(), feature_names, parts, scratch));
   pipeline.feature_names_ = std::move(feature_names);
   pipeline.window_ = recipe.window();
   pipeline.carry_readings_ = pipeline.window_ > 1;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,7 +33,13 @@ class Pipeline {
   // `recipe` has scaling and window filled in. `log` is what the rows' sessions were made with: its features are
   // feature_names, and the window is 1.
   static absl::StatusOr<Pipeline> Fit(const astray::v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
-                                      std::span<const float> rows, std::shared_ptr<const LogTransform> log = nullptr);
+                                      std::span<const float> rows, std::shared_ptr<const LogTransform> log = nullptr) {
+    return Fit(recipe, std::move(feature_names), std::span(&rows, 1), std::move(log), {});
+  }
+  // The same of rows in several parts; a copy of one column at a time goes to `scratch`.
+  static absl::StatusOr<Pipeline> Fit(const astray::v1::FeaturesRecipe& recipe, std::vector<std::string> feature_names,
+                                      std::span<const std::span<const float>> parts,
+                                      std::shared_ptr<const LogTransform> log, const Scratch& scratch);
 
   // Checks everything (sizes agree, numbers finite, scales positive, limits above): the state is untrusted.
   static absl::StatusOr<Pipeline> FromState(const astray::v1::PipelineState& state);

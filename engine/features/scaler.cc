@@ -1,10 +1,15 @@
 #include "engine/features/scaler.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/scratch_vector.h"
 #include "engine/base/status_macros.h"
 #include "engine/features/column_profile.h"
 #include "engine/features/feature_names.h"
@@ -97,24 +102,59 @@ absl::Status CheckProfile(const v1::ColumnProfile& profile) {
   return CheckBins(profile);
 }
 
+// Sorting the columns of fewer values takes no time worth a thread.
+constexpr size_t kValuesForThreads = size_t{1} << 22;
+constexpr size_t kMostThreads = 8;
+
+// Runs `work` on at most so many threads, no more than there are cores. The first error of any.
+absl::Status InThreads(size_t most, const std::function<absl::Status()>& work) {
+  const size_t count = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, most);
+  std::vector<absl::Status> statuses(count);
+  std::vector<std::thread> others;
+  for (size_t i = 1; i < count; ++i) others.emplace_back([&, i] { statuses[i] = work(); });
+  statuses[0] = work();
+  for (std::thread& thread : others) thread.join();
+  for (const absl::Status& status : statuses) RETURN_IF_ERROR(status);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Scaler> Scaler::Fit(v1::Scaling scaling, const std::vector<std::string>& names,
-                                   std::span<const float> rows) {
-  if (names.empty() || rows.empty() || rows.size() % names.size() != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("rows: expected at least one row of ", names.size(), " values, got ", rows.size(), " values"));
+                                   std::span<const std::span<const float>> parts, const Scratch& scratch) {
+  size_t size = 0;
+  bool whole = !names.empty();
+  for (const std::span<const float> rows : parts) {
+    size += rows.size();
+    whole = whole && rows.size() % names.size() == 0;
   }
+  if (!whole || size == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows: expected at least one row of ", names.size(), " values, got ", size, " values"));
+  }
+  const size_t rows = size / names.size();
+  std::vector<absl::StatusOr<ColumnStatistics>> statistics(names.size());
+  std::atomic<size_t> next = 0;
+  const auto measure = [&]() -> absl::Status {
+    ScratchVector<float> column_values(scratch);
+    RETURN_IF_ERROR(column_values.Reserve(rows));
+    const std::span<float> values = column_values.Extend(rows);
+    for (size_t i = next++; i < names.size(); i = next++) {
+      statistics[i] = MeasureColumn(names[i], parts, names.size(), i, values);
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(InThreads(size < kValuesForThreads ? 1 : std::min<size_t>(names.size(), kMostThreads), measure));
+
   Scaler scaler;
   scaler.state_.set_scaling(scaling);
-  std::vector<float> scratch;
-  for (size_t i = 0; i < names.size(); ++i) {
-    ASSIGN_OR_RETURN(ColumnStatistics statistics, MeasureColumn(names[i], rows, names.size(), i, &scratch));
-    ASSIGN_OR_RETURN(const ColumnScale column, FitColumn(scaling, statistics));
+  for (absl::StatusOr<ColumnStatistics>& measured : statistics) {
+    RETURN_IF_ERROR(measured.status());
+    ASSIGN_OR_RETURN(const ColumnScale column, FitColumn(scaling, *measured));
     scaler.state_.add_offset(column.offset);
     scaler.state_.add_scale(column.scale);
     scaler.state_.add_fill(column.fill);
-    *scaler.state_.add_profile() = std::move(statistics.profile);
+    *scaler.state_.add_profile() = std::move(measured->profile);
   }
   scaler.KeepArrays();
   return scaler;

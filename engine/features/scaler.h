@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/pipeline.pb.h"
 #include "astray/v1/recipe.pb.h"
+#include "engine/base/scratch_file.h"
 
 namespace astray {
 
@@ -30,7 +31,12 @@ class Scaler {
 
   // names: one a column. rows: [n x columns], at least one row.
   static absl::StatusOr<Scaler> Fit(astray::v1::Scaling scaling, const std::vector<std::string>& names,
-                                    std::span<const float> rows);
+                                    std::span<const float> rows) {
+    return Fit(scaling, names, std::span(&rows, 1), {});
+  }
+  // The same of rows in several parts. A column at a time is copied, into memory or a file of `scratch`.
+  static absl::StatusOr<Scaler> Fit(astray::v1::Scaling scaling, const std::vector<std::string>& names,
+                                    std::span<const std::span<const float>> parts, const Scratch& scratch);
   // Untrusted: sizes agree, numbers are finite, scales above 0, fills within ±kLimit.
   static absl::StatusOr<Scaler> FromState(const astray::v1::ScalerState& state);
   const astray::v1::ScalerState& state() const { return state_; }

@@ -50,7 +50,7 @@ absl::Status CutAtRuns(std::span<const uint32_t> run_begins, size_t window, std:
 }  // namespace
 
 absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered,
-                                    std::span<const uint32_t> run_begins) {
+                                    std::span<const uint32_t> run_begins, const Scratch& scratch) {
   const size_t window = recipe.features().window();
   const size_t smallest = 4 * (window + kMinVectors - 1);
   if (rows < smallest) {
@@ -59,13 +59,15 @@ absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool 
                                                    window == 1 ? " row" : " rows", ", got ", rows));
   }
   DataSplit split;
-  split.order.resize(rows);
-  std::iota(split.order.begin(), split.order.end(), 0u);
   size_t blocks = 1;
   if (time_ordered || window > 1) {
     blocks = std::clamp<size_t>(rows / (kMinWindowsInBlock * window), 1, kMaxBlocks);
   } else {
-    Random(recipe.seed(), kSplitStream).Shuffle(split.order);
+    split.order = ScratchVector<uint32_t>(scratch);
+    RETURN_IF_ERROR(split.order.Reserve(rows));
+    const std::span<uint32_t> order = split.order.Extend(rows);
+    std::iota(order.begin(), order.end(), 0u);
+    Random(recipe.seed(), kSplitStream).Shuffle(order);
   }
   for (size_t block = 0; block < blocks; ++block) {
     const size_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
+#include "engine/base/scratch_vector.h"
 
 namespace astray {
 
@@ -18,9 +19,9 @@ struct Segment {
 };
 
 struct DataSplit {
-  // Position in the data of each row, as the segments count them: the rows' own order where it is time,
-  // else a seeded shuffle.
-  std::vector<uint32_t> order;
+  // Position in the data of each row, as the segments count them: a seeded shuffle; empty where it is the rows' own
+  // order, which is time.
+  ScratchVector<uint32_t> order;
   std::vector<Segment> training, validation, calibration;
 };
 
@@ -28,7 +29,8 @@ struct DataSplit {
 // that each part sees every period); a window never spans two blocks. Others are shuffled.
 // `recipe` is complete. InvalidArgument where there are too few rows: "data: expected at least 67 rows ..., got 12".
 // run_begins: rows (RunBegins) at which segments are cut, so that no window spans two runs; for time-ordered rows.
+// scratch: for the order; its errors too.
 absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered,
-                                    std::span<const uint32_t> run_begins = {});
+                                    std::span<const uint32_t> run_begins = {}, const Scratch& scratch = {});
 
 }  // namespace astray

@@ -16,10 +16,16 @@ Rows AsRows(std::span<const float> values, Eigen::Index width) {
 
 Pca::Pca(std::span<const float> values, size_t width) {
   const Rows rows = AsRows(values, static_cast<Eigen::Index>(width));
-  const Eigen::MatrixXd x = rows.cast<double>();
-  mean_ = x.colwise().mean();
-  const Eigen::MatrixXd centred = x.rowwise() - mean_.transpose();
-  const Eigen::MatrixXd covariance = centred.transpose() * centred / static_cast<double>(x.rows());
+  mean_ = rows.cast<double>().colwise().mean();
+  // A block at a time: the rows in double precision would take twice the memory of `values`, more than once.
+  constexpr Eigen::Index kBlockRows = 1024;
+  Eigen::MatrixXd covariance = Eigen::MatrixXd::Zero(mean_.size(), mean_.size());
+  for (Eigen::Index begin = 0; begin < rows.rows(); begin += kBlockRows) {
+    const Eigen::Index count = std::min(kBlockRows, rows.rows() - begin);
+    const Eigen::MatrixXd centred = rows.middleRows(begin, count).cast<double>().rowwise() - mean_.transpose();
+    covariance.noalias() += centred.transpose() * centred;
+  }
+  covariance /= static_cast<double>(rows.rows());
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(covariance);
   components_ = solver.eigenvectors().rowwise().reverse();
 }

@@ -1,5 +1,6 @@
 #include "engine/train/time_order.h"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -7,33 +8,37 @@
 
 namespace astray {
 
-double Autocorrelation(const Dataset& dataset, size_t feature) {
+std::vector<double> Autocorrelations(const Dataset& dataset) {
   const size_t rows = dataset.rows(), width = dataset.features();
-  const auto value = [&](size_t row) { return static_cast<double>(dataset.values[row * width + feature]); };
-  double sum = 0, count = 0;
+  std::vector<double> sum(width), count(width);
   for (size_t i = 0; i < rows; ++i) {
-    if (std::isnan(value(i))) continue;
-    sum += value(i);
-    ++count;
+    const float* const row = dataset.row(i).data();
+    for (size_t f = 0; f < width; ++f) {
+      const bool there = !std::isnan(row[f]);
+      sum[f] += there ? static_cast<double>(row[f]) : 0;
+      count[f] += there ? 1 : 0;
+    }
   }
-  const double mean = sum / count;
-  double variance = 0, covariance = 0;
+  std::vector<double> mean(width), variance(width), covariance(width);
+  for (size_t f = 0; f < width; ++f) mean[f] = sum[f] / count[f];
   for (size_t i = 0; i < rows; ++i) {
-    const double x = value(i) - mean;
-    if (std::isnan(x)) continue;
-    variance += x * x;
-    const double next = i + 1 < rows ? value(i + 1) - mean : 0;
-    if (!std::isnan(next)) covariance += x * next;
+    const float* const row = dataset.row(i).data();
+    const float* const next = i + 1 < rows ? row + width : nullptr;
+    for (size_t f = 0; f < width; ++f) {
+      const double x = static_cast<double>(row[f]) - mean[f];
+      const double y = next == nullptr ? 0 : static_cast<double>(next[f]) - mean[f];
+      variance[f] += std::isnan(x) ? 0 : x * x;
+      covariance[f] += std::isnan(x) || std::isnan(y) ? 0 : x * y;
+    }
   }
-  return variance > 0 ? covariance / variance : 0;
+  std::vector<double> correlations(width);
+  for (size_t f = 0; f < width; ++f) correlations[f] = variance[f] > 0 ? covariance[f] / variance[f] : 0;
+  return correlations;
 }
 
 bool IsTimeOrdered(const Dataset& dataset) {
-  if (!dataset.timestamps.empty()) return true;
-  for (size_t feature = 0; feature < dataset.features(); ++feature) {
-    if (Autocorrelation(dataset, feature) >= kTimeOrderedAutocorrelation) return true;
-  }
-  return false;
+  if (dataset.has_times()) return true;
+  return std::ranges::any_of(Autocorrelations(dataset), [](double r) { return r >= kTimeOrderedAutocorrelation; });
 }
 
 bool IsTimeOrdered(const v1::FeaturesRecipe& features, const Dataset& dataset) {
@@ -42,12 +47,15 @@ bool IsTimeOrdered(const v1::FeaturesRecipe& features, const Dataset& dataset) {
 
 std::vector<uint32_t> RunBegins(const Dataset& dataset, double max_gap_seconds) {
   std::vector<uint32_t> begins;
+  if (dataset.entities.empty() && max_gap_seconds <= 0) return begins;
   std::optional<double> before;
   for (size_t i = 0; i < dataset.rows(); ++i) {
     std::optional<double> time;
     if (max_gap_seconds > 0 && !dataset.timestamps.empty()) time = ParseEventTime(dataset.timestamps[i]);
-    const bool other = i > 0 && !dataset.entities.empty() && dataset.entities[i] != dataset.entities[i - 1];
-    const bool gap = time && before && (*time - *before > max_gap_seconds || *time < *before);
+    if (!dataset.seconds.empty() && !std::isnan(dataset.seconds[i])) time = dataset.seconds[i];
+    const bool other =
+        i > 0 && !dataset.entities.empty() && dataset.entities.number(i) != dataset.entities.number(i - 1);
+    const bool gap = max_gap_seconds > 0 && time && before && (*time - *before > max_gap_seconds || *time < *before);
     if (other || gap) begins.push_back(static_cast<uint32_t>(i));
     before = time;
   }

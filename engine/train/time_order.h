@@ -13,7 +13,7 @@ namespace astray {
 // logged sensors reach 0.98 and more, shuffled tables stay under 0.94.
 inline constexpr double kTimeOrderedAutocorrelation = 0.95;
 
-// True where the data has timestamps, or a feature reaches kTimeOrderedAutocorrelation.
+// True where the data has times, or a feature reaches kTimeOrderedAutocorrelation.
 bool IsTimeOrdered(const Dataset& dataset);
 // The same for what a recipe makes rows of: there is no time among sequences, and sessions of a log overlap.
 bool IsTimeOrdered(const astray::v1::FeaturesRecipe& features, const Dataset& dataset);
@@ -22,8 +22,8 @@ bool IsTimeOrdered(const astray::v1::FeaturesRecipe& features, const Dataset& da
 // max_gap_seconds > 0, those that are so much later than it, or earlier. Timestamps that cannot be read begin none.
 std::vector<uint32_t> RunBegins(const Dataset& dataset, double max_gap_seconds);
 
-// r1 = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2, over pairs where both are there (Box & Jenkins 1970, ch. 2); 0
-// for a constant column.
-double Autocorrelation(const Dataset& dataset, size_t feature);
+// Of each feature, r1 = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2, over pairs where both are there (Box & Jenkins
+// 1970, ch. 2); 0 for a constant column. Goes through the rows twice, whatever the number of features.
+std::vector<double> Autocorrelations(const Dataset& dataset);
 
 }  // namespace astray

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/random.h"
+#include "engine/base/scratch_vector.h"
 #include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/autocorrelation.h"
@@ -32,9 +33,10 @@ constexpr size_t kMaxPcaVectors = 16384;
 constexpr size_t kGoldenVectors = 8;
 constexpr double kDefaultFalsePositiveRate = 0.01;
 
-std::vector<float> Reordered(const Dataset& dataset, const std::vector<uint32_t>& order) {
-  std::vector<float> rows;
-  rows.reserve(dataset.values.size());
+// The rows in the split's order, where that is not their own.
+absl::StatusOr<ScratchVector<float>> Reordered(const Dataset& dataset, const ScratchVector<uint32_t>& order) {
+  ScratchVector<float> rows(dataset.values.scratch());
+  RETURN_IF_ERROR(rows.Reserve(order.size() * dataset.features()));
   for (const uint32_t i : order) rows.insert(rows.end(), dataset.row(i).begin(), dataset.row(i).end());
   return rows;
 }
@@ -56,18 +58,40 @@ void CarryReadings(const DataSplit& split, size_t features, std::span<const floa
 // The pipeline sees the training part only.
 absl::StatusOr<Pipeline> FitPipeline(const v1::Recipe& recipe, const Dataset& dataset, std::span<const float> rows,
                                      const DataSplit& split, std::shared_ptr<const LogTransform> log) {
-  std::vector<float> training;
-  for (const Segment& segment : split.training) {
-    const auto part = RowsOf(rows, dataset.features(), segment);
-    training.insert(training.end(), part.begin(), part.end());
+  std::vector<std::span<const float>> training;
+  for (const Segment& segment : split.training) training.push_back(RowsOf(rows, dataset.features(), segment));
+  return Pipeline::Fit(recipe.features(), dataset.feature_names, training, std::move(log), dataset.values.scratch());
+}
+
+// What the network learns from: [rows x features] each.
+struct ScaledRows {
+  ScratchVector<float> values, observed;  // no `observed` where nothing is missing
+};
+
+absl::StatusOr<ScaledRows> ScaleRows(const Scaler& scaler, std::span<const float> rows, const Scratch& scratch) {
+  constexpr size_t kChunkValues = size_t{1} << 18;
+  ScaledRows scaled = {.values = ScratchVector<float>(scratch), .observed = ScratchVector<float>(scratch)};
+  RETURN_IF_ERROR(scaled.values.Reserve(rows.size()));
+  scaled.values.Extend(rows.size());
+  const size_t chunk = std::max<size_t>(1, kChunkValues / scaler.columns()) * scaler.columns();
+  std::vector<float> observed(std::min(chunk, rows.size()));
+  for (size_t begin = 0; begin < rows.size(); begin += chunk) {
+    const size_t size = std::min(chunk, rows.size() - begin);
+    const std::span<float> there = std::span(observed).first(size);
+    scaler.Apply(rows.subspan(begin, size), std::span(scaled.values).subspan(begin, size), there);
+    if (scaled.observed.empty()) {
+      if (std::ranges::find(there, 0.0f) == there.end()) continue;
+      RETURN_IF_ERROR(scaled.observed.Reserve(rows.size()));
+      scaled.observed.resize(begin, 1.0f);
+    }
+    scaled.observed.insert(scaled.observed.end(), there.begin(), there.end());
   }
-  return Pipeline::Fit(recipe.features(), dataset.feature_names, training, std::move(log));
+  return scaled;
 }
 
 std::string Sha256OfRows(const Dataset& dataset) {
-  std::string content = absl::StrJoin(dataset.feature_names, "\n");
-  content.append(reinterpret_cast<const char*>(dataset.values.data()), dataset.values.size() * sizeof(float));
-  return Sha256Hex(content);
+  return Sha256Hex({absl::StrJoin(dataset.feature_names, "\n"),
+                    {reinterpret_cast<const char*>(dataset.values.data()), dataset.values.size() * sizeof(float)}});
 }
 
 // The asked-for rate, or by default the finest one near 1 % that the errors resolve, with a warning.
@@ -141,17 +165,19 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
     return absl::InvalidArgumentError("features.log: is for log lines, and needed for them");
   }
   ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
-  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), IsTimeOrdered(recipe.features(), dataset),
-                                                    RunBegins(dataset, recipe.stream().max_gap_seconds())));
-  const std::vector<float> rows = Reordered(dataset, split.order);
   const size_t features = dataset.features(), window = recipe.features().window();
+  const Scratch& scratch = dataset.values.scratch();
+  const bool time_ordered = window > 1 || IsTimeOrdered(recipe.features(), dataset);
+  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), time_ordered,
+                                                    RunBegins(dataset, recipe.stream().max_gap_seconds()), scratch));
+  ASSIGN_OR_RETURN(const ScratchVector<float> reordered, Reordered(dataset, split.order));
+  const std::span<const float> rows = split.order.empty() ? std::span<const float>(dataset.values) : reordered;
   ASSIGN_OR_RETURN(Pipeline pipeline, FitPipeline(recipe, dataset, rows, split, std::move(log)));
 
-  std::vector<float> scaled(rows.size()), observed(rows.size());
-  pipeline.scaler().Apply(rows, scaled, observed);
-  if (window > 1) CarryReadings(split, features, observed, scaled);
+  ASSIGN_OR_RETURN(ScaledRows scaled, ScaleRows(pipeline.scaler(), rows, scratch));
+  if (window > 1 && !scaled.observed.empty()) CarryReadings(split, features, scaled.observed, scaled.values);
   const auto vectors = [&](const std::vector<Segment>& segments, size_t limit) {
-    return VectorSet(scaled, observed, features, window, segments, limit);
+    return VectorSet(scaled.values, scaled.observed, features, window, segments, limit);
   };
   const VectorSet training = vectors(split.training, 0);
   const VectorSet validation = vectors(split.validation, kMaxJudgingVectors);

@@ -97,6 +97,8 @@ struct Parts {
 void AppendRow(const Dataset& from, size_t row, Dataset* to) {
   to->values.insert(to->values.end(), from.row(row).begin(), from.row(row).end());
   if (!from.timestamps.empty()) to->timestamps.push_back(from.timestamps[row]);
+  if (!from.seconds.empty()) to->seconds.push_back(from.seconds[row]);
+  to->timed = from.timed;
 }
 
 // The last fifth of rows in time, a random fifth of others.

@@ -23,7 +23,7 @@ Dataset OddData() {
   for (uint64_t entity = 0; entity < 2; ++entity) {
     const std::vector<float> rows = TinyRows(kRows, kFeatures, 70 + entity);
     data.values.insert(data.values.end(), rows.begin(), rows.end());
-    data.entities.insert(data.entities.end(), kRows, entity == 0 ? "a" : "b");
+    data.entities.append(kRows, entity == 0 ? "a" : "b");
     for (size_t row = 0; row < kRows; ++row) {
       const bool odd = (row >= 100 && row < 120) || (row >= 200 && row < 206);
       if (odd) data.values[(entity * kRows + row) * kFeatures + (row < 150 ? 1 : 2)] += 30;

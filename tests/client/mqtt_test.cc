@@ -16,7 +16,7 @@
 #include "client/mqtt_connection.h"
 #include "client/mqtt_rows.h"
 #include "client/mqtt_sink.h"
-#include "client/verdict_writer.h"
+#include "client/verdict_json.h"
 #include "tests/client/command_runner.h"
 #include "tests/testing/mosquitto_broker.h"
 #include "tests/testing/running_server.h"

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
@@ -71,6 +72,55 @@ class OfflineCommands : public testing::Test {
 
   std::filesystem::path folder_;
 };
+
+// One folder's files, by name.
+std::map<std::string, std::string> FilesOf(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    files[entry.path().filename().string()] = ReadFile(entry.path(), 1 << 24).value();
+  }
+  return files;
+}
+
+// Build folders lie on a disk; a temporary folder may lie in memory.
+std::string ScratchFlag() { return "--scratch-dir=" + std::filesystem::current_path().string(); }
+
+TEST_F(OfflineCommands, RowsInScratchFilesTrainTheSameModel) {
+  // Rows that are shuffled; rows with missing values in windows, of two machines, with a pause; and with labels.
+  std::string timed = "time,machine,flow,last,label\n";
+  for (size_t i = 0; i < 900; ++i) {
+    absl::StrAppend(&timed, i + (i > 500 ? 1000 : 0), ",m", i % 3 == 0 ? 1 : 2, ",", i * 37 % 101, ".5,",
+                    i % 10 == 0 ? "" : absl::StrCat(i % 17), ",", i % 100 == 7 ? 1 : 0, "\n");
+  }
+  const std::string paused = Write("paused.textproto",
+                                   "features { window: 3 }\nnetwork { encoder: 8 encoder: 4 }\n"
+                                   "training { max_steps: 20 steps_per_validation: 10 }\n"
+                                   "calibration { false_positive_rate: 0.05 }\nstream { max_gap_seconds: 60 }\n");
+  const std::vector<std::pair<std::string, std::vector<std::string>>> cases = {
+      {Rows(600, "7"), {}}, {timed, {"--entity-column=machine", "--recipe=" + paused}}};
+  for (const auto& [csv, flags] : cases) {
+    std::vector<std::map<std::string, std::string>> models;
+    for (const std::string memory : {"--data-memory=128", "--data-memory=0"}) {
+      std::vector<std::string> arguments = {"train",       "--data=" + Write("data.csv", csv),   "--name=m", memory,
+                                            ScratchFlag(), "--model-base-path=" + Path("models")};
+      if (flags.empty()) arguments.push_back("--recipe=" + QuickRecipe());
+      arguments.insert(arguments.end(), flags.begin(), flags.end());
+      const CommandOutput trained = RunCommand(arguments);
+      ASSERT_EQ(trained.code, 0) << trained.err;
+      models.push_back(FilesOf(folder_ / "models" / "m" / "1"));
+      std::filesystem::remove_all(folder_ / "models");
+    }
+    EXPECT_GT(models[0].size(), 5u);
+    EXPECT_TRUE(models[0] == models[1]);
+  }
+}
+
+TEST_F(OfflineCommands, WithoutAPlaceForScratchFilesTrainingSaysSo) {
+  EXPECT_THAT(Refusal(Train(Rows(200, "7"), {"--data-memory=0", "--scratch-dir=" + Path("nowhere")}), 1),
+              HasSubstr("nowhere': cannot be made: No such file or directory; --scratch-dir names another folder"));
+  EXPECT_THAT(Refusal(Train(Rows(200, "7"), {"--data-memory=0", "--scratch-dir=/dev/shm"}), 1),
+              HasSubstr("expected a folder on a disk, that one is in memory"));
+}
 
 TEST_F(OfflineCommands, SimulateWritesANormalAndAFaultyRunThatRepeat) {
   const std::vector<std::string> arguments = {"simulate", "--plant=pump", "--rows=500",

@@ -51,7 +51,7 @@ Scene MakeScene(size_t entities, size_t rows, const std::string& feature, bool t
   scene.data.values.assign(entities * rows * 3, 0.0f);
   for (size_t entity = 0; entity < entities; ++entity) {
     scene.scores.begins.push_back(static_cast<uint32_t>(entity * rows));
-    if (entities > 1) scene.data.entities.insert(scene.data.entities.end(), rows, absl::StrCat(feature, entity));
+    if (entities > 1) scene.data.entities.append(rows, absl::StrCat(feature, entity));
     for (size_t i = 0; i < rows; ++i) {
       const uint8_t label = i % 97 < 5 ? 1 : 0;
       scene.data.labels.push_back(label);

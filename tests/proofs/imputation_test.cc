@@ -74,7 +74,7 @@ class Imputation {
     errors.mean = RootMeanSquare(Matrix::Zero(truth.rows(), truth.cols()), truth, missing);
     errors.pca = RootMeanSquare(ImputeByPca(axes_, BestComponents(rate, seed), truth, missing), truth, missing);
 
-    std::vector<float> gaps = fresh_->values;
+    ScratchVector<float> gaps = fresh_->values;
     for (Eigen::Index i = 0; i < truth.rows(); ++i) {
       for (Eigen::Index j = 0; j < truth.cols(); ++j) {
         if (missing(i, j) > 0) gaps[static_cast<size_t>(i * truth.cols() + j)] = std::nanf("");

@@ -182,7 +182,7 @@ TEST(Proof, DenoisingBeatsCopying) {
   for (const uint64_t seed : {1, 2, 3}) {
     const Dataset normal = Circle(3000, 10 + seed), fresh = Circle(2000, 20 + seed);
     // Anomalies: in each second row one sensor takes another row's value, normal by itself.
-    std::vector<float> rows = fresh.values;
+    ScratchVector<float> rows = fresh.values;
     std::vector<uint8_t> labels(2000);
     Random random(seed);
     for (size_t i = 0; i < 2000; i += 2) {

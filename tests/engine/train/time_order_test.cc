@@ -29,18 +29,18 @@ Dataset Autoregression(double rho, size_t rows) {
 TEST(TimeOrder, AutocorrelationIsThatOfTheProcess) {
   for (const double rho : {-0.5, 0.0, 0.5, 0.9}) {
     const Dataset data = Autoregression(rho, 20'000);
-    EXPECT_NEAR(Autocorrelation(data, 0), rho, 0.03);
-    EXPECT_NEAR(Autocorrelation(data, 1), 0, 0.03);
+    EXPECT_NEAR(Autocorrelations(data)[0], rho, 0.03);
+    EXPECT_NEAR(Autocorrelations(data)[1], 0, 0.03);
   }
 }
 
 TEST(TimeOrder, AutocorrelationOfAHandfulIsTheFormulas) {
   // Mean 2, deviations -1 0 1 (-) 0: pairs -1*0 + 0*1, over 2.
-  EXPECT_NEAR(Autocorrelation({.feature_names = {"a"}, .values = {1, 2, 3, kNaN, 2}}, 0), 0.0, 1e-12);
+  EXPECT_NEAR(Autocorrelations({.feature_names = {"a"}, .values = {1, 2, 3, kNaN, 2}})[0], 0.0, 1e-12);
   // Deviations -1.5 -0.5 0.5 1.5: (0.75 - 0.25 + 0.75) / 5.
-  EXPECT_NEAR(Autocorrelation({.feature_names = {"a"}, .values = {1, 2, 3, 4}}, 0), 0.25, 1e-12);
-  EXPECT_EQ(Autocorrelation({.feature_names = {"a"}, .values = {7, 7, 7}}, 0), 0);
-  EXPECT_EQ(Autocorrelation({.feature_names = {"a"}, .values = {kNaN, kNaN}}, 0), 0);
+  EXPECT_NEAR(Autocorrelations({.feature_names = {"a"}, .values = {1, 2, 3, 4}})[0], 0.25, 1e-12);
+  EXPECT_EQ(Autocorrelations({.feature_names = {"a"}, .values = {7, 7, 7}})[0], 0);
+  EXPECT_EQ(Autocorrelations({.feature_names = {"a"}, .values = {kNaN, kNaN}})[0], 0);
 }
 
 TEST(TimeOrder, TimestampsOrASlowFeatureSaySo) {
@@ -49,6 +49,9 @@ TEST(TimeOrder, TimestampsOrASlowFeatureSaySo) {
   EXPECT_FALSE(IsTimeOrdered(data));
   data.timestamps.assign(5000, "t");
   EXPECT_TRUE(IsTimeOrdered(data));
+  data.timestamps.clear();
+  data.timed = true;
+  EXPECT_TRUE(IsTimeOrdered(data)) << "times that were not kept";
 }
 
 TEST(TimeOrder, RunsBeginWithAnotherEntityAndAfterAPause) {
@@ -63,6 +66,8 @@ TEST(TimeOrder, RunsBeginWithAnotherEntityAndAfterAPause) {
   EXPECT_THAT(RunBegins(data, 60), testing::ElementsAre(2, 4));
   data.timestamps.clear();
   EXPECT_THAT(RunBegins(data, 60), testing::IsEmpty());
+  data.seconds = {0, 10, 75, 76, 20, std::numeric_limits<double>::quiet_NaN()};
+  EXPECT_THAT(RunBegins(data, 60), testing::ElementsAre(2, 4)) << "the same of times that were read before";
 }
 
 }  // namespace

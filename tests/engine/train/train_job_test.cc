@@ -283,7 +283,7 @@ TEST(TrainJob, RulesHoldForTheThresholdAsForScores) {
                                  ruled->detector->model().executors.network().parameters()));
   EXPECT_LT(ruled->detector->calibration().threshold(), plain->detector->calibration().threshold());
 
-  const std::vector<float> fresh = MakeData(4000, 2).values;
+  const ScratchVector<float> fresh = MakeData(4000, 2).values;
   const auto errors = plain->detector->Errors(fresh), fewer = ruled->detector->Errors(fresh);
   ASSERT_TRUE(errors.ok() && fewer.ok());
   ASSERT_EQ(errors->size(), fewer->size());

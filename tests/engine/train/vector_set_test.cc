@@ -35,5 +35,24 @@ TEST(VectorSet, ALimitSpreadsOverAllOfThem) {
   EXPECT_EQ(hundreds.size(), 10u);
 }
 
+TEST(VectorSet, WithoutAMaskEverythingIsObserved) {
+  const std::vector<float> scaled(12);
+  const VectorSet set(scaled, {}, 2, 3, {{0, 6}});
+  ASSERT_EQ(set.size(), 4u);
+  EXPECT_THAT(set.observed(3), ElementsAre(1, 1, 1, 1, 1, 1));
+  EXPECT_THAT(set.GatherObserved(), testing::Each(1.0f));
+}
+
+TEST(VectorSet, OfASpreadSetASpreadIsAPart) {
+  std::vector<float> scaled(1000);
+  std::iota(scaled.begin(), scaled.end(), 0.0f);
+  const VectorSet set(scaled, {}, 1, 2, {{0, 400}, {400, 1}, {500, 500}}, 100);
+  const VectorSet part = set.Spread(10);
+  ASSERT_EQ(part.size(), 10u);
+  for (size_t i = 0; i < 10; ++i) EXPECT_EQ(part.values(i)[0], set.values(10 * i)[0]);
+  // 399 windows of the first segment, 499 of the last: vector 449 is the 51st of that.
+  EXPECT_EQ(set.values(50)[0], 550.0f);
+}
+
 }  // namespace
 }  // namespace astray
