@@ -2,10 +2,80 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <unsupported/Eigen/SpecialFunctions>
 
+// Compiled once for each kind of vector.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/nn/loss.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target.
+#include <hwy/highway.h>
+
+#include "engine/nn/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace astray {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// At most `count` values are added in float; the sums of such blocks in double.
+constexpr size_t kFloatSum = 1024;
+
+// SumOfLosses of a loss that is evaluate(d, z - target, &slope) value by value; observed and slopes may be null.
+template <class Evaluate>
+HWY_INLINE double SumOf(size_t n, const float* z, const float* target, const float* observed, float scale,
+                        float* slopes, Evaluate evaluate) {
+  double sum = 0;
+  for (size_t begin = 0; begin < n; begin += kFloatSum) {
+    const hn::ScalableTag<float> wide;
+    auto wide_sums = hn::Zero(wide);
+    double rest = 0;
+    ForEachLanes(HWY_MIN(kFloatSum, n - begin), [&](auto d, size_t j) HWY_ATTR {
+      const size_t i = begin + j;
+      const auto weight = observed == nullptr ? hn::Set(d, 1.0f) : hn::LoadU(d, observed + i);
+      auto slope = hn::Zero(d);
+      const auto loss = hn::Mul(weight, evaluate(d, hn::Sub(hn::LoadU(d, z + i), hn::LoadU(d, target + i)), slope));
+      if (slopes != nullptr) hn::StoreU(hn::Mul(hn::Mul(weight, hn::Set(d, scale)), slope), d, slopes + i);
+      if constexpr (std::is_same_v<decltype(d), hn::ScalableTag<float>>) {
+        wide_sums = hn::Add(wide_sums, loss);
+      } else {
+        rest += double{hn::GetLane(hn::SumOfLanes(d, loss))};
+      }
+    });
+    sum += double{hn::GetLane(hn::SumOfLanes(wide, wide_sums))} + rest;
+  }
+  return sum;
+}
+
+double SumOfSquaredErrors(size_t n, const float* z, const float* target, const float* observed, float scale,
+                          float* slopes) {
+  return SumOf(n, z, target, observed, scale, slopes, [](auto, auto difference, auto& slope) HWY_ATTR {
+    slope = hn::Add(difference, difference);
+    return hn::Mul(difference, difference);
+  });
+}
+
+double SumOfHuberLosses(size_t n, const float* z, const float* target, const float* observed, float scale,
+                        float* slopes) {
+  return SumOf(n, z, target, observed, scale, slopes, [](auto d, auto difference, auto& slope) HWY_ATTR {
+    const auto one = hn::Set(d, 1.0f), half = hn::Set(d, 0.5f), size = hn::Abs(difference);
+    const auto inside = hn::Le(size, one);
+    slope = hn::IfThenElse(inside, difference, hn::CopySign(one, difference));
+    return hn::IfThenElse(inside, hn::Mul(half, hn::Mul(size, size)), hn::Sub(size, half));
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace astray
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace astray {
 namespace {
+
+HWY_EXPORT(SumOfSquaredErrors);
+HWY_EXPORT(SumOfHuberLosses);
 
 double Softplus(double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))); }
 double Sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
@@ -93,6 +163,14 @@ v1::Activation ActivationOf(v1::Loss loss) {
 double SumOfLosses(v1::Loss loss, std::span<const float> z, std::span<const float> target,
                    std::span<const float> observed, float scale, std::span<float> slopes) {
   const size_t n = target.size();
+  const float* const weights = observed.empty() ? nullptr : observed.data();
+  float* const to = slopes.empty() ? nullptr : slopes.data();
+  if (loss == v1::MEAN_SQUARED_ERROR) {
+    return HWY_DYNAMIC_DISPATCH(SumOfSquaredErrors)(n, z.data(), target.data(), weights, scale, to);
+  }
+  if (loss == v1::HUBER) {
+    return HWY_DYNAMIC_DISPATCH(SumOfHuberLosses)(n, z.data(), target.data(), weights, scale, to);
+  }
   double sum = 0;
   for (size_t j = 0; j < n; ++j) {
     const double weight = observed.empty() ? 1 : observed[j];
@@ -128,3 +206,4 @@ double LossAt(v1::Loss loss, std::span<const float> output, size_t j, float targ
 }
 
 }  // namespace astray
+#endif  // HWY_ONCE
