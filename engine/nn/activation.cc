@@ -95,6 +95,21 @@ void MultiplyByDerivative(v1::Activation activation, size_t rows, size_t columns
   }
 }
 
+// Column by column in one register's vector: the sums are the same whatever the vectors.
+void SumRows(size_t rows, size_t columns, size_t stride, const float* values, float* sums) {
+  ForEachLanes(columns, [&](auto d, size_t j) HWY_ATTR {
+    // Two chains of additions, of even and of odd rows, keep the adder busy.
+    auto even = hn::Zero(d), odd = hn::Zero(d);
+    const float* row = values + j;
+    for (size_t i = 0; i + 2 <= rows; i += 2, row += 2 * stride) {
+      even = hn::Add(even, hn::LoadU(d, row));
+      odd = hn::Add(odd, hn::LoadU(d, row + stride));
+    }
+    if (rows % 2 == 1) even = hn::Add(even, hn::LoadU(d, row));
+    hn::StoreU(hn::Add(even, odd), d, sums + j);
+  });
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace astray
 HWY_AFTER_NAMESPACE();
@@ -105,6 +120,7 @@ namespace {
 
 HWY_EXPORT(AddBiasAndActivate);
 HWY_EXPORT(MultiplyByDerivative);
+HWY_EXPORT(SumRows);
 
 float Softplus(float z) { return std::max(z, 0.0f) + std::log1p(std::exp(-std::abs(z))); }
 
@@ -143,6 +159,10 @@ void AddBiasAndActivate(v1::Activation activation, const float* bias, size_t row
 void MultiplyByDerivative(v1::Activation activation, size_t rows, size_t columns, size_t stride, const float* y,
                           float* delta) {
   HWY_DYNAMIC_DISPATCH(MultiplyByDerivative)(activation, rows, columns, stride, y, delta);
+}
+
+void SumRows(size_t rows, size_t columns, size_t stride, const float* values, float* sums) {
+  HWY_DYNAMIC_DISPATCH(SumRows)(rows, columns, stride, values, sums);
 }
 
 Derivatives DerivativesAt(v1::Activation activation, double y) {

@@ -22,6 +22,9 @@ void AddBiasAndActivate(v1::Activation activation, const float* bias, size_t row
 void MultiplyByDerivative(v1::Activation activation, size_t rows, size_t columns, size_t stride, const float* y,
                           float* delta);
 
+// sums[j] = the sum of column j over rows as above; overwrites.
+void SumRows(size_t rows, size_t columns, size_t stride, const float* values, float* sums);
+
 // f'(z) and f''(z), written by y = f(z); 0 on a kink.
 struct Derivatives {
   double first, second;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -186,7 +187,7 @@ struct Gradient::Impl {
 
   double CountObserved(std::span<const float> observed, size_t width) {
     return SumOverRows([&](const Tile& tile) {
-      size_t ones = 0;
+      uint32_t ones = 0;
       for (const float o : observed.subspan(tile.row * width, tile.rows * width)) ones += o != 0 ? 1 : 0;
       return static_cast<double>(ones);
     });
@@ -274,11 +275,7 @@ struct Gradient::Impl {
     float* own = gradient.data() + network->offsets(i).weights;
     float* by_bias = gradient.data() + network->offsets(i).bias;
     if (!steps[i].dense) return steps[i].whole->BackwardWeights(delta, input_of(i), own, by_bias);
-    by_bias += task.begin;
-    std::fill_n(by_bias, task.outputs, 0.0f);
-    for (size_t row = 0; row < batch_size; ++row) {
-      for (size_t j = 0; j < task.outputs; ++j) by_bias[j] += delta[row * n + j];
-    }
+    SumRows(batch_size, task.outputs, n, delta, by_bias + task.begin);
     if (network->shape(i).tied_to) return absl::OkStatus();
     own += task.begin * m;
     RETURN_IF_ERROR(onednn::Multiply(task.outputs, m, batch_size, {delta, n, true}, {input_of(i), m}, own, m));

@@ -1,6 +1,7 @@
 #include "engine/train/training_batch.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
 
 namespace astray {
@@ -33,7 +34,7 @@ void TrainingBatch::Gather(const VectorSet& vectors, std::span<const size_t> pic
       } else {
         for (const std::span<float> part : {input, target, observed}) std::ranges::fill(part, 0.0f);
       }
-      size_t ones = 0;
+      uint32_t ones = 0;
       for (const float o : observed) ones += o != 0 ? 1 : 0;
       counts_[slot] = ones;
     }

@@ -67,6 +67,23 @@ TEST(Activation, ItsDerivativeIsTheFormulas) {
   });
 }
 
+TEST(Activation, RowsAddUp) {
+  std::vector<float> values(kRows * kStride);
+  Random(1).FillNormal(values);
+  ForEachTarget([&] {
+    for (const size_t rows : {size_t{0}, size_t{1}, kRows - 1, kRows}) {
+      std::vector<float> sums(kColumns + 1, 7.0f);
+      SumRows(rows, kColumns, kStride, values.data() + kBegin, sums.data());
+      for (size_t j = 0; j < kColumns; ++j) {
+        double expected = 0;
+        for (size_t i = 0; i < rows; ++i) expected += values[i * kStride + kBegin + j];
+        ASSERT_NEAR(sums[j], expected, 1e-5);
+      }
+      EXPECT_EQ(sums[kColumns], 7.0f);
+    }
+  });
+}
+
 TEST(Activation, SaturatesWithoutOverflowAndKeepsNaN) {
   constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(), kHuge = std::numeric_limits<float>::max();
   ForEachTarget([&] {

@@ -1,5 +1,6 @@
 #include "engine/nn/optimizer.h"
 
+#include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
@@ -87,6 +88,18 @@ TEST(Optimizer, TeamsAndEveryKindOfVectorGiveTheSameBytes) {
   }
   ThreadTeam team(3);
   EXPECT_EQ(Stepped("adam {} clip_norm: 1", &team), Stepped("adam {} clip_norm: 1", nullptr));
+}
+
+TEST(Optimizer, MomentsOfAParameterThatRestsBecomeZero) {
+  for (const std::string text : {"adam {}", "sgd { learning_rate: 0.1 momentum: 0.9 }"}) {
+    v1::TrainingRecipe recipe;
+    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &recipe));
+    Optimizer optimizer = *Optimizer::Create(recipe, 3);
+    std::vector<float> parameters(3, 1.0f);
+    optimizer.Step(std::vector<float>(3, 1e-10f), parameters);
+    for (int t = 0; t < 1500; ++t) optimizer.Step(std::vector<float>(3, 0.0f), parameters);
+    EXPECT_THAT(optimizer.first_moment(), ::testing::Each(0.0f)) << "not denormal";
+  }
 }
 
 TEST(Optimizer, AdamFollowsItsFormula) { ExpectAdam(0); }
