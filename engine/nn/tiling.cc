@@ -5,7 +5,7 @@
 namespace astray {
 namespace {
 
-constexpr size_t kTileRows = 128;  // as few keep gemm at its full speed
+constexpr size_t kTileRows = 256;  // as few keep gemm at its full speed
 constexpr size_t kFewParts = 4, kManyParts = 8;
 // What gemm's kernels compute at once: of rows, of columns.
 constexpr size_t kKernelRows = 16, kKernelColumns = 48;

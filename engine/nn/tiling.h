@@ -13,7 +13,7 @@ struct Tile {
 };
 
 // Below so many floating-point operations a task costs more than it brings, and a step is done by one thread.
-inline constexpr double kLeastTaskFlops = 5e5;
+inline constexpr double kLeastTaskFlops = 1.25e6;
 inline constexpr double kLeastStepFlops = 1e7;
 
 // A [rows x columns] matrix in tiles of a size; the last ones are smaller.

@@ -38,7 +38,7 @@ TEST(Tiling, SmallWorkIsOneTask) {
 }
 
 TEST(Tiling, LargeWorkIsSeveral) {
-  EXPECT_EQ(CutProduct(1024, 784, 512).size(), 8u) << "rows of many";
+  EXPECT_EQ(CutProduct(2048, 784, 512).size(), 8u) << "rows of many";
   EXPECT_EQ(CutProduct(128, 784, 512).size(), 4u) << "columns of few";
   EXPECT_EQ(CutProduct(128, 64, 512).size(), 4u) << "rows where columns are few, too";
   EXPECT_EQ(CutOutputs(128, 784, 512).size(), 8u);
