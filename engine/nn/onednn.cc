@@ -144,32 +144,35 @@ class Packing {
   void Init(const memory::desc& plain, const memory::desc& packed) {
     if (plain == packed) return;
     buffer_ = AlignedBuffer(FloatsOf(packed));
-    plain_ = memory(plain, CpuEngine(), nullptr);
-    packed_ = memory(packed, CpuEngine(), buffer_.data());
-    pack_ = dnnl::reorder(plain_, packed_);
-    unpack_ = dnnl::reorder(packed_, plain_);
+    InitReorder(plain, packed, pack_);
+    pack_.Bind(DNNL_ARG_TO, buffer_.data());
+    InitReorder(packed, plain, unpack_);
+    unpack_.Bind(DNNL_ARG_FROM, buffer_.data());
   }
   // `plain`, where and as the kernel wants it.
   const float* Pack(const float* plain) {
     if (buffer_.size() == 0) return plain;
-    plain_.set_data_handle(const_cast<float*>(plain));
-    pack_.execute(stream_, plain_, packed_);
-    stream_.wait();
+    pack_.Bind(DNNL_ARG_FROM, plain);
+    pack_.Run();
     return buffer_.data();
   }
   // Where the kernel writes what Unpack then brings to `plain`.
   float* Target(float* plain) { return buffer_.size() == 0 ? plain : buffer_.data(); }
   void Unpack(float* plain) {
     if (buffer_.size() == 0) return;
-    plain_.set_data_handle(plain);
-    unpack_.execute(stream_, packed_, plain_);
-    stream_.wait();
+    unpack_.Bind(DNNL_ARG_TO, plain);
+    unpack_.Run();
   }
 
  private:
-  memory plain_, packed_;
-  dnnl::reorder pack_, unpack_;
-  dnnl::stream stream_{CpuEngine()};
+  static void InitReorder(const memory::desc& from, const memory::desc& to, Execution& execution) {
+    const dnnl::reorder::primitive_desc desc(CpuEngine(), from, CpuEngine(), to, UserScratchpad());
+    execution.Init(desc, dnnl::reorder(desc));
+    execution.Declare(DNNL_ARG_FROM, from);
+    execution.Declare(DNNL_ARG_TO, to);
+  }
+
+  Execution pack_, unpack_;
   AlignedBuffer buffer_;  // empty where the kernel takes the plain order
 };
 
@@ -412,6 +415,7 @@ absl::StatusOr<std::unique_ptr<TrainableLayer>> TrainableLayer::Create(const Net
 }
 
 absl::Status TrainableLayer::Forward(const float* x, const float* weights, const float* bias, float* y) {
+  UseCallingThreadOnly();
   return Guard(impl_->name, [&] {
     impl_->forward.Bind(DNNL_ARG_SRC, x);
     if (impl_->has_parameters) {
@@ -424,6 +428,7 @@ absl::Status TrainableLayer::Forward(const float* x, const float* weights, const
 }
 
 absl::Status TrainableLayer::BackwardData(const float* dy, const float* weights, float* dx) {
+  UseCallingThreadOnly();
   return Guard(impl_->name, [&] {
     impl_->backward_data.Bind(DNNL_ARG_DIFF_DST, dy);
     if (impl_->has_parameters) {
@@ -435,6 +440,7 @@ absl::Status TrainableLayer::BackwardData(const float* dy, const float* weights,
 }
 
 absl::Status TrainableLayer::BackwardWeights(const float* dy, const float* x, float* dweights, float* dbias) {
+  UseCallingThreadOnly();
   return Guard(impl_->name, [&] {
     impl_->backward_weights.Bind(DNNL_ARG_DIFF_DST, dy);
     impl_->backward_weights.Bind(DNNL_ARG_SRC, x);
