@@ -55,7 +55,7 @@ TEST(Loss, OfManyValuesIsTheFormula) {
   for (float& o : observed) o = o < 0.7f ? 1.0f : 0.0f;
   for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
     hwy::SetSupportedTargetsForTest(left & -left);
-    for (const v1::Loss loss : {v1::MEAN_SQUARED_ERROR, v1::HUBER}) {
+    for (const v1::Loss loss : {v1::MEAN_SQUARED_ERROR, v1::HUBER, v1::BINARY_CROSS_ENTROPY}) {
       for (const bool masked : {false, true}) {
         std::vector<float> slopes(kCount);
         const std::span<const float> mask = masked ? observed : std::span<const float>();
@@ -64,9 +64,17 @@ TEST(Loss, OfManyValuesIsTheFormula) {
         double expected = 0;
         for (size_t i = 0; i < kCount; ++i) {
           const double r = double{z[i]} - target[i], weight = masked ? observed[i] : 1, size = std::abs(r);
-          const bool square = loss == v1::MEAN_SQUARED_ERROR;
-          expected += weight * (square ? r * r : size <= 1 ? r * r / 2 : size - 0.5);
-          ASSERT_NEAR(slopes[i], weight * 0.5 * (square ? 2 * r : size <= 1 ? r : r > 0 ? 1 : -1), 1e-6) << i;
+          double value = r * r, slope = 2 * r;
+          if (loss == v1::HUBER) {
+            value = size <= 1 ? r * r / 2 : size - 0.5;
+            slope = size <= 1 ? r : r > 0 ? 1 : -1;
+          } else if (loss == v1::BINARY_CROSS_ENTROPY) {
+            const double sigmoid = 1 / (1 + std::exp(-double{z[i]}));
+            value = -(target[i] * std::log(sigmoid) + (1 - target[i]) * std::log(1 - sigmoid));
+            slope = sigmoid - target[i];
+          }
+          expected += weight * value;
+          ASSERT_NEAR(slopes[i], weight * 0.5 * slope, 1e-6) << i;
         }
         EXPECT_NEAR(sum, expected, 1e-6 * expected) << v1::Loss_Name(loss) << hwy::TargetName(left & -left);
       }
