@@ -97,6 +97,12 @@ HWY_EXPORT(SumOfCrossEntropies);
 double Softplus(double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))); }
 double Sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
+// std::lgamma writes the sign to a global variable, which threads would race for.
+double LogGamma(double x) {
+  int sign;
+  return lgamma_r(x, &sign);
+}
+
 double SquaredError(double difference) { return difference * difference; }
 
 double Huber(double difference) {
@@ -129,7 +135,7 @@ CountSlope CountLoss(const Heads& heads, double k) {
   const double log_rest = std::log1p(m / d);  // ln((d + m) / d)
   CountSlope result;
   if (k > 0) {
-    result.loss = std::lgamma(d) + std::lgamma(k + 1) - std::lgamma(k + d) + (d + k) * log_rest + k * (log_d - log_m) +
+    result.loss = LogGamma(d) + LogGamma(k + 1) - LogGamma(k + d) + (d + k) * log_rest + k * (log_d - log_m) +
                   Softplus(heads.zeros);
     const double by_d =
         Eigen::numext::digamma(d) - Eigen::numext::digamma(k + d) + log_rest - (d + k) * m / (d * (d + m)) + k / d;
