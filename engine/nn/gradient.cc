@@ -92,19 +92,20 @@ struct Gradient::Impl {
     double products = 0;
     for (size_t i = 0; i < network->layers(); ++i) {
       const LayerShape& shape = network->shape(i);
-      const size_t places = network->spec().layers(static_cast<int>(i)).has_dense() ? 1 : shape.output.size();
+      const size_t places =
+          network->spec().layers(static_cast<int>(i)).has_dense() ? 1 : shape.output.height * shape.output.width;
       products += static_cast<double>(shape.tied_to ? inputs(i) * outputs(i) : shape.weights * places);
     }
     return 6 * products * static_cast<double>(batch_size);
   }
 
-  void PlanWeightTasks() {
+  void PlanWeightTasks(double flops) {
     for (size_t i = 0; i < steps.size(); ++i) {
       if (!steps[i].dense) {
         if (network->shape(i).biases > 0) weight_tasks.push_back({i, 0, 0});
         continue;
       }
-      for (const Tile& tile : CutOutputs(batch_size, outputs(i), inputs(i))) {
+      for (const Tile& tile : CutOutputs(batch_size, outputs(i), inputs(i), flops)) {
         weight_tasks.push_back({i, tile.column, tile.columns});
       }
     }
@@ -335,8 +336,8 @@ absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(
       step.kept = AlignedBuffer(batch_size * outputs);
     } else if (layer.has_dense()) {
       step.dense = true;
-      step.output_tiles = CutProduct(batch_size, outputs, inputs);
-      step.input_tiles = CutProduct(batch_size, inputs, outputs);
+      step.output_tiles = CutProduct(batch_size, outputs, inputs, flops);
+      step.input_tiles = CutProduct(batch_size, inputs, outputs, flops);
     } else {
       for (const Tile& tile : impl->row_tiles) {
         ASSIGN_OR_RETURN(auto part, onednn::TrainableLayer::Create(network, i, tile.rows));
@@ -348,7 +349,7 @@ absl::StatusOr<std::unique_ptr<Gradient>> Gradient::Create(
     }
     impl->steps.push_back(std::move(step));
   }
-  impl->PlanWeightTasks();
+  impl->PlanWeightTasks(flops);
   return std::unique_ptr<Gradient>(new Gradient(std::move(impl)));
 }
 

@@ -32,7 +32,8 @@ size_t PartOf(size_t whole, size_t parts, size_t multiple) {
   return std::min(whole, (part + multiple - 1) / multiple * multiple);
 }
 
-std::vector<Tile> CutProduct(size_t rows, size_t columns, size_t inner) {
+std::vector<Tile> CutProduct(size_t rows, size_t columns, size_t inner, double flops) {
+  if (flops < kLeastStepFlops) return Cut(rows, columns, rows, columns);
   const size_t most = MostParts(rows, columns, inner);
   if (rows >= kFewParts * kTileRows) {
     return Cut(rows, columns, PartOf(rows, std::min(most, rows / kTileRows), kKernelRows), columns);
@@ -46,13 +47,14 @@ std::vector<Tile> CutProduct(size_t rows, size_t columns, size_t inner) {
   return Cut(rows, columns, PartOf(rows, parts, kKernelRows), columns);
 }
 
-std::vector<Tile> CutOutputs(size_t batch, size_t columns, size_t inputs) {
-  return Cut(1, columns, 1, PartOf(columns, std::min(MostParts(batch, columns, inputs), kManyParts), 8));
+std::vector<Tile> CutOutputs(size_t batch, size_t outputs, size_t inputs, double flops) {
+  if (flops < kLeastStepFlops) return Cut(1, outputs, 1, outputs);
+  return Cut(1, outputs, 1, PartOf(outputs, std::min(MostParts(batch, outputs, inputs), kManyParts), 8));
 }
 
 std::vector<Tile> CutRows(size_t rows, double flops) {
-  const size_t parts = flops < kLeastStepFlops ? 1 : std::max(kFewParts, rows / kTileRows);
-  return Cut(rows, 1, PartOf(rows, parts, kKernelRows), 1);
+  if (flops < kLeastStepFlops) return Cut(rows, 1, rows, 1);
+  return Cut(rows, 1, PartOf(rows, std::max(kFewParts, rows / kTileRows), kKernelRows), 1);
 }
 
 }  // namespace astray

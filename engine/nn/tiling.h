@@ -12,9 +12,9 @@ struct Tile {
   size_t row = 0, rows = 0, column = 0, columns = 0;
 };
 
-// Below so many floating-point operations a task costs more than it brings, and a step is done by one thread.
+// A step of fewer floating-point operations is one thread's and not cut: threads would bring little for twice the work.
+inline constexpr double kLeastStepFlops = 1e8;
 inline constexpr double kLeastTaskFlops = 1.25e6;
-inline constexpr double kLeastStepFlops = 1e7;
 
 // A [rows x columns] matrix in tiles of a size; the last ones are smaller.
 std::vector<Tile> Cut(size_t rows, size_t columns, size_t tile_rows, size_t tile_columns);
@@ -22,14 +22,13 @@ std::vector<Tile> Cut(size_t rows, size_t columns, size_t tile_rows, size_t tile
 // The parts of `whole`: `parts` of them, or fewer, each a multiple of `multiple` but the last.
 size_t PartOf(size_t whole, size_t parts, size_t multiple);
 
-// Of a [rows x inner] times [inner x columns] product.
-std::vector<Tile> CutProduct(size_t rows, size_t columns, size_t inner);
+// In a step of `flops`, of a [rows x inner] times [inner x columns] product.
+std::vector<Tile> CutProduct(size_t rows, size_t columns, size_t inner, double flops);
 
-// Of a gradient by weights: [columns x batch] times [batch x inputs], cut into rows of it, that is into columns of one
-// row.
-std::vector<Tile> CutOutputs(size_t batch, size_t columns, size_t inputs);
+// Of a gradient by weights: [outputs x batch] times [batch x inputs], cut into outputs, as columns of one row.
+std::vector<Tile> CutOutputs(size_t batch, size_t outputs, size_t inputs, double flops);
 
-// Of what is done row by row, in a step of `flops`.
+// Of what is done row by row.
 std::vector<Tile> CutRows(size_t rows, double flops);
 
 }  // namespace astray

@@ -20,29 +20,34 @@ void ExpectCover(const std::vector<Tile>& tiles, size_t rows, size_t columns) {
   for (const int t : times) ASSERT_EQ(t, 1) << rows << " x " << columns;
 }
 
+constexpr double kSmall = 1e7, kLarge = 1e9;  // operations of a step
+
 TEST(Tiling, TilesCoverAMatrixOnce) {
-  for (const size_t rows : {1, 5, 16, 100, 128, 129, 511, 512, 1000}) {
+  for (const size_t rows : {1, 5, 16, 100, 128, 129, 511, 1024, 2500}) {
     for (const size_t columns : {1, 7, 38, 191, 192, 500, 784}) {
-      ExpectCover(CutProduct(rows, columns, 512), rows, columns);
-      ExpectCover(CutOutputs(rows, columns, 512), 1, columns);
-      ExpectCover(CutRows(rows, 1e9), rows, 1);
-      ExpectCover(CutRows(rows, 0), rows, 1);
+      for (const double flops : {kSmall, kLarge}) {
+        ExpectCover(CutProduct(rows, columns, 512, flops), rows, columns);
+        ExpectCover(CutOutputs(rows, columns, 512, flops), 1, columns);
+        ExpectCover(CutRows(rows, flops), rows, 1);
+      }
     }
   }
 }
 
-TEST(Tiling, SmallWorkIsOneTask) {
-  EXPECT_EQ(CutProduct(128, 38, 16).size(), 1u);
-  EXPECT_EQ(CutOutputs(128, 38, 16).size(), 1u);
-  EXPECT_EQ(CutRows(128, 1e6).size(), 1u);
+TEST(Tiling, ASmallStepOrProductIsOneTask) {
+  EXPECT_EQ(CutProduct(1024, 784, 512, kSmall).size(), 1u);
+  EXPECT_EQ(CutOutputs(1024, 784, 512, kSmall).size(), 1u);
+  EXPECT_EQ(CutRows(1024, kSmall).size(), 1u);
+  EXPECT_EQ(CutProduct(128, 38, 16, kLarge).size(), 1u);
+  EXPECT_EQ(CutOutputs(128, 38, 16, kLarge).size(), 1u);
 }
 
 TEST(Tiling, LargeWorkIsSeveral) {
-  EXPECT_EQ(CutProduct(2048, 784, 512).size(), 8u) << "rows of many";
-  EXPECT_EQ(CutProduct(128, 784, 512).size(), 4u) << "columns of few";
-  EXPECT_EQ(CutProduct(128, 64, 512).size(), 4u) << "rows where columns are few, too";
-  EXPECT_EQ(CutOutputs(128, 784, 512).size(), 8u);
-  EXPECT_EQ(CutRows(128, 1e8).size(), 4u);
+  EXPECT_EQ(CutProduct(2048, 784, 512, kLarge).size(), 8u) << "rows of many";
+  EXPECT_EQ(CutProduct(128, 784, 512, kLarge).size(), 4u) << "columns of few";
+  EXPECT_EQ(CutProduct(128, 64, 512, kLarge).size(), 4u) << "rows where columns are few, too";
+  EXPECT_EQ(CutOutputs(128, 784, 512, kLarge).size(), 8u);
+  EXPECT_EQ(CutRows(128, kLarge).size(), 4u);
 }
 
 }  // namespace
