@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Steps of training, PyTorch's against ours: the same rows, network, noise, loss, optimizer, batch and threads, in turns.
 
-Usage: pytorch_training.py BUILD_DIR/bin/training_steps [--rounds=N] [--threads=N]
+Usage: pytorch_training.py BUILD_DIR/bin/training_steps [--rounds=N] [--threads=N] [--ids=ID,...]
 
 Prints lines of JSON. Of one thread CPU time counts, of several the clock. Without PyTorch (Debian python3-torch) only the
 curve of our steps a second by threads. PyTorch multiplies matrices with the system's BLAS: Debian's reference BLAS is
-slow, libopenblas0-pthread is a fair peer; standard error says which it was.
+slow, libopenblas0-openmp is a fair peer (libopenblas0-pthread has threads beside PyTorch's own, which then wait for each
+other); standard error says which it was.
 """
 
 import argparse
@@ -148,7 +149,7 @@ def has_torch():
     libraries = sorted({os.path.realpath(line.split()[-1]) for line in maps if "blas" in line})
     print(f"note: PyTorch {version} with {', '.join(libraries) or 'a BLAS of its own'}", file=sys.stderr)
     if libraries and not any("openblas" in library for library in libraries):
-        print("note: that is the reference BLAS, no fair peer: libopenblas0-pthread is", file=sys.stderr)
+        print("note: that is the reference BLAS, no fair peer: libopenblas0-openmp is", file=sys.stderr)
     return True
 
 
@@ -159,21 +160,29 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--ids", default="", help="comma-separated; default: all, and the curve")
     options = parser.parse_args()
+    chosen = options.ids.split(",") if options.ids else None
     ours_command, theirs_command = [options.program], [sys.executable, os.path.abspath(__file__), "--serve"]
     networks = (("s1", 128), ("s1", 1024), ("s3", 128), ("s3", 1024)) if has_torch() else ()
     with tempfile.TemporaryDirectory() as folder:
         start_file = os.path.join(folder, "start")
         for shape, batch in networks:
-            check_losses(ours_command, theirs_command, shape, batch)
+            if chosen is None:
+                check_losses(ours_command, theirs_command, shape, batch)
         for threads in (1, options.threads):
             for shape, batch in networks:
+                suffix = "" if threads == 1 else f"_t{threads}"
+                identity = f"torch_{shape}_{batch}{suffix}"
+                if chosen is not None and identity not in chosen:
+                    continue
                 ours = Side(ours_command, shape, batch, threads, start_file)
                 theirs = Side(theirs_command, shape, batch, threads, start_file)
-                suffix = "" if threads == 1 else f"_t{threads}"
-                compare(f"torch_{shape}_{batch}{suffix}", ours, theirs, clock=int(threads > 1), rounds=options.rounds)
+                compare(identity, ours, theirs, clock=int(threads > 1), rounds=options.rounds)
                 ours.close()
                 theirs.close()
+        if chosen is not None and "training_threads" not in chosen:
+            return None
         by_threads = [(t, Side(ours_command, "s3", 1024, t, start_file)) for t in range(1, options.threads + 1)]
         steps = {t: steps_of_a_turn(ours) for t, ours in by_threads}
         rates = {t: [] for t in steps}
