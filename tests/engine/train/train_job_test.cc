@@ -272,12 +272,12 @@ TEST(Train, WindowsOfTimeOrderedRowsTrain) {
   EXPECT_EQ(trained->report.training_vectors(), 700 - 2 * 4u) << "two blocks, each loses a window's rows at its border";
 }
 
-// Training does not know the rules; the threshold does. The rule lets all go that flow can do: whichever row is at the
-// threshold, flow has a part in its error.
+// Training does not know the rules; the threshold does.
 TEST(TrainJob, RulesHoldForTheThresholdAsForScores) {
   const std::string kind = "score { kind: MEAN_SQUARED } corruption { gaussian { max_sigma: 1 } } ";
   const auto plain = Train(MakeRecipe(kind), MakeData(2000), {});
-  const auto ruled = Train(MakeRecipe(kind + "rule { feature: 'flow' ignore_below: 50 }"), MakeData(2000), {});
+  const auto ruled =
+      Train(MakeRecipe(kind + "rule { feature: 'flow' ignore_below: 5 direction: ABOVE }"), MakeData(2000), {});
   ASSERT_TRUE(plain.ok() && ruled.ok()) << ruled.status();
   EXPECT_TRUE(std::ranges::equal(plain->detector->model().executors.network().parameters(),
                                  ruled->detector->model().executors.network().parameters()));
