@@ -1,5 +1,7 @@
 #include "client/training_flags.h"
 
+#include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +14,7 @@ namespace astray {
 namespace {
 
 constexpr uint32_t kDefaultKmerLetters = 4;
+constexpr int kMaxThreads = 256;
 
 }  // namespace
 
@@ -51,6 +54,18 @@ void TrainingFlags::AddLog(CLI::App* command) {
                                       "Logs: lines in which it finds the same are a session (features.log)");
   command->add_option("--window-seconds", window_seconds, "Logs: lines of so many seconds are a session (features.log)")
       ->excludes(pattern);
+}
+
+void TrainingFlags::AddThreads(CLI::App* command) {
+  command
+      ->add_option(
+          "--threads", threads,
+          "Threads to train with, at most one a core pays (default: all cores); any number gives the same artifact")
+      ->check(CLI::Range(1, kMaxThreads));
+}
+
+size_t TrainingFlags::ThreadsToUse() const {
+  return threads > 0 ? threads : std::max<size_t>(1, std::thread::hardware_concurrency());
 }
 
 bool TrainingFlags::IsLog() const { return input_format == "log" || (input_format == "auto" && IsNamedLog(data)); }

@@ -32,10 +32,13 @@ struct TrainingFlags {
   PrometheusFlags prometheus;
   PrometheusRangeFlags range;
   std::optional<uint64_t> seed;
+  size_t threads = 0;  // 0: one a core
 
   void Add(CLI::App* command);
   void AddScratch(CLI::App* command);  // --scratch-dir, --data-memory
   void AddLog(CLI::App* command);      // --input-format, --labels, --session-pattern, --window-seconds
+  void AddThreads(CLI::App* command);  // --threads
+  size_t ThreadsToUse() const;
   bool IsLog() const;
   bool IsFasta() const;
   // Rows and sessions labelled as anomalies are left out, with a note of how many.

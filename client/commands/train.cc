@@ -87,7 +87,8 @@ absl::Status RunTrain(const Flags& flags, CommandContext& context) {
                                    left)
                 << std::flush;
   };
-  auto trained = Train(recipe, data.rows, context.terminal ? progress : ProgressCallback(), flags.checkpoint, data.log);
+  auto trained = Train(recipe, data.rows, context.terminal ? progress : ProgressCallback(), flags.checkpoint, data.log,
+                       flags.ThreadsToUse());
   if (context.terminal) context.err << "\r\x1b[K" << std::flush;
   RETURN_IF_ERROR(trained.status());
   ASSIGN_OR_RETURN(const auto path, WriteArtifact(flags.model_base_path, *trained->detector, trained->golden_rows,
@@ -124,6 +125,7 @@ void AddTrainCommand(CLI::App& app, CommandContext& context) {
   flags->Add(command);
   flags->AddLog(command);
   flags->AddScratch(command);
+  flags->AddThreads(command);
   command->add_option("--model-base-path", flags->model_base_path, "Folder of models")->capture_default_str();
   command->add_option("--false-positive-rate", flags->false_positive_rate, "Share of normal rows that may be flagged");
   command->add_option("--checkpoint", flags->checkpoint,

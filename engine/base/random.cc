@@ -7,8 +7,19 @@
 #include <numbers>
 #include <utility>
 
+#include "engine/base/random_array.h"
+
 namespace astray {
 namespace {
+
+template <typename Fill>
+void FillChunks(std::span<float> out, Fill fill) {
+  for (size_t begin = 0; begin < out.size(); begin += RandomArray::kChunk) {
+    fill(begin / RandomArray::kChunk, out.subspan(begin, std::min(RandomArray::kChunk, out.size() - begin)));
+  }
+}
+
+}  // namespace
 
 uint64_t SplitMix64(uint64_t& state) {
   uint64_t z = (state += 0x9e3779b97f4a7c15);
@@ -16,53 +27,6 @@ uint64_t SplitMix64(uint64_t& state) {
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   return z ^ (z >> 31);
 }
-
-// 24 bits into [0, 1); every value is exact in float.
-float UnitFloat(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
-
-constexpr size_t kBlockPairs = 64;
-using NormalBlock = std::array<float, 2 * kBlockPairs>;
-
-// ln(x) for normal x > 0, within 1e-7 of the larger of 1 and |ln x|. With x = 2^k m and m in [√½, √2):
-// ln m = 2 artanh(s), s = (m - 1) / (m + 1).
-inline float Log(float x) {
-  constexpr int32_t kSqrtHalf = 0x3f3504f3;  // the bits of √½
-  const int32_t bits = std::bit_cast<int32_t>(x) - kSqrtHalf;
-  const float k = static_cast<float>(bits >> 23);
-  const float m = std::bit_cast<float>((bits & 0x7fffff) + kSqrtHalf);
-  const float s = (m - 1) / (m + 1);
-  const float z = s * s;
-  const float artanh = s + s * z * (1.0f / 3 + z * (1.0f / 5 + z * (1.0f / 7)));
-  return k * std::numbers::ln2_v<float> + 2 * artanh;
-}
-
-// Box & Muller 1958 without branches or library functions: the compiler makes vectors of it, and every operation is
-// one that IEEE 754 rounds exactly, so that the bits are the same everywhere (CMakeLists.txt keeps fused operations
-// off). A word's low half gives the radius, its high half the angle: a quadrant and a place in it.
-NormalBlock BoxMuller(const std::array<uint64_t, kBlockPairs>& words) {
-  NormalBlock out;
-  std::array<int32_t, kBlockPairs> low, high;
-  for (size_t i = 0; i < kBlockPairs; ++i) {
-    low[i] = static_cast<int32_t>(static_cast<uint32_t>(words[i]));
-    high[i] = static_cast<int32_t>(words[i] >> 32);
-  }
-  for (size_t i = 0; i < kBlockPairs; ++i) {
-    const float u = (static_cast<float>(low[i] & 0x7fffffff) + 0.5f) * 0x1p-31f;            // (0, 1]
-    const float radius = static_cast<float>((high[i] >> 31) | 1) * std::sqrt(-2 * Log(u));  // the sign turns by π
-    // From -π/4 to π/4, where short Taylor series are exact to a float's last digits.
-    const float angle = (static_cast<float>(high[i] & 0x3fffffff) * 0x1p-30f - 0.5f) * (std::numbers::pi_v<float> / 2);
-    const float z = angle * angle;
-    const float sine =
-        radius * (angle - angle * z * (1.0f / 6 - z * (1.0f / 120 - z * (1.0f / 5040 - z * (1.0f / 362880)))));
-    const float cosine = radius * (1 - z * (0.5f - z * (1.0f / 24 - z * (1.0f / 720 - z * (1.0f / 40320)))));
-    const bool swap = (high[i] & 0x40000000) != 0;  // mirrors the angle at π/4
-    out[2 * i] = swap ? sine : cosine;
-    out[2 * i + 1] = swap ? cosine : sine;
-  }
-  return out;
-}
-
-}  // namespace
 
 Random::Random(uint64_t seed) : Random(seed, 0) {}
 
@@ -101,23 +65,13 @@ double Random::Normal() {
 }
 
 void Random::FillUniform(std::span<float> out) {
-  size_t i = 0;
-  for (; i + 1 < out.size(); i += 2) {
-    const uint64_t bits = NextUint64();
-    out[i] = UnitFloat(static_cast<uint32_t>(bits));
-    out[i + 1] = UnitFloat(static_cast<uint32_t>(bits >> 32));
-  }
-  if (i < out.size()) out[i] = UnitFloat(static_cast<uint32_t>(NextUint64()));
+  const RandomArray array(NextUint64());
+  FillChunks(out, [&](size_t chunk, std::span<float> values) { array.FillUniform(chunk, values); });
 }
 
 void Random::FillNormal(std::span<float> out) {
-  NormalBlock normals;
-  for (size_t i = 0; i < out.size(); i += normals.size()) {
-    std::array<uint64_t, kBlockPairs> bits;
-    for (uint64_t& word : bits) word = NextUint64();
-    normals = BoxMuller(bits);
-    std::copy_n(normals.begin(), std::min(normals.size(), out.size() - i), out.begin() + static_cast<ptrdiff_t>(i));
-  }
+  const RandomArray array(NextUint64());
+  FillChunks(out, [&](size_t chunk, std::span<float> values) { array.FillNormal(chunk, values); });
 }
 
 void Random::Shuffle(std::span<uint32_t> items) {

@@ -9,6 +9,9 @@
 
 namespace astray {
 
+// Steele, Lea & Flood 2014: the next number of a sequence that is good for seeding others.
+uint64_t SplitMix64(uint64_t& state);
+
 class Random {
  public:
   explicit Random(uint64_t seed);
@@ -23,11 +26,12 @@ class Random {
   void set_state(const State& state) { state_ = state; }
 
   uint64_t NextUint64();
-  uint64_t UniformInt(uint64_t bound);      // [0, bound), without modulo bias; bound > 0
-  double Uniform();                         // [0, 1), 53 bits
-  double Normal();                          // N(0, 1)
+  uint64_t UniformInt(uint64_t bound);  // [0, bound), without modulo bias; bound > 0
+  double Uniform();                     // [0, 1), 53 bits
+  double Normal();                      // N(0, 1)
+  // The numbers of a RandomArray whose key is the next word.
   void FillUniform(std::span<float> out);   // [0, 1), 24 bits
-  void FillNormal(std::span<float> out);    // N(0, 1), |x| < 6.7; about 1 ns each, for every training batch
+  void FillNormal(std::span<float> out);    // N(0, 1), |x| < 6.7
   void Shuffle(std::span<uint32_t> items);  // Fisher-Yates
 
  private:

@@ -1,5 +1,6 @@
-// Runs a network forward and backward on oneDNN for one fixed batch size: loss, and its gradient by every parameter.
-// Primitives and buffers are made once. Not thread-safe. Same inputs, same bytes.
+// Runs a network forward and backward for one fixed batch size: loss, and its gradient by every parameter. Primitives
+// and buffers are made once. Not thread-safe. Same inputs, same bytes, whatever the threads: work is cut by its size
+// alone (docs/decisions/0014).
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/base/random.h"
+#include "engine/base/thread_team.h"
 #include "engine/nn/network.h"
 
 namespace astray {
@@ -18,10 +20,11 @@ class Gradient {
   // Keeps a reference to `network`, which must outlive it, and reads its parameters at every call.
   // InvalidArgument where the last layer's activation is not the loss's (ActivationOf), or a regularizer cannot be.
   // `regularizers` add to Compute's loss and gradient, by the code of the batch; `dropout` draws the dropout layers'
-  // masks.
+  // masks. `team`, which may be null and must outlive it, helps where the network is large enough to gain by it.
   static absl::StatusOr<std::unique_ptr<Gradient>> Create(
       const Network& network, astray::v1::Loss loss, size_t batch_size,
-      const google::protobuf::RepeatedPtrField<astray::v1::Regularizer>& regularizers = {}, Random dropout = Random(1));
+      const google::protobuf::RepeatedPtrField<astray::v1::Regularizer>& regularizers = {}, Random dropout = Random(1),
+      ThreadTeam* team = nullptr);
   ~Gradient();
 
   // input [batch_size x input_size]; target [batch_size x reconstruction_size]. `observed` is empty (all observed) or

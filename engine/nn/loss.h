@@ -22,7 +22,7 @@ v1::Activation ActivationOf(v1::Loss loss);
 
 // Sum of the losses of one row over its observed entries. `z`: the last layer's output, before activation where
 // ActivationOf gives one. target [n]; observed [n] of 0 and 1, or empty (all); z [n], or [3 n] for counts.
-// Unless slopes is empty, it becomes scale * d sum / d z.
+// Unless slopes is empty, it becomes scale * d sum / d z. But for counts, several rows can go as one.
 double SumOfLosses(v1::Loss loss, std::span<const float> z, std::span<const float> target,
                    std::span<const float> observed, float scale, std::span<float> slopes);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -41,8 +42,13 @@ void Network::Initialise(Random& random) {
     const bool rectified = shape.activation == v1::RELU || shape.activation == v1::LEAKY_RELU;
     const double limit = rectified ? std::sqrt(6.0 / fan_in) : std::sqrt(6.0 / (fan_in + fan_out));
     const auto weights = parameters_.span().subspan(offsets_[i].weights, shape.weights);
-    random.FillUniform(weights);
-    for (float& w : weights) w = static_cast<float>((2.0 * w - 1.0) * limit);
+    // Two weights of 24 bits a word.
+    uint64_t word = 0;
+    for (size_t k = 0; k < weights.size(); ++k) {
+      word = k % 2 == 0 ? random.NextUint64() : word >> 32;
+      const double u = static_cast<double>((word & 0xffffffff) >> 8) * 0x1p-24;
+      weights[k] = static_cast<float>((2.0 * u - 1.0) * limit);
+    }
     std::ranges::fill(parameters_.span().subspan(offsets_[i].bias, shape.biases), 0.0f);
   }
 }

@@ -142,24 +142,37 @@ void Reorder(const memory::desc& from, const float* plain, const memory::desc& t
 class Packing {
  public:
   void Init(const memory::desc& plain, const memory::desc& packed) {
-    plain_ = plain;
-    packed_ = packed;
-    if (plain != packed) buffer_ = AlignedBuffer(FloatsOf(packed));
+    if (plain == packed) return;
+    buffer_ = AlignedBuffer(FloatsOf(packed));
+    InitReorder(plain, packed, pack_);
+    pack_.Bind(DNNL_ARG_TO, buffer_.data());
+    InitReorder(packed, plain, unpack_);
+    unpack_.Bind(DNNL_ARG_FROM, buffer_.data());
   }
   // `plain`, where and as the kernel wants it.
   const float* Pack(const float* plain) {
     if (buffer_.size() == 0) return plain;
-    Reorder(plain_, plain, packed_, buffer_.data());
+    pack_.Bind(DNNL_ARG_FROM, plain);
+    pack_.Run();
     return buffer_.data();
   }
   // Where the kernel writes what Unpack then brings to `plain`.
   float* Target(float* plain) { return buffer_.size() == 0 ? plain : buffer_.data(); }
   void Unpack(float* plain) {
-    if (buffer_.size() != 0) Reorder(packed_, buffer_.data(), plain_, plain);
+    if (buffer_.size() == 0) return;
+    unpack_.Bind(DNNL_ARG_TO, plain);
+    unpack_.Run();
   }
 
  private:
-  memory::desc plain_, packed_;
+  static void InitReorder(const memory::desc& from, const memory::desc& to, Execution& execution) {
+    const dnnl::reorder::primitive_desc desc(CpuEngine(), from, CpuEngine(), to, UserScratchpad());
+    execution.Init(desc, dnnl::reorder(desc));
+    execution.Declare(DNNL_ARG_FROM, from);
+    execution.Declare(DNNL_ARG_TO, to);
+  }
+
+  Execution pack_, unpack_;
   AlignedBuffer buffer_;  // empty where the kernel takes the plain order
 };
 
@@ -299,6 +312,18 @@ absl::Status PackedLayer::Run(const float* x, float* y) {
   });
 }
 
+absl::Status Multiply(size_t m, size_t n, size_t k, const Operand& a, const Operand& b, float* c, size_t c_stride,
+                      bool add) {
+  UseCallingThreadOnly();
+  const auto size = [](size_t value) { return static_cast<dnnl_dim_t>(value); };
+  const dnnl_status_t status =
+      dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', size(m), size(n), size(k), 1, a.data,
+                 size(a.stride), b.data, size(b.stride), add ? 1 : 0, c, size(c_stride));
+  if (status == dnnl_success) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("oneDNN: product of ", m, " x ", k, " and ", k, " x ", n, ": status ", static_cast<int>(status)));
+}
+
 struct TrainableLayer::Impl {
   std::string name;
   bool has_parameters = true;
@@ -331,17 +356,6 @@ struct TrainableLayer::Impl {
     backward_weights.Declare(DNNL_ARG_DIFF_WEIGHTS, w.diff_weights_desc());
     backward_weights.Declare(DNNL_ARG_DIFF_BIAS, b);
     weight_gradient.Init(weights, w.diff_weights_desc());
-  }
-
-  void InitDense(const LayerShape& shape, size_t rows) {
-    const size_t inputs = shape.input.size(), outputs = shape.output.size();
-    const memory::desc x = Plain({rows, inputs}, Tag::nc), y = Plain({rows, outputs}, Tag::nc);
-    const memory::desc w = Plain({outputs, inputs}, shape.tied_to ? Tag::io : Tag::oi), b = Plain({outputs}, Tag::x);
-    const auto f = Describe<dnnl::inner_product_forward>(UserScratchpad(), prop_kind::forward_training, x, w, b, y);
-    const auto d = DescribeBackward<dnnl::inner_product_backward_data>(f, x, w, y);
-    const auto g = DescribeBackward<dnnl::inner_product_backward_weights>(f, x, w, b, y);
-    InitExecutions(f, dnnl::inner_product_forward(f), d, dnnl::inner_product_backward_data(d), g,
-                   dnnl::inner_product_backward_weights(g), x, w, y);
   }
 
   // The three primitives of a convolution, or of a deconvolution.
@@ -393,17 +407,15 @@ absl::StatusOr<std::unique_ptr<TrainableLayer>> TrainableLayer::Create(const Net
           ->InitKernel<dnnl::convolution_forward, dnnl::convolution_backward_data, dnnl::convolution_backward_weights>(
               shape, rows, WindowOf(layer.convolution()), Tag::oihw, algorithm::convolution_direct);
     }
-    if (layer.has_transposed_convolution()) {
-      return impl->InitKernel<dnnl::deconvolution_forward, dnnl::deconvolution_backward_data,
-                              dnnl::deconvolution_backward_weights>(
-          shape, rows, WindowOf(layer.transposed_convolution()), Tag::iohw, algorithm::deconvolution_direct);
-    }
-    impl->InitDense(shape, rows);
+    return impl->InitKernel<dnnl::deconvolution_forward, dnnl::deconvolution_backward_data,
+                            dnnl::deconvolution_backward_weights>(shape, rows, WindowOf(layer.transposed_convolution()),
+                                                                  Tag::iohw, algorithm::deconvolution_direct);
   }));
   return std::unique_ptr<TrainableLayer>(new TrainableLayer(std::move(impl)));
 }
 
 absl::Status TrainableLayer::Forward(const float* x, const float* weights, const float* bias, float* y) {
+  UseCallingThreadOnly();
   return Guard(impl_->name, [&] {
     impl_->forward.Bind(DNNL_ARG_SRC, x);
     if (impl_->has_parameters) {
@@ -416,6 +428,7 @@ absl::Status TrainableLayer::Forward(const float* x, const float* weights, const
 }
 
 absl::Status TrainableLayer::BackwardData(const float* dy, const float* weights, float* dx) {
+  UseCallingThreadOnly();
   return Guard(impl_->name, [&] {
     impl_->backward_data.Bind(DNNL_ARG_DIFF_DST, dy);
     if (impl_->has_parameters) {
@@ -427,6 +440,7 @@ absl::Status TrainableLayer::BackwardData(const float* dy, const float* weights,
 }
 
 absl::Status TrainableLayer::BackwardWeights(const float* dy, const float* x, float* dweights, float* dbias) {
+  UseCallingThreadOnly();
   return Guard(impl_->name, [&] {
     impl_->backward_weights.Bind(DNNL_ARG_DIFF_DST, dy);
     impl_->backward_weights.Bind(DNNL_ARG_SRC, x);

@@ -30,8 +30,20 @@ class PackedLayer {
   std::unique_ptr<Impl> impl_;
 };
 
-// The same layer without activation, on weights that change at every step, with its gradients. Backward calls belong to
-// the last Forward.
+// A row-major matrix whose rows begin `stride` apart, or its transpose.
+struct Operand {
+  const float* data;
+  size_t stride;
+  bool transposed = false;
+};
+
+// c = a b, or c += a b, in the calling thread: a is [m x k], b [k x n], c [m x n] with rows `c_stride` apart. The bits
+// are a function of the arguments' sizes and values.
+absl::Status Multiply(size_t m, size_t n, size_t k, const Operand& a, const Operand& b, float* c, size_t c_stride,
+                      bool add = false);
+
+// The same layer without activation, on weights that change at every step, with its gradients. Not for dense layers,
+// which are three calls of Multiply. Backward calls belong to the last Forward.
 class TrainableLayer {
  public:
   static absl::StatusOr<std::unique_ptr<TrainableLayer>> Create(const Network& network, size_t index, size_t rows);

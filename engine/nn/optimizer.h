@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
+#include "engine/base/thread_team.h"
 #include "engine/nn/aligned_buffer.h"
 
 namespace astray {
@@ -18,7 +20,8 @@ class Optimizer {
   static absl::StatusOr<Optimizer> Create(const astray::v1::TrainingRecipe& recipe, size_t parameter_count);
 
   // parameters, gradient: `parameter_count` floats each. The state is float32, the bias correction double.
-  void Step(std::span<const float> gradient, std::span<float> parameters);
+  // The bytes are the same without a team and with one of any size; on every machine, too, where nothing is clipped.
+  void Step(std::span<const float> gradient, std::span<float> parameters, ThreadTeam* team = nullptr);
 
   uint64_t steps() const { return steps_; }
   // The rest of its state, for checkpoints; second_moment is empty for SGD.
@@ -32,13 +35,14 @@ class Optimizer {
  private:
   enum class Kind { kSgd, kAdam };
   Optimizer() = default;
-  float ClipFactor(std::span<const float> gradient) const;
+  float ClipFactor(std::span<const float> gradient, ThreadTeam* team);
   Kind kind_ = Kind::kAdam;
   double learning_rate_ = 0, momentum_ = 0, beta1_ = 0, beta2_ = 0, epsilon_ = 0, weight_decay_ = 0;
   double clip_norm_ = 0;                          // 0: none
   uint64_t warmup_steps_ = 0, cosine_steps_ = 0;  // 0: none
   uint64_t steps_ = 0;
   AlignedBuffer first_moment_, second_moment_;
+  std::vector<double> squares_;  // scratch: a chunk's part of the gradient's length
 };
 
 }  // namespace astray

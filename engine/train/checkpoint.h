@@ -10,7 +10,7 @@
 
 namespace astray {
 
-inline constexpr uint32_t kCheckpointFormatVersion = 1;
+inline constexpr uint32_t kCheckpointFormatVersion = 2;              // 1: other random numbers from the same state
 inline constexpr size_t kMaxCheckpointParameters = size_t{1} << 26;  // four times of them, and a message ends at 2 GiB
 
 // A training's checkpoint file and what it held last; no path: none is kept.

@@ -1,6 +1,7 @@
 #include "engine/train/corruption.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -8,10 +9,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/base/random_array.h"
 #include "engine/base/status_macros.h"
 
 namespace astray {
 namespace {
+
+constexpr size_t kLeastShared = 1 << 15;  // fewer values are sooner done by one thread
 
 absl::Status CheckSigma(const std::string& field, float sigma) {
   if (sigma > 0 && std::isfinite(sigma)) return absl::OkStatus();
@@ -154,15 +158,27 @@ absl::StatusOr<Corruptor> Corruptor::Create(const google::protobuf::RepeatedPtrF
 Corruptor::Corruptor(std::vector<v1::Corruption> corruption, VectorShape shape, Random random)
     : corruption_(std::move(corruption)), shape_(shape), random_(random), tokens_(shape) {}
 
-void Corruptor::Apply(std::span<float> values) {
-  draws_.resize(values.size());
+void Corruptor::Apply(std::span<float> values, ThreadTeam* team) {
+  team_ = values.size() < kLeastShared ? nullptr : team;
   for (const v1::Corruption& corruption : corruption_) ApplyOne(corruption, values);
 }
 
 template <typename Change>
+void Corruptor::ForEachChunk(std::span<float> values, Change change) {
+  const RandomArray draws(random_.NextUint64());
+  RunOn(team_, RandomArray::Chunks(values.size()), [&](size_t chunk) {
+    const size_t begin = chunk * RandomArray::kChunk;
+    change(draws, chunk, begin, values.subspan(begin, std::min(RandomArray::kChunk, values.size() - begin)));
+  });
+}
+
+template <typename Change>
 void Corruptor::ForEach(std::span<float> values, Change change) {
-  random_.FillUniform(draws_);
-  for (size_t i = 0; i < values.size(); ++i) values[i] = change(values[i], draws_[i]);
+  ForEachChunk(values, [&](const RandomArray& draws, size_t chunk, size_t, std::span<float> part) {
+    std::array<float, RandomArray::kChunk> u;
+    draws.FillUniform(chunk, std::span(u).first(part.size()));
+    for (size_t i = 0; i < part.size(); ++i) part[i] = change(part[i], u[i]);
+  });
 }
 
 template <typename Change>
@@ -219,17 +235,24 @@ void Corruptor::ApplyOne(const v1::Corruption& corruption, std::span<float> valu
 }
 
 void Corruptor::Add(float sigma, std::span<float> values) {
-  random_.FillNormal(draws_);
-  for (size_t i = 0; i < values.size(); ++i) values[i] += sigma * draws_[i];
+  ForEachChunk(values, [&](const RandomArray& draws, size_t chunk, size_t, std::span<float> part) {
+    draws.AddNormal(chunk, sigma, part);
+  });
 }
 
 void Corruptor::AddOfRandomLevel(float max_sigma, std::span<float> values) {
-  random_.FillNormal(draws_);
   const size_t width = shape_.width();
-  for (size_t begin = 0; begin < values.size(); begin += width) {
-    const float sigma = max_sigma * static_cast<float>(random_.Uniform());
-    for (size_t i = begin; i < begin + width; ++i) values[i] += sigma * draws_[i];
-  }
+  levels_.resize(values.size() / width);
+  for (float& level : levels_) level = max_sigma * static_cast<float>(random_.Uniform());
+  ForEachChunk(values, [&](const RandomArray& draws, size_t chunk, size_t begin, std::span<float> part) {
+    std::array<float, RandomArray::kChunk> normals;
+    draws.FillNormal(chunk, std::span(normals).first(part.size()));
+    for (size_t i = 0; i < part.size();) {
+      const size_t vector = (begin + i) / width, end = std::min(part.size(), (vector + 1) * width - begin);
+      const float level = levels_[vector];
+      for (; i < end; ++i) part[i] += level * normals[i];
+    }
+  });
 }
 
 void Corruptor::Remove(const v1::PatchRemoval& patch, std::span<float> values) {
@@ -266,19 +289,19 @@ void Corruptor::Shuffle(const v1::LocalShuffle& shuffle, std::span<float> values
 }
 
 void Corruptor::Swap(float probability, std::span<float> values) {
-  random_.FillUniform(draws_);
   before_.assign(values.begin(), values.end());
   const size_t width = shape_.width(), vectors = values.size() / width;
   // Given u < p, u / p is uniform: one draw says whether and from where.
   const float scale = static_cast<float>(vectors) / probability;
-  for (size_t begin = 0; begin < values.size(); begin += width) {
-    for (size_t j = 0; j < width; ++j) {
-      const float u = draws_[begin + j];
-      if (u >= probability) continue;
-      const size_t donor = std::min(static_cast<size_t>(u * scale), vectors - 1);
-      values[begin + j] = before_[donor * width + j];
+  ForEachChunk(values, [&](const RandomArray& draws, size_t chunk, size_t begin, std::span<float> part) {
+    std::array<float, RandomArray::kChunk> u;
+    draws.FillUniform(chunk, std::span(u).first(part.size()));
+    for (size_t i = 0; i < part.size(); ++i) {
+      if (u[i] >= probability) continue;
+      const size_t donor = std::min(static_cast<size_t>(u[i] * scale), vectors - 1);
+      part[i] = before_[donor * width + (begin + i) % width];
     }
-  }
+  });
 }
 
 }  // namespace astray

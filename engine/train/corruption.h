@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/base/random.h"
+#include "engine/base/thread_team.h"
 #include "engine/train/token_corruption.h"
 #include "engine/train/vector_set.h"
 
@@ -24,8 +25,8 @@ class Corruptor {
   static absl::StatusOr<Corruptor> Create(const google::protobuf::RepeatedPtrField<v1::Corruption>& corruption,
                                           VectorShape shape, Random random);
 
-  // values: [vectors x width], changed in place.
-  void Apply(std::span<float> values);
+  // values: [vectors x width], changed in place; to the same bytes without a team and with one of any size.
+  void Apply(std::span<float> values, ThreadTeam* team = nullptr);
 
   Random& random() { return random_; }  // its state is part of a checkpoint
 
@@ -37,6 +38,9 @@ class Corruptor {
   void Remove(const v1::PatchRemoval& patch, std::span<float> values);
   void Shuffle(const v1::LocalShuffle& shuffle, std::span<float> values);
   void Swap(float probability, std::span<float> values);
+  // Calls change(draws, chunk, begin, part) for the values from `begin` on, chunk by chunk of fresh draws, on the team.
+  template <typename Change>
+  void ForEachChunk(std::span<float> values, Change change);
   // Calls change(value, u) with u from U(0, 1) for each value.
   template <typename Change>
   void ForEach(std::span<float> values, Change change);
@@ -48,8 +52,9 @@ class Corruptor {
   VectorShape shape_;
   Random random_;
   TokenCorruptor tokens_;
-  std::vector<float> draws_, before_;  // scratch
-  std::vector<uint32_t> order_;        // scratch
+  ThreadTeam* team_ = nullptr;          // of the current call
+  std::vector<float> levels_, before_;  // scratch
+  std::vector<uint32_t> order_;         // scratch
 };
 
 }  // namespace astray

@@ -78,7 +78,7 @@ v1::Recipe LevelRecipe(const v1::Recipe& recipe, size_t index) {
 
 absl::StatusOr<std::vector<double>> Pretrain(const v1::Recipe& recipe, const VectorSet& training,
                                              const VectorSet& validation, Network* network,
-                                             const ProgressCallback& progress) {
+                                             const ProgressCallback& progress, size_t threads) {
   const std::vector<size_t> dense = DenseLayers(*network);
   const size_t depth = dense.size() / 2;
   std::vector<double> losses;
@@ -93,7 +93,8 @@ absl::StatusOr<std::vector<double>> Pretrain(const v1::Recipe& recipe, const Vec
     const v1::Recipe level_recipe = LevelRecipe(recipe, level);
     const VectorSet own = level == 0 ? training : below.vectors();
     const VectorSet own_held_out = level == 0 ? validation : held_out.vectors();
-    ASSIGN_OR_RETURN(const TrainingResult result, TrainNetwork(level_recipe, own, own_held_out, &shallow, progress));
+    ASSIGN_OR_RETURN(const TrainingResult result,
+                     TrainNetwork(level_recipe, own, own_held_out, &shallow, progress, {}, threads));
     losses.push_back(result.best_validation_loss);
     CopyLayer(shallow, 0, network, encoder);
     CopyLayer(shallow, 1, network, decoder);

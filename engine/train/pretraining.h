@@ -13,11 +13,11 @@ namespace astray {
 
 // Trains each encoder layer with the decoder layer that mirrors it, from the lowest up, on the codes of clean vectors
 // below it, and leaves the parameters in `network`. `recipe` is complete, has training.pretraining and an `encoder`.
-// Returns each layer's best validation loss. Deterministic. At most kMaxPretrainingVectors vectors teach, evenly
-// spread.
+// Returns each layer's best validation loss. Deterministic, as TrainNetwork is. At most kMaxPretrainingVectors vectors
+// teach, evenly spread.
 absl::StatusOr<std::vector<double>> Pretrain(const astray::v1::Recipe& recipe, const VectorSet& training,
                                              const VectorSet& validation, Network* network,
-                                             const ProgressCallback& progress);
+                                             const ProgressCallback& progress, size_t threads = 1);
 
 inline constexpr size_t kMaxPretrainingVectors = 65536;  // their codes are kept in memory
 

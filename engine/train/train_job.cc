@@ -159,7 +159,7 @@ void WarnOfDependence(const Calibration& calibration, v1::TrainingReport* report
 
 absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Dataset& dataset,
                                       const ProgressCallback& progress, const std::string& checkpoint_path,
-                                      std::shared_ptr<const LogTransform> log) {
+                                      std::shared_ptr<const LogTransform> log, size_t threads) {
   if (dataset.rows() == 0) return absl::InvalidArgumentError("data: expected rows, got none");
   if (incomplete.features().has_log() != (log != nullptr)) {
     return absl::InvalidArgumentError("features.log: is for log lines, and needed for them");
@@ -196,12 +196,13 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
     ASSIGN_OR_RETURN(checkpoint, OpenCheckpoint(checkpoint_path, recipe, Sha256OfRows(dataset)));
   }
   if (recipe.training().has_pretraining() && !checkpoint.begun()) {
-    ASSIGN_OR_RETURN(const std::vector<double> losses, Pretrain(recipe, training, validation, &network, progress));
+    ASSIGN_OR_RETURN(const std::vector<double> losses,
+                     Pretrain(recipe, training, validation, &network, progress, threads));
     checkpoint.state.mutable_pretraining_losses()->Assign(losses.begin(), losses.end());
   }
   const auto pretraining_losses = checkpoint.state.pretraining_losses();
   ASSIGN_OR_RETURN(const TrainingResult result,
-                   TrainNetwork(recipe, training, validation, &network, progress, std::move(checkpoint)));
+                   TrainNetwork(recipe, training, validation, &network, progress, std::move(checkpoint), threads));
 
   TrainedDetector trained;
   v1::TrainingReport& report = trained.report;

@@ -25,11 +25,11 @@ struct TrainedDetector {
 // `recipe` may be incomplete; `dataset` is normal rows, time-ordered where it has timestamps.
 // InvalidArgument: a recipe that cannot work, data that cannot be learned from (too few rows, a column without
 // values). Internal, with what to change: a loss that became non-finite.
-// The same recipe and data give the same bytes. `progress` is called at every validation; may be empty.
-// With a checkpoint path, a training that was killed goes on from there (TrainNetwork).
-// `log` is what made the rows of a recipe with features.log (log_training.h), else null.
+// The same recipe and data give the same bytes, whatever the threads. `progress` is called at every validation; may be
+// empty. With a checkpoint path, a training that was killed goes on from there (TrainNetwork). `log` is what made the
+// rows of a recipe with features.log (log_training.h), else null.
 absl::StatusOr<TrainedDetector> Train(const astray::v1::Recipe& recipe, const Dataset& dataset,
                                       const ProgressCallback& progress, const std::string& checkpoint_path = "",
-                                      std::shared_ptr<const LogTransform> log = nullptr);
+                                      std::shared_ptr<const LogTransform> log = nullptr, size_t threads = 1);
 
 }  // namespace astray

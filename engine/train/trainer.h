@@ -1,6 +1,7 @@
 // Trains a network on corrupted vectors against the clean ones, and stops when held-out vectors stop getting better.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -30,7 +31,8 @@ struct TrainingResult {
 using ProgressCallback = std::function<void(const TrainProgress&)>;
 
 // Changes `network` from its initial to its best parameters: those with the smallest loss on `validation` under one
-// fixed draw of the corruption. `recipe` is complete. Deterministic.
+// fixed draw of the corruption. `recipe` is complete. Deterministic: any number of threads comes to the same bytes.
+// With more than one, several read `training` at once.
 //
 // With a checkpoint, it goes on from its state, if that has begun, and keeps its state there at every validation; ended
 // and begun again at any moment, it comes to the same bytes as without a break. The caller removes the file.
@@ -38,6 +40,7 @@ using ProgressCallback = std::function<void(const TrainProgress&)>;
 // Internal, with what to change, where the loss becomes non-finite; the network then holds the best parameters so far.
 absl::StatusOr<TrainingResult> TrainNetwork(const v1::Recipe& recipe, const VectorSet& training,
                                             const VectorSet& validation, Network* network,
-                                            const ProgressCallback& progress, Checkpoint checkpoint = {});
+                                            const ProgressCallback& progress, Checkpoint checkpoint = {},
+                                            size_t threads = 1);
 
 }  // namespace astray

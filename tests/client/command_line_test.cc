@@ -37,6 +37,7 @@ TEST(CommandLine, WrongUsageIsOneLineAndCode64) {
                                              {"train"},
                                              {"train", "--data=x.csv", "--name=x", "--nosuch"},
                                              {"train", "--data=x.csv", "--name=x", "--seed=minus"},
+                                             {"train", "--data=x.csv", "--name=x", "--threads=0"},
                                              {"score", "--model=x"},
                                              {"score", "--model=x", "--data=x", "--format=xml"},
                                              {"score", "--model=x", "--data=x", "--epoch=2"},

@@ -149,6 +149,7 @@ TEST_F(OfflineCommands, TrainInspectAndEvaluateAgree) {
                                           "--name=pump",
                                           "--recipe=" + QuickRecipe(),
                                           "--model-base-path=" + Path("models"),
+                                          "--threads=2",
                                           "--json"};
   const CommandOutput trained = RunCommand(train);
   ASSERT_EQ(trained.code, 0) << trained.err;

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <vector>
 
+#include "engine/base/random_array.h"
 #include "engine/base/sha256.h"
 
 namespace astray {
@@ -72,13 +73,38 @@ TEST(Random, IsXoshiro256PlusPlus) {
   }
 }
 
+// The words of a chunk of a RandomArray as the header describes them: eight generators in turn.
+struct ReferenceChunk {
+  ReferenceChunk(uint64_t key, size_t chunk) {
+    uint64_t x = key;
+    x = Reference::SplitMix64(x) + chunk * 0xd1342543de82ef95;
+    for (Reference& generator : generators) {
+      for (uint64_t& word : generator.s) word = Reference::SplitMix64(x);
+    }
+  }
+  Reference generators[8];
+};
+
+// Calls check(word, first, second) for each word and the two numbers of `sample` that come from it.
+template <typename Check>
+void ForEachWord(uint64_t key, const std::vector<float>& sample, Check check) {
+  for (size_t chunk = 0; chunk < RandomArray::Chunks(sample.size()); ++chunk) {
+    ReferenceChunk reference(key, chunk);
+    for (size_t begin = 0; begin < RandomArray::kChunk; begin += 32) {
+      for (size_t k = 0; k < 16; ++k) {
+        const size_t i = chunk * RandomArray::kChunk + begin + k;
+        const uint64_t word = reference.generators[k % 8].Next();
+        if (i + 16 < sample.size()) check(word, sample[i], sample[i + 16]);
+      }
+    }
+  }
+}
+
 // Box and Muller's transform of the same words, in double precision.
 TEST(Random, NormalsAreBoxAndMullersOfTheWords) {
   std::vector<float> sample(128 * 500);
   Random(4).FillNormal(sample);
-  Random words(4);
-  for (size_t i = 0; i < sample.size(); i += 2) {
-    const uint64_t word = words.NextUint64();
+  ForEachWord(Random(4).NextUint64(), sample, [](uint64_t word, double first, double second) {
     const double u = (static_cast<double>(word & 0x7fffffff) + 0.5) / 2147483648.0;
     const uint64_t high = word >> 32;
     double angle = (static_cast<double>(high & 0x3fffffff) / 1073741824.0 - 0.5) * std::numbers::pi / 2;
@@ -87,9 +113,18 @@ TEST(Random, NormalsAreBoxAndMullersOfTheWords) {
     const double radius = std::sqrt(-2 * std::log(u));
     // Near u = 1 float holds u to 6e-8 only, which a small radius shows.
     const double tolerance = 1e-6 * (1 + radius) + 1.2e-7 / std::max(radius, 3.4e-4);
-    ASSERT_NEAR(sample[i], radius * std::cos(angle), tolerance) << i;
-    ASSERT_NEAR(sample[i + 1], radius * std::sin(angle), tolerance) << i;
-  }
+    ASSERT_NEAR(first, radius * std::cos(angle), tolerance) << word;
+    ASSERT_NEAR(second, radius * std::sin(angle), tolerance) << word;
+  });
+}
+
+TEST(Random, UniformsAreTheUpperBitsOfTheWords) {
+  std::vector<float> sample(10000);
+  Random(4).FillUniform(sample);
+  ForEachWord(Random(4).NextUint64(), sample, [](uint64_t word, double first, double second) {
+    ASSERT_EQ(first, std::ldexp(static_cast<double>((word & 0xffffffff) >> 8), -24));
+    ASSERT_EQ(second, std::ldexp(static_cast<double>(word >> 40), -24));
+  });
 }
 
 // Every compiler and machine must give these bits, so that a seed means the same artifact everywhere.
@@ -97,7 +132,7 @@ TEST(Random, NormalsHaveTheSameBitsEverywhere) {
   std::vector<float> sample(100001);
   Random(1, 2).FillNormal(sample);
   EXPECT_EQ(Sha256Hex({reinterpret_cast<const char*>(sample.data()), sample.size() * sizeof(float)}),
-            "88c24098736050433345a6616c1939f5e3d32b891476fdc7712b57e4eef7e208");
+            "07960a8b16a0c3abf7bdd2244fab0bca54ac0e8fb342344406f353f63773bd39");
 }
 
 TEST(Random, FillsAnyNumberOfValues) {
@@ -119,7 +154,7 @@ TEST(Random, NormalsFollowTheNormalDistribution) {
     std::vector<float> sample(100001);
     Random(seed).FillNormal(sample);
     EXPECT_LT(KolmogorovSmirnov(sample, [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }), 1.95);
-    // Neighbours come from one pair: neither they nor their sizes may go together.
+    // Neither neighbours nor their sizes may go together.
     double product = 0, squares = 0, fourth = 0;
     for (size_t i = 0; i + 1 < sample.size(); i += 2) {
       product += double{sample[i]} * sample[i + 1];

@@ -1,6 +1,7 @@
 #include "engine/nn/loss.h"
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <cmath>
 #include <vector>
@@ -42,6 +43,44 @@ TEST(Loss, AsAScoreIsTheLossOfTraining) {
     for (size_t j = 0; j < 4; ++j) sum += LossAt(loss, output, j, target[j]);
     EXPECT_NEAR(sum, SumOfLosses(loss, z, target, {}, 1, {}), 1e-4) << v1::Loss_Name(loss);
   }
+}
+
+// The sum and the slopes, in double precision, for every kind of vector and over several blocks.
+TEST(Loss, OfManyValuesIsTheFormula) {
+  constexpr size_t kCount = 2500;
+  std::vector<float> z(kCount), target(kCount), observed(kCount);
+  Random(1).FillNormal(z);
+  Random(2).FillUniform(target);
+  Random(3).FillUniform(observed);
+  for (float& o : observed) o = o < 0.7f ? 1.0f : 0.0f;
+  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
+    hwy::SetSupportedTargetsForTest(left & -left);
+    for (const v1::Loss loss : {v1::MEAN_SQUARED_ERROR, v1::HUBER, v1::BINARY_CROSS_ENTROPY}) {
+      for (const bool masked : {false, true}) {
+        std::vector<float> slopes(kCount);
+        const std::span<const float> mask = masked ? observed : std::span<const float>();
+        const double sum = SumOfLosses(loss, z, target, mask, 0.5f, slopes);
+        EXPECT_EQ(SumOfLosses(loss, z, target, mask, 0.5f, {}), sum);
+        double expected = 0;
+        for (size_t i = 0; i < kCount; ++i) {
+          const double r = double{z[i]} - target[i], weight = masked ? observed[i] : 1, size = std::abs(r);
+          double value = r * r, slope = 2 * r;
+          if (loss == v1::HUBER) {
+            value = size <= 1 ? r * r / 2 : size - 0.5;
+            slope = size <= 1 ? r : r > 0 ? 1 : -1;
+          } else if (loss == v1::BINARY_CROSS_ENTROPY) {
+            const double sigmoid = 1 / (1 + std::exp(-double{z[i]}));
+            value = -(target[i] * std::log(sigmoid) + (1 - target[i]) * std::log(1 - sigmoid));
+            slope = sigmoid - target[i];
+          }
+          expected += weight * value;
+          ASSERT_NEAR(slopes[i], weight * 0.5 * slope, 1e-6) << i;
+        }
+        EXPECT_NEAR(sum, expected, 1e-6 * expected) << v1::Loss_Name(loss) << hwy::TargetName(left & -left);
+      }
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
 }
 
 TEST(Loss, StaysFiniteAtTheExtremes) {

@@ -1,8 +1,12 @@
 #include "engine/nn/optimizer.h"
 
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "engine/base/random.h"
@@ -53,6 +57,49 @@ void ExpectAdam(double weight_decay) {
     p -= rate * decay * p;
     p -= rate * (m[i] / (1 - std::pow(beta1, t))) / (std::sqrt(v[i] / (1 - std::pow(beta2, t))) + 1e-8);
   });
+}
+
+// The parameters after some steps, over several chunks.
+std::vector<float> Stepped(const std::string& recipe_text, ThreadTeam* team) {
+  v1::TrainingRecipe recipe;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(recipe_text, &recipe));
+  constexpr size_t kMany = 50003;
+  Optimizer optimizer = *Optimizer::Create(recipe, kMany);
+  Random random(5);
+  std::vector<float> parameters(kMany), gradient(kMany);
+  random.FillNormal(parameters);
+  for (int t = 0; t < 5; ++t) {
+    random.FillNormal(gradient);
+    optimizer.Step(gradient, parameters, team);
+  }
+  return parameters;
+}
+
+TEST(Optimizer, TeamsAndEveryKindOfVectorGiveTheSameBytes) {
+  for (const std::string recipe : {"adam { weight_decay: 0.1 }", "sgd { learning_rate: 0.1 momentum: 0.5 }"}) {
+    const std::vector<float> alone = Stepped(recipe, nullptr);
+    for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
+      hwy::SetSupportedTargetsForTest(left & -left);
+      EXPECT_EQ(Stepped(recipe, nullptr), alone) << hwy::TargetName(left & -left);
+    }
+    hwy::SetSupportedTargetsForTest(0);
+    ThreadTeam team(3);
+    EXPECT_EQ(Stepped(recipe, &team), alone);
+  }
+  ThreadTeam team(3);
+  EXPECT_EQ(Stepped("adam {} clip_norm: 1", &team), Stepped("adam {} clip_norm: 1", nullptr));
+}
+
+TEST(Optimizer, MomentsOfAParameterThatRestsBecomeZero) {
+  for (const std::string text : {"adam {}", "sgd { learning_rate: 0.1 momentum: 0.9 }"}) {
+    v1::TrainingRecipe recipe;
+    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &recipe));
+    Optimizer optimizer = *Optimizer::Create(recipe, 3);
+    std::vector<float> parameters(3, 1.0f);
+    optimizer.Step(std::vector<float>(3, 1e-10f), parameters);
+    for (int t = 0; t < 1500; ++t) optimizer.Step(std::vector<float>(3, 0.0f), parameters);
+    EXPECT_THAT(optimizer.first_moment(), ::testing::Each(0.0f)) << "not denormal";
+  }
 }
 
 TEST(Optimizer, AdamFollowsItsFormula) { ExpectAdam(0); }

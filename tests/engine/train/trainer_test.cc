@@ -117,6 +117,30 @@ TEST(TrainNetwork, TheSameSeedGivesTheSameParameters) {
   EXPECT_NE(train("3"), train("4"));
 }
 
+// Corruption, dropout, a regularizer, clipping and held-out vectors, in batches that threads share.
+TEST(TrainNetwork, AnyNumberOfThreadsGivesTheSameParameters) {
+  const Rows rows(4000);
+  for (const std::string corruption : {"gaussian { sigma: 0.2 }", "gaussian { max_sigma: 0.5 }",
+                                       "masking { keep_probability: 0.7 }", "feature_swap { probability: 0.2 }"}) {
+    const v1::Recipe recipe = MakeRecipe("network { encoder: [ 256, 8 ] dropout: 0.1 } corruption { " + corruption +
+                                         " } regularizer { l1_sparsity { weight: 0.001 } } training { max_steps: 6 "
+                                         "steps_per_validation: 3 clip_norm: 1 batch_size: 5600 }");
+    const auto train = [&](size_t threads) {
+      Network network = MakeNetwork(recipe);
+      const auto result = TrainNetwork(recipe, rows.Part(0, 3000), rows.Part(3000, 1000), &network, {}, {}, threads);
+      EXPECT_TRUE(result.ok()) << result.status();
+      std::vector<float> all = Parameters(network);
+      for (const v1::LossPoint& point : result->losses) {
+        all.push_back(static_cast<float>(point.training()));
+        all.push_back(static_cast<float>(point.validation()));
+      }
+      return all;
+    };
+    const std::vector<float> alone = train(1);
+    for (const size_t threads : {2, 3, 5}) EXPECT_EQ(train(threads), alone) << corruption << threads;
+  }
+}
+
 TEST(TrainNetwork, LossIsAgainstTheCleanInput) {
   // Everything is masked: only a constant can be learned, and its error is the variance of the clean values. Against
   // the masked input the loss would fall to 0.
