@@ -40,8 +40,8 @@ void CopyRows(size_t rows, size_t width, const float* from, size_t from_stride, 
 
 }  // namespace
 
-std::shared_ptr<const DenseLayers> PackDenseLayers(const Network& network) {
-  auto layers = std::make_shared<DenseLayers>(network.layers());
+std::shared_ptr<const PackedDenseLayers> PackDenseLayers(const Network& network) {
+  auto layers = std::make_shared<PackedDenseLayers>(network.layers());
   for (size_t i = 0; i < network.layers(); ++i) {
     if (network.spec().layers(static_cast<int>(i)).has_dense()) (*layers)[i].emplace(network, i);
   }
@@ -51,7 +51,7 @@ std::shared_ptr<const DenseLayers> PackDenseLayers(const Network& network) {
 struct Executor::Impl {
   size_t inputs, outputs, reconstruction_size, code_size;
   v1::Activation last_activation;
-  std::shared_ptr<const DenseLayers> dense_layers;
+  std::shared_ptr<const PackedDenseLayers> dense_layers;
   std::vector<Step> steps;
   std::vector<size_t> tile_rows;  // ascending; of dense layers only, the most that a tile has
   bool fixed_rows = false;        // whether a tile always has so many: one of oneDNN's primitives is among the steps
@@ -145,7 +145,7 @@ Executor::Executor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Executor::~Executor() = default;
 
 absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Network& network,
-                                                           std::shared_ptr<const DenseLayers> dense_layers) {
+                                                           std::shared_ptr<const PackedDenseLayers> dense_layers) {
   auto impl = std::make_unique<Impl>();
   impl->inputs = network.input_size();
   impl->outputs = network.output_size();

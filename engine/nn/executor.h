@@ -24,8 +24,8 @@
 namespace astray {
 
 // One for each layer of a network, empty where that is not dense. Immutable: executors on any threads share them.
-using DenseLayers = std::vector<std::optional<DenseLayer>>;
-std::shared_ptr<const DenseLayers> PackDenseLayers(const Network& network);
+using PackedDenseLayers = std::vector<std::optional<DenseLayer>>;
+std::shared_ptr<const PackedDenseLayers> PackDenseLayers(const Network& network);
 
 class Executor {
  public:
@@ -33,7 +33,7 @@ class Executor {
     return Create(network, PackDenseLayers(network));
   }
   static absl::StatusOr<std::unique_ptr<Executor>> Create(const Network& network,
-                                                          std::shared_ptr<const DenseLayers> dense_layers);
+                                                          std::shared_ptr<const PackedDenseLayers> dense_layers);
   ~Executor();
 
   // input [rows x input_size], output [rows x output_size]; row-major, any alignment, not overlapping.

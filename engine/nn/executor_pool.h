@@ -37,7 +37,7 @@ class ExecutorPool {
 
  private:
   const Network network_;
-  const std::shared_ptr<const DenseLayers> dense_layers_;
+  const std::shared_ptr<const PackedDenseLayers> dense_layers_;
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Executor>> idle_ ABSL_GUARDED_BY(mutex_);
 };
