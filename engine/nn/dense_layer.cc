@@ -7,9 +7,9 @@
 
 #include "engine/nn/activation.h"
 
-// The kernel is compiled once for each of these and the best one is chosen at run time; the others that Highway knows
-// add nothing to a float's multiply-add.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+// The kernel is compiled for each target that Highway knows but these, which add nothing to a float's multiply-add, and
+// the best one is chosen at run time.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/nn/dense_layer.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
@@ -37,7 +37,7 @@ constexpr size_t kAccumulators = HWY_TARGET <= HWY_AVX3 ? 24 : 12;
 constexpr size_t kMaxRows = kAccumulators / 2;
 constexpr size_t kMaxVectors = 8;
 // Inputs of one pass over the rows: their weights for two vectors of outputs stay in the first-level cache.
-constexpr size_t kPassInputs = 256;
+constexpr size_t kPassInputs = 512;
 
 constexpr size_t VectorsFor(size_t rows) { return std::min(kMaxVectors, kAccumulators / rows); }
 
