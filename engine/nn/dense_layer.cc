@@ -40,6 +40,11 @@ constexpr size_t kMaxVectors = 8;
 constexpr size_t kPassInputs = 512;
 
 constexpr size_t VectorsFor(size_t rows) { return std::min(kMaxVectors, kAccumulators / rows); }
+constexpr std::array<size_t, kMaxRows> kVectors = [] {
+  std::array<size_t, kMaxRows> vectors;
+  for (size_t rows = 1; rows <= kMaxRows; ++rows) vectors[rows - 1] = VectorsFor(rows);
+  return vectors;
+}();
 
 HWY_INLINE Vector LoadFirst(const float* from, size_t count) {
   if (HWY_LIKELY(count == kLanes)) return hn::LoadU(kFloats, from);
@@ -223,14 +228,22 @@ void ActivateRows(const DenseLayer::Operands& o) {
 
 // `whole` in as few parts of at most `most` as can be, as equal as can be.
 struct Parts {
-  Parts(size_t whole, size_t most) : count((whole + most - 1) / most), size(whole / count), larger(whole % count) {}
+  Parts(size_t whole, size_t most) {
+    if (whole > most) {  // a division takes as long as a step of a small layer
+      count = (whole + most - 1) / most;
+      larger = whole % count;
+    }
+    size = count == 1 ? whole : whole / count;
+  }
   size_t operator[](size_t i) const { return size + (i < larger); }
-  size_t count, size, larger;
+  size_t count = 1, size, larger = 0;
 };
 
 void RunDense(const DenseLayer::Operands& o) {
-  const Parts groups(o.rows, kMaxRows);
-  const Parts widths((o.outputs + kLanes - 1) / kLanes, VectorsFor(groups[0]));
+  const size_t vectors = (o.outputs + kLanes - 1) / kLanes;
+  // Three vectors are better taken at once by fewer rows than as two and one.
+  const Parts groups(o.rows, vectors == 3 ? kAccumulators / 3 : kMaxRows);
+  const Parts widths(vectors, kVectors[groups[0] - 1]);
   const size_t pass = groups.count == 1 ? o.inputs : kPassInputs;
   Block block = {.x_stride = o.x_stride, .weights_stride = o.inputs * kLanes, .y_stride = o.y_stride};
   for (size_t i = 0, output = 0; i < widths.count; output += widths[i] * kLanes, ++i) {
