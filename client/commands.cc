@@ -7,6 +7,7 @@
 #include "client/commands/calibrate.h"
 #include "client/commands/encode.h"
 #include "client/commands/evaluate.h"
+#include "client/commands/export.h"
 #include "client/commands/feedback.h"
 #include "client/commands/inspect.h"
 #include "client/commands/models.h"
@@ -33,6 +34,7 @@ void AddCommands(CLI::App& app, CommandContext& context) {
   AddTuneCommand(app, context);
   AddEvaluateCommand(app, context);
   AddInspectCommand(app, context);
+  AddExportCommand(app, context);
   AddScoreCommand(app, context);
   AddStreamCommand(app, context);
   AddEncodeCommand(app, context);

@@ -19,7 +19,7 @@ absl::StatusOr<ExecutorPool::Lease> ExecutorPool::Acquire() {
       return Lease(this, std::move(executor));
     }
   }
-  absl::StatusOr<std::unique_ptr<Executor>> executor = Executor::Create(network_);
+  absl::StatusOr<std::unique_ptr<Executor>> executor = Executor::Create(network_, dense_layers_);
   if (!executor.ok()) return executor.status();
   return Lease(this, *std::move(executor));
 }

@@ -1,4 +1,5 @@
-// Executors of one network for many threads: Acquire takes an idle one or makes one. Thread-safe.
+// Executors of one network for many threads: Acquire takes an idle one or makes one. They share the packed weights of
+// dense layers. Thread-safe.
 #pragma once
 
 #include <memory>
@@ -29,13 +30,14 @@ class ExecutorPool {
     std::unique_ptr<Executor> executor_;
   };
 
-  explicit ExecutorPool(Network network) : network_(std::move(network)) {}
+  explicit ExecutorPool(Network network) : network_(std::move(network)), dense_layers_(PackDenseLayers(network_)) {}
 
   absl::StatusOr<Lease> Acquire() ABSL_LOCKS_EXCLUDED(mutex_);
   const Network& network() const { return network_; }
 
  private:
   const Network network_;
+  const std::shared_ptr<const PackedDenseLayers> dense_layers_;
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Executor>> idle_ ABSL_GUARDED_BY(mutex_);
 };

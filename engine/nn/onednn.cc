@@ -286,20 +286,10 @@ absl::StatusOr<std::unique_ptr<PackedLayer>> PackedLayer::Create(const Network& 
                                                          WeightsOf(shape, window, Tag::any), window, shape.activation,
                                                          weights, bias, algorithm::convolution_direct);
     }
-    if (layer.has_transposed_convolution()) {
-      const Window window = WindowOf(layer.transposed_convolution());
-      return impl->InitKernel<dnnl::deconvolution_forward>(x, y, WeightsOf(shape, window, Tag::iohw),
-                                                           WeightsOf(shape, window, Tag::any), window, shape.activation,
-                                                           weights, bias, algorithm::deconvolution_direct);
-    }
-    // A dense layer as a 1x1 convolution over `rows` pixels: oneDNN has blocked kernels for that one, and only a plain
-    // gemm for inner products.
-    const Window window = {{1, 1}, {1, 1}, {0, 0}};
-    const size_t inputs = shape.input.size(), outputs = shape.output.size();
-    impl->InitKernel<dnnl::convolution_forward>(
-        Plain({1, inputs, 1, rows}, Tag::nhwc), Plain({1, outputs, 1, rows}, Tag::nhwc),
-        Plain({outputs, inputs, 1, 1}, shape.tied_to ? Tag::iohw : Tag::oihw), Plain({outputs, inputs, 1, 1}, Tag::any),
-        window, shape.activation, weights, bias, algorithm::convolution_direct);
+    const Window window = WindowOf(layer.transposed_convolution());
+    impl->InitKernel<dnnl::deconvolution_forward>(x, y, WeightsOf(shape, window, Tag::iohw),
+                                                  WeightsOf(shape, window, Tag::any), window, shape.activation, weights,
+                                                  bias, algorithm::deconvolution_direct);
   }));
   return std::unique_ptr<PackedLayer>(new PackedLayer(std::move(impl)));
 }

@@ -1,4 +1,5 @@
-// The only file pair that speaks oneDNN: layers forward for serving, forward and backward for training.
+// The only file pair that speaks oneDNN: windowed layers forward for serving, all kinds forward and backward for
+// training.
 // oneDNN 2 and 3 differ in how primitives are described; that difference stays in onednn.cc.
 //
 // Every primitive uses a scratchpad of its own object (scratchpad_mode::user): a primitive may then run on another
@@ -16,10 +17,11 @@ namespace astray::onednn {
 // oneDNN is built on OpenMP, whose threads under request threads ruin throughput: keeps this thread's calls on it.
 void UseCallingThreadOnly();
 
-// One layer for a fixed number of rows, with the weights packed once into the layout that the kernel likes best.
+// A convolution, transposed convolution or pooling for a fixed number of rows, with the weights packed once into the
+// layout that the kernel likes best. Dense layers are DenseLayer.
 class PackedLayer {
  public:
-  // Layer `index` of `network`; its parameters are copied. ZERO_INFLATED_COUNTS is left to the caller (Activate).
+  // Layer `index` of `network`; its parameters are copied.
   static absl::StatusOr<std::unique_ptr<PackedLayer>> Create(const Network& network, size_t index, size_t rows);
   ~PackedLayer();
   absl::Status Run(const float* x, float* y);  // [rows x inputs], [rows x outputs]; 64-byte aligned

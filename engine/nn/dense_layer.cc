@@ -1,0 +1,313 @@
+#include "engine/nn/dense_layer.h"
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+#include <utility>
+
+#include "engine/nn/activation.h"
+
+// The kernel is compiled for each target that Highway knows but these, which add nothing to a float's multiply-add, and
+// the best one is chosen at run time.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/nn/dense_layer.cc"
+#include "hwy/foreach_target.h"  // must come before highway.h
+// clang-format off
+#include "hwy/highway.h"
+#include "hwy/contrib/math/math-inl.h"
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
+namespace astray {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// A lambda that is a piece of its function, and compiled for the same processor.
+#undef ASTRAY_INLINE_LAMBDA
+#define ASTRAY_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
+
+const hn::ScalableTag<float> kFloats;
+using Vector = hn::Vec<decltype(kFloats)>;
+constexpr size_t kLanes = HWY_LANES(float);
+
+// A block of R rows x V vectors of outputs stays in registers; the rest is for weights and inputs.
+constexpr size_t kAccumulators = HWY_TARGET <= HWY_AVX3 ? 24 : 12;
+constexpr size_t kMaxRows = kAccumulators / 2;
+constexpr size_t kMaxVectors = 8;
+// Inputs of one pass over the rows: their weights for two vectors of outputs stay in the first-level cache.
+constexpr size_t kPassInputs = 512;
+
+constexpr size_t VectorsFor(size_t rows) { return std::min(kMaxVectors, kAccumulators / rows); }
+constexpr std::array<size_t, kMaxRows> kVectors = [] {
+  std::array<size_t, kMaxRows> vectors;
+  for (size_t rows = 1; rows <= kMaxRows; ++rows) vectors[rows - 1] = VectorsFor(rows);
+  return vectors;
+}();
+
+HWY_INLINE Vector LoadFirst(const float* from, size_t count) {
+  if (HWY_LIKELY(count == kLanes)) return hn::LoadU(kFloats, from);
+#if HWY_TARGET <= HWY_AVX2
+  return hn::MaskedLoad(hn::FirstN(kFloats, count), kFloats, from);
+#else
+  HWY_ALIGN float whole[kLanes] = {};
+  std::copy_n(from, count, whole);
+  return hn::Load(kFloats, whole);
+#endif
+}
+
+HWY_INLINE void StoreFirst(Vector values, size_t count, float* to) {
+  if (HWY_LIKELY(count == kLanes)) {
+    hn::StoreU(values, kFloats, to);
+    return;
+  }
+#if HWY_TARGET <= HWY_AVX2
+  hn::BlendedStore(values, hn::FirstN(kFloats, count), kFloats, to);
+#else
+  HWY_ALIGN float whole[kLanes];
+  hn::Store(values, kFloats, whole);
+  std::copy_n(whole, count, to);
+#endif
+}
+
+// Part of the outputs of some rows, over part of the inputs.
+struct Block {
+  const float* x;
+  size_t x_stride;
+  size_t inputs;
+  const float* weights;   // of the first vector and the first input
+  size_t weights_stride;  // to the next vector's
+  const float* bias;      // null: goes on from what is in y
+  float* y;
+  size_t y_stride;
+  size_t last_count;          // outputs in the last vector
+  v1::Activation activation;  // RELU, LEAKY_RELU; others are none
+};
+
+// The compiler no longer knows what `value` was made from, so it keeps it in a register as it is.
+template <typename T>
+HWY_INLINE void HideOrigin(T& value) {
+#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  asm("" : "+r"(value));
+#endif
+}
+
+// sum += a * b, of one rounding where the processor has that. Spelled out for it because GCC 12 likes to put the sum
+// into the register of a factor, and runs out of registers where a loop has many of these.
+HWY_INLINE void Accumulate(Vector a, Vector b, Vector& sum) {
+#if HWY_ARCH_X86_64 && HWY_TARGET <= HWY_AVX2 && (HWY_COMPILER_GCC || HWY_COMPILER_CLANG)
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+#else
+  sum = hn::MulAdd(a, b, sum);
+#endif
+}
+
+// Loads below are not moved above it.
+HWY_INLINE void KeepLoadsBelow() {
+#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  asm volatile("" ::: "memory");
+#endif
+}
+
+// body(0), ..., body(N - 1), with constants for arguments: an array indexed by them is so many registers.
+template <size_t N, typename Body>
+HWY_INLINE void Unrolled(const Body& body) {
+  [&]<size_t... I>(std::index_sequence<I...>) ASTRAY_INLINE_LAMBDA { (body(std::integral_constant<size_t, I>()), ...); }
+  (std::make_index_sequence<N>());
+}
+
+template <size_t R, size_t V>
+void RunBlock(const Block& block) {
+  Vector sums[R][V];
+  const size_t y_stride = block.y_stride;
+  const auto count = [&](size_t v) ASTRAY_INLINE_LAMBDA { return v + 1 == V ? block.last_count : kLanes; };
+  const auto each = [&](const auto& body) ASTRAY_INLINE_LAMBDA {
+    Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA { body(r, v); }); });
+  };
+  if (block.bias != nullptr) {
+    each([&](auto r, auto v) ASTRAY_INLINE_LAMBDA { sums[r][v] = hn::LoadU(kFloats, block.bias + v * kLanes); });
+  } else {
+    each([&](auto r, auto v)
+             ASTRAY_INLINE_LAMBDA { sums[r][v] = LoadFirst(block.y + r * y_stride + v * kLanes, count(v)); });
+  }
+
+  // One pointer for three rows: the other two are reached by x86's index registers. One for each row would not fit
+  // into the registers, nor would what a compiler makes of one for all.
+  size_t x_stride = block.x_stride;
+  constexpr size_t kPointers = (R + 2) / 3;
+  const float* x[kPointers];
+  Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { x[p] = block.x + 3 * p * x_stride; });
+  constexpr size_t kWeightPointers = (V + 1) / 2;
+  size_t weights_stride = block.weights_stride;
+  const float* weights[kWeightPointers];
+  Unrolled<kWeightPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { weights[p] = block.weights + 2 * p * weights_stride; });
+  const auto step = [&](auto k) ASTRAY_INLINE_LAMBDA {
+    KeepLoadsBelow();
+    const auto weight = [&](auto v) ASTRAY_INLINE_LAMBDA {
+      return hn::LoadU(kFloats, weights[v / 2] + v % 2 * weights_stride + k * kLanes);
+    };
+    const auto value = [&](auto r) ASTRAY_INLINE_LAMBDA { return hn::Set(kFloats, x[r / 3][r % 3 * x_stride + k]); };
+    // Whichever are fewer stay in registers for the step.
+    if constexpr (V <= R) {
+      Vector w[V];
+      Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA { w[v] = weight(v); });
+      Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA {
+        const Vector one = value(r);
+        Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA { Accumulate(w[v], one, sums[r][v]); });
+      });
+    } else {
+      Vector values[R];
+      Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { values[r] = value(r); });
+      Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA {
+        const Vector w = weight(v);
+        Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { Accumulate(w, values[r], sums[r][v]); });
+      });
+    }
+  };
+  const auto advance = [&](size_t steps) ASTRAY_INLINE_LAMBDA {
+    Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(x[p] += steps); });
+    Unrolled<kWeightPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(weights[p] += steps * kLanes); });
+  };
+  // Of narrow vectors a step takes half as long, and the loop's own additions weigh twice as much.
+  constexpr size_t kSteps = HWY_TARGET == HWY_AVX2 ? 8 : 4;
+  size_t k = 0;
+  for (; k + kSteps <= block.inputs; k += kSteps) {
+    HideOrigin(x_stride);
+    HideOrigin(weights_stride);
+    Unrolled<kSteps>(step);
+    advance(kSteps);
+  }
+  for (; k < block.inputs; ++k) {
+    step(std::integral_constant<size_t, 0>());
+    advance(1);
+  }
+
+  const Vector zero = hn::Zero(kFloats);
+  if (block.activation == v1::RELU) {
+    each([&](auto r, auto v) ASTRAY_INLINE_LAMBDA { sums[r][v] = hn::Max(sums[r][v], zero); });
+  } else if (block.activation == v1::LEAKY_RELU) {
+    const Vector slope = hn::Set(kFloats, kLeakyReluSlope);
+    each([&](auto r, auto v) ASTRAY_INLINE_LAMBDA {
+      sums[r][v] = hn::IfThenElse(hn::Gt(sums[r][v], zero), sums[r][v], hn::Mul(sums[r][v], slope));
+    });
+  }
+  each([&](auto r, auto v)
+           ASTRAY_INLINE_LAMBDA { StoreFirst(sums[r][v], count(v), block.y + r * y_stride + v * kLanes); });
+}
+
+using BlockFunction = void (*)(const Block& block);
+using BlockTable = std::array<std::array<BlockFunction, kMaxVectors>, kMaxRows>;  // [rows - 1][vectors - 1]
+
+template <size_t R, size_t... V>
+constexpr std::array<BlockFunction, kMaxVectors> BlocksOf(std::index_sequence<V...> /*up to VectorsFor(R)*/) {
+  return {RunBlock<R, V + 1>...};
+}
+
+template <size_t... R>
+constexpr BlockTable MakeBlockTable(std::index_sequence<R...> /*up to kMaxRows*/) {
+  return {BlocksOf<R + 1>(std::make_index_sequence<VectorsFor(R + 1)>())...};
+}
+
+constexpr BlockTable kBlocks = MakeBlockTable(std::make_index_sequence<kMaxRows>());
+
+// Sigmoid and tanh of whole rows, after the sums: the same vectors whatever the number of rows.
+void ActivateRows(const DenseLayer::Operands& o) {
+  for (size_t r = 0; r < o.rows; ++r) {
+    float* y = o.y + r * o.y_stride;
+    for (size_t j = 0; j < o.outputs; j += kLanes) {
+      const size_t count = std::min(kLanes, o.outputs - j);
+      const Vector z = LoadFirst(y + j, count);
+      const Vector one = hn::Set(kFloats, 1.0f);
+      const Vector value =
+          o.activation == v1::TANH ? hn::Tanh(kFloats, z) : hn::Div(one, hn::Add(one, hn::Exp(kFloats, hn::Neg(z))));
+      StoreFirst(value, count, y + j);
+    }
+  }
+}
+
+// `whole` in as few parts of at most `most` as can be, as equal as can be.
+struct Parts {
+  Parts(size_t whole, size_t most) {
+    if (whole > most) {  // a division takes as long as a step of a small layer
+      count = (whole + most - 1) / most;
+      larger = whole % count;
+    }
+    size = count == 1 ? whole : whole / count;
+  }
+  size_t operator[](size_t i) const { return size + (i < larger); }
+  size_t count = 1, size, larger = 0;
+};
+
+void RunDense(const DenseLayer::Operands& o) {
+  const size_t vectors = (o.outputs + kLanes - 1) / kLanes;
+  // Three vectors are better taken at once by fewer rows than as two and one.
+  const Parts groups(o.rows, vectors == 3 ? kAccumulators / 3 : kMaxRows);
+  const Parts widths(vectors, kVectors[groups[0] - 1]);
+  const size_t pass = groups.count == 1 ? o.inputs : kPassInputs;
+  Block block = {.x_stride = o.x_stride, .weights_stride = o.inputs * kLanes, .y_stride = o.y_stride};
+  for (size_t i = 0, output = 0; i < widths.count; output += widths[i] * kLanes, ++i) {
+    block.last_count = std::min(kLanes, o.outputs - output - (widths[i] - 1) * kLanes);
+    for (size_t k = 0; k < o.inputs; k += pass) {
+      block.inputs = std::min(pass, o.inputs - k);
+      block.weights = o.weights + output * o.inputs + k * kLanes;
+      block.bias = k == 0 ? o.bias + output : nullptr;
+      block.activation = k + block.inputs == o.inputs ? o.activation : v1::LINEAR;
+      for (size_t g = 0, row = 0; g < groups.count; row += groups[g], ++g) {
+        block.x = o.x + row * o.x_stride + k;
+        block.y = o.y + row * o.y_stride + output;
+        kBlocks[groups[g] - 1][widths[i] - 1](block);
+      }
+    }
+  }
+  if (o.activation == v1::TANH || o.activation == v1::SIGMOID) ActivateRows(o);
+}
+
+size_t Lanes() { return kLanes; }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace astray
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace astray {
+
+HWY_EXPORT(RunDense);
+HWY_EXPORT(Lanes);
+
+DenseLayer::DenseLayer(const Network& network, size_t index)
+    : inputs_(network.shape(index).input.size()),
+      outputs_(network.shape(index).output.size()),
+      activation_(network.shape(index).activation),
+      kernel_(nullptr) {
+  const size_t lanes = HWY_DYNAMIC_DISPATCH(Lanes)();
+  kernel_ = &HWY_DYNAMIC_DISPATCH(RunDense);  // the target is chosen by the line above
+  const size_t padded = (outputs_ + lanes - 1) / lanes * lanes;
+  weights_ = AlignedBuffer(padded * inputs_);
+  bias_ = AlignedBuffer(padded);
+  const bool tied = network.shape(index).tied_to.has_value();  // then [inputs x outputs]
+  const size_t input_step = tied ? outputs_ : 1, output_step = tied ? 1 : inputs_;
+  const float* weights = network.parameters().data() + network.offsets(index).weights;
+  for (size_t j = 0; j < outputs_; ++j) {
+    float* column = weights_.data() + j / lanes * lanes * inputs_ + j % lanes;
+    for (size_t k = 0; k < inputs_; ++k) column[k * lanes] = weights[j * output_step + k * input_step];
+  }
+  std::copy_n(network.parameters().data() + network.offsets(index).bias, outputs_, bias_.data());
+}
+
+void DenseLayer::Run(size_t rows, const float* x, size_t x_stride, float* y, size_t y_stride) const {
+  if (rows == 0) return;
+  kernel_({.inputs = inputs_,
+           .outputs = outputs_,
+           .activation = activation_,
+           .weights = weights_.data(),
+           .bias = bias_.data(),
+           .rows = rows,
+           .x = x,
+           .x_stride = x_stride,
+           .y = y,
+           .y_stride = y_stride});
+}
+
+}  // namespace astray
+#endif  // HWY_ONCE

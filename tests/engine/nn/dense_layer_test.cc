@@ -1,0 +1,167 @@
+#include "engine/nn/dense_layer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "hwy/targets.h"
+#include "tests/testing/reference_network.h"
+
+namespace astray {
+namespace {
+
+// With every kernel that this machine can run, named by Highway's target: that one and those below it are allowed.
+class DenseLayerOn : public ::testing::TestWithParam<int64_t> {
+ protected:
+  DenseLayerOn() { Allow(hwy::SupportedTargets() & ~(GetParam() - 1)); }
+  ~DenseLayerOn() override { Allow(0); }
+
+ private:
+  // 0: what the machine has.
+  static void Allow(int64_t targets) {
+    hwy::SetSupportedTargetsForTest(targets);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+};
+
+Network RandomNetwork(const std::vector<uint32_t>& sizes, v1::Activation activation) {
+  Network network = *Network::Create(testing::DenseSpec(sizes, activation, activation));
+  Random random(7);
+  network.Initialise(random);
+  for (size_t i = 0; i < network.layers(); ++i) {
+    random.FillNormal(network.parameters().subspan(network.offsets(i).bias, network.shape(i).biases));
+  }
+  return network;
+}
+
+std::vector<float> RandomRows(size_t rows, size_t width) {
+  std::vector<float> values(rows * width);
+  Random(3).FillNormal(values);
+  return values;
+}
+
+std::vector<float> RunLayer(const DenseLayer& layer, size_t rows, size_t inputs, size_t outputs, const float* x) {
+  std::vector<float> y(rows * outputs);
+  layer.Run(rows, x, inputs, y.data(), outputs);
+  return y;
+}
+
+const std::vector<std::vector<uint32_t>>& Sizes() {
+  static const std::vector<std::vector<uint32_t>> sizes = {{1, 1},    {3, 1},     {1, 17},    {7, 5},     {38, 64},
+                                                           {64, 16},  {64, 38},   {100, 130}, {513, 33},  {784, 50},
+                                                           {16, 300}, {1100, 71}, {32, 128},  {256, 129}, {512, 15}};
+  return sizes;
+}
+
+TEST_P(DenseLayerOn, EqualsTheDoublePrecisionReference) {
+  for (const v1::Activation activation : {v1::LINEAR, v1::RELU, v1::LEAKY_RELU, v1::TANH, v1::SIGMOID}) {
+    for (const std::vector<uint32_t>& sizes : Sizes()) {
+      const Network network = RandomNetwork(sizes, activation);
+      const std::vector<double> parameters(network.parameters().begin(), network.parameters().end());
+      constexpr size_t kRows = 29;
+      const std::vector<float> x = RandomRows(kRows, sizes[0]);
+      const std::vector<float> y = RunLayer(DenseLayer(network, 0), kRows, sizes[0], sizes[1], x.data());
+      for (size_t r = 0; r < kRows; ++r) {
+        const auto expected =
+            testing::ReferenceForward(network, parameters, std::span(x).subspan(r * sizes[0], sizes[0])).back();
+        for (size_t j = 0; j < sizes[1]; ++j) {
+          ASSERT_NEAR(y[r * sizes[1] + j], expected[j], 1e-5 * (1 + std::abs(expected[j])))
+              << v1::Activation_Name(activation) << ", " << sizes[0] << " to " << sizes[1] << ", row " << r
+              << ", output " << j;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DenseLayerOn, ARowHasTheSameBitsInEveryBatch) {
+  for (const v1::Activation activation : {v1::LEAKY_RELU, v1::TANH}) {
+    for (const std::vector<uint32_t>& sizes : Sizes()) {
+      const DenseLayer layer(RandomNetwork(sizes, activation), 0);
+      constexpr size_t kRows = 61;
+      const std::vector<float> x = RandomRows(kRows, sizes[0]);
+      const std::vector<float> whole = RunLayer(layer, kRows, sizes[0], sizes[1], x.data());
+      for (size_t rows = 1; rows <= 27; ++rows) {
+        for (size_t row = 0; row + rows <= kRows; row += rows) {
+          const std::vector<float> part = RunLayer(layer, rows, sizes[0], sizes[1], x.data() + row * sizes[0]);
+          ASSERT_EQ(std::memcmp(part.data(), whole.data() + row * sizes[1], part.size() * sizeof(float)), 0)
+              << sizes[0] << " to " << sizes[1] << ", " << rows << " rows at " << row;
+        }
+      }
+    }
+  }
+}
+
+// What makes the bits the same on machines of other vector widths, too: one rounding a step, inputs in order.
+TEST_P(DenseLayerOn, SumsFromTheBiasOverTheInputsInOrder) {
+  if (GetParam() > HWY_AVX2) GTEST_SKIP() << "no fused multiply-add";
+  for (const std::vector<uint32_t>& sizes : Sizes()) {
+    const Network network = RandomNetwork(sizes, v1::LINEAR);
+    constexpr size_t kRows = 13;
+    const std::vector<float> x = RandomRows(kRows, sizes[0]);
+    const std::vector<float> y = RunLayer(DenseLayer(network, 0), kRows, sizes[0], sizes[1], x.data());
+    const float* weights = network.parameters().data() + network.offsets(0).weights;
+    const float* bias = network.parameters().data() + network.offsets(0).bias;
+    for (size_t r = 0; r < kRows; ++r) {
+      for (size_t j = 0; j < sizes[1]; ++j) {
+        float sum = bias[j];
+        for (size_t k = 0; k < sizes[0]; ++k) sum = std::fma(weights[j * sizes[0] + k], x[r * sizes[0] + k], sum);
+        ASSERT_EQ(y[r * sizes[1] + j], sum) << sizes[0] << " to " << sizes[1] << ", row " << r << ", output " << j;
+      }
+    }
+  }
+}
+
+TEST_P(DenseLayerOn, ReadsAndWritesByStrideAndNothingElse) {
+  for (const v1::Activation activation : {v1::RELU, v1::SIGMOID}) {
+    for (const std::vector<uint32_t>& sizes : Sizes()) {
+      const DenseLayer layer(RandomNetwork(sizes, activation), 0);
+      const size_t x_stride = sizes[0] + 3, y_stride = sizes[1] + 5;
+      for (const size_t rows : {size_t{1}, size_t{8}, size_t{25}}) {
+        const std::vector<float> x = RandomRows(rows, sizes[0]);
+        const std::vector<float> expected = RunLayer(layer, rows, sizes[0], sizes[1], x.data());
+        std::vector<float> wide(rows * x_stride, NAN), y(rows * y_stride, -7.0f);
+        for (size_t r = 0; r < rows; ++r) std::copy_n(x.data() + r * sizes[0], sizes[0], wide.data() + r * x_stride);
+        layer.Run(rows, wide.data(), x_stride, y.data(), y_stride);
+        for (size_t r = 0; r < rows; ++r) {
+          for (size_t j = 0; j < y_stride; ++j) {
+            ASSERT_EQ(y[r * y_stride + j], j < sizes[1] ? expected[r * sizes[1] + j] : -7.0f);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DenseLayerOn, TakesTiedWeightsTransposed) {
+  v1::NetworkSpec spec = testing::DenseSpec({30, 12, 30}, v1::RELU, v1::LINEAR);
+  spec.mutable_layers(1)->mutable_dense()->set_tied_to(spec.layers(0).name());
+  Network network = *Network::Create(spec);
+  Random random(1);
+  network.Initialise(random);
+  const std::vector<float> x = RandomRows(1, 12);
+  const std::vector<float> y = RunLayer(DenseLayer(network, 1), 1, 12, 30, x.data());
+  const float* weights = network.parameters().data() + network.offsets(0).weights;
+  for (size_t j = 0; j < 30; ++j) {
+    double sum = 0;
+    for (size_t k = 0; k < 12; ++k) sum += weights[k * 30 + j] * x[k];
+    EXPECT_NEAR(y[j], sum, 1e-5);
+  }
+}
+
+TEST_P(DenseLayerOn, NoRowsIsNoWork) { DenseLayer(RandomNetwork({5, 3}, v1::RELU), 0).Run(0, nullptr, 5, nullptr, 3); }
+
+std::vector<int64_t> Targets() {
+  std::vector<int64_t> targets;
+  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) targets.push_back(left & -left);
+  return targets;
+}
+
+INSTANTIATE_TEST_SUITE_P(Machine, DenseLayerOn, ::testing::ValuesIn(Targets()),
+                         [](const auto& info) { return std::string(hwy::TargetName(info.param)); });
+
+}  // namespace
+}  // namespace astray
