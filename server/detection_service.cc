@@ -5,7 +5,6 @@
 #include "server/calibrate_reactor.h"
 #include "server/feedback.h"
 #include "server/log_scorer.h"
-#include "server/scoring.h"
 #include "server/stream_reactor.h"
 #include "server/stream_scorer.h"
 
@@ -22,13 +21,6 @@ grpc::ServerUnaryReactor* DetectionService::StartUnary(Method method, Context* c
   start(CallLimits{absl::FromChrono(context->deadline()), call->cancelled()},
         [call](const absl::Status& status) { call->Complete(status); });
   return call;
-}
-
-grpc::ServerUnaryReactor* DetectionService::Score(Context* context, const v1::ScoreRequest* request,
-                                                  v1::ScoreResponse* response) {
-  return StartUnary(Method::kScore, context, [&](const CallLimits& limits, const auto& done) {
-    astray::Score(*parts_.registry, parts_.queue, *request, response, limits, done);
-  });
 }
 
 grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* DetectionService::ScoreStream(

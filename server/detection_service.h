@@ -1,4 +1,5 @@
-// astray.v1.DetectionService: scoring and calibration over gRPC's callback API.
+// astray.v1.DetectionService. Score is taken from completion queues by lanes (score_lane.h), which pays where calls are
+// many and small; the other methods are of gRPC's callback API.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,15 @@ class OpenStream {
   virtual void End() = 0;
 };
 
-class DetectionService final : public v1::DetectionService::CallbackService {
+// Which method is of which API: generated classes, one around the other.
+template <typename Service>
+using CallbackMethods = v1::DetectionService::WithCallbackMethod_ScoreStream<
+    v1::DetectionService::WithCallbackMethod_ScoreLogs<v1::DetectionService::WithCallbackMethod_ScoreLogStream<
+        v1::DetectionService::WithCallbackMethod_Calibrate<
+            v1::DetectionService::WithCallbackMethod_Feedback<Service>>>>>;
+using MixedService = v1::DetectionService::WithAsyncMethod_Score<CallbackMethods<v1::DetectionService::Service>>;
+
+class DetectionService final : public MixedService {
  public:
   static constexpr size_t kMaxStreams = 4096;    // stream calls open at once; then RESOURCE_EXHAUSTED
   static constexpr size_t kMaxCalibrations = 8;  // Calibrate calls open at once; then RESOURCE_EXHAUSTED
@@ -43,8 +52,6 @@ class DetectionService final : public v1::DetectionService::CallbackService {
   explicit DetectionService(const Parts& parts) : parts_(parts) {}
 
   using Context = grpc::CallbackServerContext;
-  grpc::ServerUnaryReactor* Score(Context* context, const v1::ScoreRequest* request,
-                                  v1::ScoreResponse* response) override;
   grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* ScoreStream(Context* context) override;
   grpc::ServerUnaryReactor* ScoreLogs(Context* context, const v1::ScoreLogsRequest* request,
                                       v1::ScoreLogsResponse* response) override;
