@@ -1,5 +1,5 @@
-// astray.v1.DetectionService. Score is taken from completion queues by lanes (score_lane.h), which pays where calls are
-// many and small; the other methods are of gRPC's callback API.
+// astray.v1.DetectionService. Lanes take Score (score_lane.h) and the streams (stream_call.h) from completion queues,
+// which pays where messages are many and small; the other methods are of gRPC's callback API.
 #pragma once
 
 #include <cstddef>
@@ -28,11 +28,12 @@ class OpenStream {
 
 // Which method is of which API: generated classes, one around the other.
 template <typename Service>
-using CallbackMethods = v1::DetectionService::WithCallbackMethod_ScoreStream<
-    v1::DetectionService::WithCallbackMethod_ScoreLogs<v1::DetectionService::WithCallbackMethod_ScoreLogStream<
-        v1::DetectionService::WithCallbackMethod_Calibrate<
-            v1::DetectionService::WithCallbackMethod_Feedback<Service>>>>>;
-using MixedService = v1::DetectionService::WithAsyncMethod_Score<CallbackMethods<v1::DetectionService::Service>>;
+using LaneMethods = v1::DetectionService::WithAsyncMethod_Score<
+    v1::DetectionService::WithAsyncMethod_ScoreStream<v1::DetectionService::WithAsyncMethod_ScoreLogStream<Service>>>;
+template <typename Service>
+using CallbackMethods = v1::DetectionService::WithCallbackMethod_ScoreLogs<
+    v1::DetectionService::WithCallbackMethod_Calibrate<v1::DetectionService::WithCallbackMethod_Feedback<Service>>>;
+using MixedService = LaneMethods<CallbackMethods<v1::DetectionService::Service>>;
 
 class DetectionService final : public MixedService {
  public:
@@ -52,10 +53,8 @@ class DetectionService final : public MixedService {
   explicit DetectionService(const Parts& parts) : parts_(parts) {}
 
   using Context = grpc::CallbackServerContext;
-  grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* ScoreStream(Context* context) override;
   grpc::ServerUnaryReactor* ScoreLogs(Context* context, const v1::ScoreLogsRequest* request,
                                       v1::ScoreLogsResponse* response) override;
-  grpc::ServerBidiReactor<v1::ScoreLogsRequest, v1::ScoreLogsResponse>* ScoreLogStream(Context* context) override;
   grpc::ServerReadReactor<v1::CalibrateRequest>* Calibrate(Context* context, v1::CalibrateResponse* response) override;
   grpc::ServerUnaryReactor* Feedback(Context* context, const v1::FeedbackRequest* request,
                                      v1::FeedbackResponse* response) override;

@@ -13,7 +13,7 @@ void Lane::Start() {
 void Lane::Shutdown() {
   if (thread_.joinable()) {
     // The thread itself closes the queue: nobody but it posts operations, so none comes too late.
-    alarm_.Set(queue_.get(), gpr_now(GPR_CLOCK_MONOTONIC), &stop_);
+    Send(&stop_);
     thread_.join();
   } else if (!std::exchange(stopping_, true)) {
     // Never started: what was posted comes back at once.
@@ -38,6 +38,21 @@ void Lane::Run() {
     for (LaneTag* due : now_) due->Proceed(true);
     now_.clear();
   }
+}
+
+void Lane::Send(LaneTag* tag) {
+  absl::MutexLock lock(&mutex_);
+  sent_.push_back(tag);
+  if (sent_.size() == 1) alarm_.Set(queue_.get(), gpr_now(GPR_CLOCK_MONOTONIC), &take_sent_);
+}
+
+void Lane::TakeSent(bool /*ok*/) {
+  {
+    absl::MutexLock lock(&mutex_);
+    taken_.swap(sent_);
+  }
+  for (LaneTag* tag : taken_) tag->Proceed(true);
+  taken_.clear();
 }
 
 void Lane::Leave() {

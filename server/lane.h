@@ -4,7 +4,7 @@
 //   Lane lane(builder.AddCompletionQueue()); ... post calls ...; lane.Start();
 //   grpc_server->Shutdown(..); lane.Shutdown();  // in this order
 //
-// But for Start, Shutdown and IsCurrent, of the lane's thread alone (or before Start).
+// But for Start, Shutdown, Send and IsCurrent, of the lane's thread alone (or before Start).
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "grpcpp/alarm.h"
 #include "grpcpp/completion_queue.h"
 
@@ -39,7 +41,7 @@ class MemberTag final : public LaneTag {
 
 class Lane {
  public:
-  explicit Lane(std::unique_ptr<grpc::ServerCompletionQueue> queue) : queue_(std::move(queue)), stop_(this) {}
+  explicit Lane(std::unique_ptr<grpc::ServerCompletionQueue> queue) : queue_(std::move(queue)) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
   ~Lane() { Shutdown(); }
@@ -51,6 +53,8 @@ class Lane {
   grpc::ServerCompletionQueue* queue() { return queue_.get(); }
   bool IsCurrent() const { return thread_.get_id() == std::this_thread::get_id(); }
 
+  // Calls tag->Proceed(true) on the lane's thread, in the order of Send. From any thread, until Shutdown.
+  void Send(LaneTag* tag) ABSL_LOCKS_EXCLUDED(mutex_);
   // Calls tag->Proceed(true) when what is ready now has been taken.
   void Later(LaneTag* tag) { later_.push_back(tag); }
 
@@ -63,6 +67,7 @@ class Lane {
   static constexpr size_t kMostTaken = 256;  // operations between two looks at what is to be done later
 
   void Run();
+  void TakeSent(bool ok) ABSL_LOCKS_EXCLUDED(mutex_);
   void Stop(bool ok);
   void CloseIfEmpty();
 
@@ -71,8 +76,13 @@ class Lane {
   std::vector<LaneTag*> later_, now_;
   size_t inside_ = 0;
   bool stopping_ = false;
-  MemberTag<Lane, &Lane::Stop> stop_;
+
+  absl::Mutex mutex_;
+  std::vector<LaneTag*> sent_ ABSL_GUARDED_BY(mutex_);  // where there are any, alarm_ is set
+  std::vector<LaneTag*> taken_;
   grpc::Alarm alarm_;
+  MemberTag<Lane, &Lane::TakeSent> take_sent_{this};
+  MemberTag<Lane, &Lane::Stop> stop_{this};
 };
 
 }  // namespace astray

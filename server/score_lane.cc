@@ -98,10 +98,9 @@ absl::Status ScoreLane::Submit(const ServedDetector& served, const CheckedReques
   // The flag is the slot's, which outlives the job.
   const CallLimits limits = {.deadline = slot->deadline(),
                              .cancelled = {std::shared_ptr<const void>(), &slot->cancelled()}};
-  return SubmitScore(served, checked, slot->request(), limits, parts_.queue, slot->response(),
-                     [this, slot, arrived = arrived_at_](const absl::Status& status) {
-                       Complete(slot, arrived, status);
-                     });
+  return SubmitScore(
+      served, checked, slot->request(), limits, parts_.queue, slot->response(),
+      [this, slot, arrived = arrived_at_](const absl::Status& status) { Complete(slot, arrived, status); });
 }
 
 void ScoreLane::TakeBatch(Turn* turn, absl::Time now) {
@@ -136,8 +135,8 @@ void ScoreLane::ScoreBatch() {
   TakeBatch(&turn, absl::Now());
   for (size_t begin = 0; begin < batch_.size();) {
     absl::Status status;
-    const size_t end = begin + scoring_.ScoreFirst(*turn.served.detector, std::span(scoring_parts_).subspan(begin),
-                                                   &status);
+    const size_t end =
+        begin + scoring_.ScoreFirst(*turn.served.detector, std::span(scoring_parts_).subspan(begin), &status);
     FinishRun(turn.served, begin, end, status);
     begin = end;
   }

@@ -22,6 +22,8 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
   // All must outlive it; it must outlive the lane's thread.
   ScoreLane(DetectionService* service, Lane* lane) : UnarySlots(lane), service_(service), parts_(service->parts()) {}
 
+  JointScoring* scoring() { return &scoring_; }  // for others on this lane's thread
+
  private:
   struct Waiting {
     Slot* slot;

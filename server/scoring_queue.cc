@@ -50,8 +50,7 @@ struct ScoringQueue::Buffers {
 namespace {
 
 absl::Status CheckJobWanted(const ScoringJob& job, absl::Time now) {
-  return CheckWanted(job.cancelled != nullptr && job.cancelled->load(std::memory_order_relaxed), job.deadline,
-                             now);
+  return CheckWanted(job.cancelled != nullptr && job.cancelled->load(std::memory_order_relaxed), job.deadline, now);
 }
 
 }  // namespace
@@ -181,8 +180,7 @@ void ScoringQueue::ScoreBatch(const Batch& batch, Buffers* buffers) {
   for (size_t begin = 0; begin < buffers->parts.size();) {
     const Detector& detector = *buffers->wanted[begin]->pending->job.detector;
     absl::Status status;
-    const size_t end =
-        begin + buffers->scoring.ScoreFirst(detector, std::span(buffers->parts).subspan(begin), &status);
+    const size_t end = begin + buffers->scoring.ScoreFirst(detector, std::span(buffers->parts).subspan(begin), &status);
     for (size_t first = 0; begin < end; ++begin) {
       const Tile& tile = *buffers->wanted[begin];
       if (status.ok()) {

@@ -17,6 +17,9 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "server/host_port.h"
+#include "server/log_scorer.h"
+#include "server/stream_call.h"
+#include "server/stream_scorer.h"
 #include "spdlog/spdlog.h"
 
 namespace astray {
@@ -105,6 +108,8 @@ void Server::StartLanes(LaneExtension* extension) {
   for (const std::unique_ptr<Lane>& lane : lanes_) {
     score_lanes_.push_back(std::make_unique<ScoreLane>(&detection_, lane.get()));
     score_lanes_.back()->PostAll();
+    StreamCall<StreamScorer>::Post(&detection_, lane.get(), score_lanes_.back()->scoring());
+    StreamCall<LogScorer>::Post(&detection_, lane.get(), score_lanes_.back()->scoring());
     if (extension != nullptr) extension->Post(lane.get());
     lane->Start();
   }

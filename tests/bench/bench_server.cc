@@ -73,7 +73,8 @@ void PinToCores(const std::vector<int>& cores) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (const int core : cores) CPU_SET(core, &set);
-  if (sched_setaffinity(0, sizeof set, &set) != 0) Fail(absl::StrCat("cannot run on cores ", absl::StrJoin(cores, ",")));
+  if (sched_setaffinity(0, sizeof set, &set) != 0)
+    Fail(absl::StrCat("cannot run on cores ", absl::StrJoin(cores, ",")));
 }
 
 int ServeUntilClosed(const std::filesystem::path& models, const std::vector<int>& cores) {

@@ -46,11 +46,10 @@ void Verify(const BenchServer& server, const std::filesystem::path& models, cons
   const v1::ScoreResponse response = CallOnce(server, kScoreMethod, request);
   const auto detector = ReadArtifact(models / shape.name / "1");
   ScoreResult expected;
-  bool same = detector.ok() &&
-              (*detector)
-                  ->Score({request.values().data(), static_cast<size_t>(request.values_size())}, {}, &expected)
-                  .ok() &&
-              response.verdicts_size() == static_cast<int>(expected.verdicts.size());
+  bool same =
+      detector.ok() &&
+      (*detector)->Score({request.values().data(), static_cast<size_t>(request.values_size())}, {}, &expected).ok() &&
+      response.verdicts_size() == static_cast<int>(expected.verdicts.size());
   for (size_t i = 0; same && i < rows; ++i) {
     const v1::Verdict& got = response.verdicts(static_cast<int>(i));
     same = got.error() == expected.verdicts[i].error && got.p_value() == expected.verdicts[i].p_value;
@@ -101,7 +100,9 @@ class RpcBench {
                    throughput.PerSecond(), throughput.PerCpuSecond(), throughput.cpu_seconds / throughput.wall_seconds);
       return throughput.PerCpuSecond();
     };
-    Print(id, Compare(kRounds, [&] { return measure(kScoreMethod); }, [&] { return measure(kEmptyMethod); }, Divide),
+    Print(id,
+          Compare(
+              kRounds, [&] { return measure(kScoreMethod); }, [&] { return measure(kEmptyMethod); }, Divide),
           "calls/server CPU s");
   }
 
@@ -112,7 +113,9 @@ class RpcBench {
     const auto p50 = [&](const char* method) {
       return 1e6 * Quantile(CallOpen(server, method, request, rate, {.clients = 3}), 0.5);
     };
-    Print("p50_half_load_s1", Compare(kRounds, [&] { return p50(kScoreMethod); }, [&] { return p50(kEmptyMethod); }, Divide),
+    Print("p50_half_load_s1",
+          Compare(
+              kRounds, [&] { return p50(kScoreMethod); }, [&] { return p50(kEmptyMethod); }, Divide),
           "us");
   }
 
@@ -142,7 +145,10 @@ class RpcBench {
                    throughput.cpu_seconds / throughput.wall_seconds);
       return kRows * throughput.PerCpuSecond();
     };
-    Print("batch_s1", Compare(kRounds, rows, [] { return kGoalRowsPerSecond; }, Divide), "rows/server CPU s");
+    Print("batch_s1",
+          Compare(
+              kRounds, rows, [] { return kGoalRowsPerSecond; }, Divide),
+          "rows/server CPU s");
   }
 
   void LatencyByLoad(const BenchServer& server) {
