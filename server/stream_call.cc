@@ -124,6 +124,11 @@ void StreamCall<Scorer>::Scored(bool /*ok*/) {
 template <typename Scorer>
 void StreamCall<Scorer>::TakeScored(const absl::Status& status) {
   scoring_ = false;
+  unanswered_ = waiting_.size();
+  unanswered_values_ = 0;
+  for (const typename Scorer::Arrived& arrived : waiting_) {
+    unanswered_values_ += Scorer::SizeOf(arrived.request);
+  }
   if (!status.ok()) {
     waiting_.clear();
     Stop(status);
@@ -204,11 +209,6 @@ void StreamCall<Scorer>::MakeDue() {
 template <typename Scorer>
 void StreamCall<Scorer>::ContinueScoring() {
   if (scoring_ || released_) return;
-  unanswered_ = waiting_.size();
-  unanswered_values_ = 0;
-  for (const typename Scorer::Arrived& arrived : waiting_) {
-    unanswered_values_ += Scorer::SizeOf(arrived.request);
-  }
   // What waits is answered where the client ended the stream; where something broke it would be answered too early.
   const bool last = stopped_ && begun_ && status_.ok();
   released_ = stopped_;
