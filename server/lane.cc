@@ -2,8 +2,6 @@
 
 #include <grpc/support/time.h>
 
-#include <utility>
-
 namespace astray {
 
 void Lane::Start() {
@@ -11,15 +9,10 @@ void Lane::Start() {
 }
 
 void Lane::Shutdown() {
-  if (thread_.joinable()) {
-    // The thread itself closes the queue: nobody but it posts operations, so none comes too late.
-    Send(&stop_);
-    thread_.join();
-  } else if (!std::exchange(stopping_, true)) {
-    // Never started: what was posted comes back at once.
-    queue_->Shutdown();
-    Run();
-  }
+  if (!thread_.joinable()) return;
+  // The thread itself closes the queue: nobody but it posts operations, so none comes too late.
+  Send(&stop_);
+  thread_.join();
 }
 
 void Lane::Run() {
