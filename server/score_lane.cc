@@ -68,8 +68,7 @@ absl::Status ScoreLane::Admit(const RegistrySnapshot& current, Slot* slot) {
                    CheckScoreRequest(turn->served, parts_.queue->queue_rows(), slot->request()));
   if (checked.verdicts > ScoringQueue::kBatchRows) return Submit(turn->served, checked, slot);
   RETURN_IF_ERROR(parts_.queue->waiting_rows().Reserve(checked.verdicts));
-  turn->waiting.push_back(
-      {.slot = slot, .checked = std::move(checked), .deadline = slot->deadline(), .arrived = arrived_at_});
+  turn->waiting.push_back({.slot = slot, .checked = checked, .deadline = slot->deadline(), .arrived = arrived_at_});
   return absl::OkStatus();
 }
 

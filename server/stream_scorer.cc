@@ -88,6 +88,7 @@ absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease re
     return absl::OkStatus();
   }
   std::vector<ScoringJob> jobs;
+  jobs.reserve(pieces.size());
   for (const EntityStreams::Piece& piece : pieces) jobs.push_back(MakeJob(piece));
   const auto joined = std::make_shared<JoinedDone>(jobs.size(), [this, done](absl::Status status) {
     if (status.ok()) Finish();

@@ -1,7 +1,6 @@
 // Score on a lane that the test drives: it runs once the calls are there.
 #include "server/score_lane.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -12,8 +11,6 @@
 
 namespace astray {
 namespace {
-
-using testing::HasSubstr;
 
 class ScoreLaneTest : public testing::Test {
  protected:
