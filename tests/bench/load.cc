@@ -211,8 +211,11 @@ std::vector<double> CallOpen(const BenchServer& server, const std::string& metho
         }
         void* tag = nullptr;
         bool ok = false;
-        // Looks again and again: a thread that sleeps wakes up late.
-        if (queue.AsyncNext(&tag, &ok, gpr_inf_past(GPR_CLOCK_MONOTONIC)) != grpc::CompletionQueue::GOT_EVENT) continue;
+        // Looks again and again, for a thread that sleeps wakes up late; gRPC's own threads may come between.
+        if (queue.AsyncNext(&tag, &ok, gpr_inf_past(GPR_CLOCK_MONOTONIC)) != grpc::CompletionQueue::GOT_EVENT) {
+          std::this_thread::yield();
+          continue;
+        }
         auto* call = static_cast<PendingCall*>(tag);
         Expect(call->status);
         if (call->due >= warm) latencies[i].push_back(Seconds(Clock::now() - call->due));

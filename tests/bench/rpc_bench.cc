@@ -111,7 +111,7 @@ class RpcBench {
     const v1::ScoreRequest request = RequestOf(S1(), 1);
     const double rate = CallClosed(server, kScoreMethod, request, {}).PerSecond() / 2;
     const auto p50 = [&](const char* method) {
-      return 1e6 * Quantile(CallOpen(server, method, request, rate, {.clients = 3}), 0.5);
+      return 1e6 * Quantile(CallOpen(server, method, request, rate, {.clients = 2}), 0.5);
     };
     Print("p50_half_load_s1",
           Compare(
@@ -157,7 +157,7 @@ class RpcBench {
     const double saturation = CallClosed(server, kScoreMethod, request, {.seconds = 2}).PerSecond();
     for (const double share : {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1}) {
       const std::vector<double> seconds =
-          CallOpen(server, kScoreMethod, request, share * saturation, {.clients = 3, .seconds = 2});
+          CallOpen(server, kScoreMethod, request, share * saturation, {.clients = 2, .seconds = 2});
       PrintPoint("latency_by_load", share, 1e3 * Quantile(seconds, 0.5));
       PrintPoint("latency_p99_by_load", share, 1e3 * Quantile(seconds, 0.99));
     }
