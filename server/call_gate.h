@@ -1,9 +1,9 @@
 // Counts calls in flight and, from a drain on, lets no more in. Thread-safe.
 #pragma once
 
-#include <cstddef>
+#include <atomic>
+#include <cstdint>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
@@ -12,32 +12,29 @@ namespace astray {
 class CallGate {
  public:
   // False while draining. Leave must follow each Enter that returned true.
-  bool Enter() ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
-    if (closed_) return false;
-    ++inside_;
-    return true;
+  bool Enter() {
+    if ((state_.fetch_add(1, std::memory_order_acq_rel) & kClosed) == 0) return true;
+    Leave();
+    return false;
   }
-  void Leave() ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
-    --inside_;
+  void Leave() {
+    // Only a drain waits: its mutex, once unlocked, looks at the condition again.
+    if ((state_.fetch_sub(1, std::memory_order_acq_rel) & kClosed) != 0) absl::MutexLock lock(&mutex_);
   }
-  void Close() ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
-    closed_ = true;
-  }
-  // False where calls are still in flight after `timeout`.
-  bool AwaitEmpty(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_) {
+  void Close() { state_.fetch_or(kClosed, std::memory_order_acq_rel); }
+  // False where calls are still in flight after `timeout`. Of a closed gate.
+  bool AwaitEmpty(absl::Duration timeout) {
     absl::MutexLock lock(&mutex_);
     return mutex_.AwaitWithTimeout(absl::Condition(this, &CallGate::Empty), timeout);
   }
 
  private:
-  bool Empty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return inside_ == 0; }
+  static constexpr uint64_t kClosed = uint64_t{1} << 63;
 
+  bool Empty() const { return state_.load(std::memory_order_acquire) == kClosed; }
+
+  std::atomic<uint64_t> state_{0};  // calls inside, and whether it is closed
   absl::Mutex mutex_;
-  size_t inside_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace astray

@@ -5,9 +5,6 @@
 #include "server/calibrate_reactor.h"
 #include "server/feedback.h"
 #include "server/log_scorer.h"
-#include "server/scoring.h"
-#include "server/stream_reactor.h"
-#include "server/stream_scorer.h"
 
 namespace astray {
 
@@ -24,32 +21,11 @@ grpc::ServerUnaryReactor* DetectionService::StartUnary(Method method, Context* c
   return call;
 }
 
-grpc::ServerUnaryReactor* DetectionService::Score(Context* context, const v1::ScoreRequest* request,
-                                                  v1::ScoreResponse* response) {
-  return StartUnary(Method::kScore, context, [&](const CallLimits& limits, const auto& done) {
-    astray::Score(*parts_.registry, parts_.queue, *request, response, limits, done);
-  });
-}
-
-grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* DetectionService::ScoreStream(
-    Context* /*context*/) {
-  auto* stream = new StreamReactor<StreamScorer>(this);
-  stream->Start();
-  return stream;
-}
-
 grpc::ServerUnaryReactor* DetectionService::ScoreLogs(Context* context, const v1::ScoreLogsRequest* request,
                                                       v1::ScoreLogsResponse* response) {
   return StartUnary(Method::kScoreLogs, context, [&](const CallLimits& limits, const auto& done) {
     astray::ScoreLogs(parts_.registry, parts_.queue, parts_.metrics, *request, response, limits, done);
   });
-}
-
-grpc::ServerBidiReactor<v1::ScoreLogsRequest, v1::ScoreLogsResponse>* DetectionService::ScoreLogStream(
-    Context* /*context*/) {
-  auto* stream = new StreamReactor<LogScorer>(this);
-  stream->Start();
-  return stream;
 }
 
 grpc::ServerReadReactor<v1::CalibrateRequest>* DetectionService::Calibrate(Context* context,

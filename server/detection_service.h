@@ -1,4 +1,5 @@
-// astray.v1.DetectionService: scoring and calibration over gRPC's callback API.
+// astray.v1.DetectionService. Lanes take Score (score_lane.h) and the streams (stream_call.h) from completion queues,
+// which pays where messages are many and small; the other methods are of gRPC's callback API.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,16 @@ class OpenStream {
   virtual void End() = 0;
 };
 
-class DetectionService final : public v1::DetectionService::CallbackService {
+// Which method is of which API: generated classes, one around the other.
+template <typename Service>
+using LaneMethods = v1::DetectionService::WithAsyncMethod_Score<
+    v1::DetectionService::WithAsyncMethod_ScoreStream<v1::DetectionService::WithAsyncMethod_ScoreLogStream<Service>>>;
+template <typename Service>
+using CallbackMethods = v1::DetectionService::WithCallbackMethod_ScoreLogs<
+    v1::DetectionService::WithCallbackMethod_Calibrate<v1::DetectionService::WithCallbackMethod_Feedback<Service>>>;
+using MixedService = LaneMethods<CallbackMethods<v1::DetectionService::Service>>;
+
+class DetectionService final : public MixedService {
  public:
   static constexpr size_t kMaxStreams = 4096;    // stream calls open at once; then RESOURCE_EXHAUSTED
   static constexpr size_t kMaxCalibrations = 8;  // Calibrate calls open at once; then RESOURCE_EXHAUSTED
@@ -43,12 +53,8 @@ class DetectionService final : public v1::DetectionService::CallbackService {
   explicit DetectionService(const Parts& parts) : parts_(parts) {}
 
   using Context = grpc::CallbackServerContext;
-  grpc::ServerUnaryReactor* Score(Context* context, const v1::ScoreRequest* request,
-                                  v1::ScoreResponse* response) override;
-  grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreResponse>* ScoreStream(Context* context) override;
   grpc::ServerUnaryReactor* ScoreLogs(Context* context, const v1::ScoreLogsRequest* request,
                                       v1::ScoreLogsResponse* response) override;
-  grpc::ServerBidiReactor<v1::ScoreLogsRequest, v1::ScoreLogsResponse>* ScoreLogStream(Context* context) override;
   grpc::ServerReadReactor<v1::CalibrateRequest>* Calibrate(Context* context, v1::CalibrateResponse* response) override;
   grpc::ServerUnaryReactor* Feedback(Context* context, const v1::FeedbackRequest* request,
                                      v1::FeedbackResponse* response) override;

@@ -46,7 +46,7 @@ DetectorRegistry::DetectorRegistry(std::filesystem::path base_path, Metrics* met
       lane_(kShadowValues),
       snapshot_(std::make_shared<const RegistrySnapshot>()) {}
 
-std::shared_ptr<const RegistrySnapshot> DetectorRegistry::snapshot() const {
+std::shared_ptr<const RegistrySnapshot> DetectorRegistry::Current() const {
   absl::ReaderMutexLock lock(&snapshot_mutex_);
   return snapshot_;
 }
@@ -62,13 +62,13 @@ void DetectorRegistry::Publish(const std::string& name, ServedModel model) {
     version.change = model.state.change();
     version.shadow = live.ok() && *live == &version ? model.shadow : nullptr;
   }
-  auto next = std::make_shared<RegistrySnapshot>(*snapshot());
+  auto next = std::make_shared<RegistrySnapshot>(*Current());
   (*next)[name] = std::make_shared<const ServedModel>(std::move(model));
   SetSnapshot(std::move(next));
 }
 
 void DetectorRegistry::Remove(const std::string& name) {
-  auto next = std::make_shared<RegistrySnapshot>(*snapshot());
+  auto next = std::make_shared<RegistrySnapshot>(*Current());
   next->erase(name);
   SetSnapshot(std::move(next));
 }
@@ -87,9 +87,10 @@ absl::StatusOr<const ServedVersion*> DetectorRegistry::FindIn(const RegistrySnap
   return absl::UnavailableError(absl::StrCat("model '", ShownText(ref.name()), "': models are being loaded; retry"));
 }
 
-absl::StatusOr<ServedDetector> DetectorRegistry::Find(const v1::ModelRef& ref) const {
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
-  ASSIGN_OR_RETURN(const ServedVersion* version, FindIn(*current, ref));
+absl::StatusOr<ServedDetector> DetectorRegistry::Find(const v1::ModelRef& ref) const { return Find(*Current(), ref); }
+
+absl::StatusOr<ServedDetector> DetectorRegistry::Find(const RegistrySnapshot& current, const v1::ModelRef& ref) const {
+  ASSIGN_OR_RETURN(const ServedVersion* version, FindIn(current, ref));
   return ServedDetector{version->detector, version->metrics, version->drift, version->shadow, version->change};
 }
 
@@ -107,7 +108,7 @@ absl::Status DetectorRegistry::Poll() {
     // Not logged: a folder that cannot be listed now may be the next time, and what is loaded goes on serving.
     Refresh(name, false).IgnoreError();
   }
-  for (const auto& [name, model] : *snapshot()) {
+  for (const auto& [name, model] : *Current()) {
     if (std::binary_search(names->begin(), names->end(), name)) continue;
     spdlog::info("model {}: its folder is gone, stopped serving", name);
     metrics_->DropLoadFailures(name);
@@ -124,7 +125,7 @@ bool DetectorRegistry::ready() const {
 
 void DetectorRegistry::UpdateReadiness() {
   size_t versions = 0, serving = 0;
-  for (const auto& [name, model] : *snapshot()) {
+  for (const auto& [name, model] : *Current()) {
     versions += model->versions.size();
     for (const auto& [number, version] : model->versions) serving += version.detector != nullptr ? 1 : 0;
   }
@@ -137,7 +138,7 @@ void DetectorRegistry::UpdateReadiness() {
 absl::Status DetectorRegistry::Refresh(const std::string& name, bool force) {
   const absl::StatusOr<std::vector<int64_t>> numbers = ListVersions(base_path_, name);
   if (!numbers.ok()) return numbers.status();
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   const auto it = current->find(name);
   ServedModel model = it == current->end() ? ServedModel() : *it->second;
   if (numbers->empty() && model.versions.empty()) return absl::OkStatus();
@@ -217,7 +218,7 @@ void DetectorRegistry::LoadVersion(const std::string& name, const v1::ServingSta
 }
 
 absl::StatusOr<ServedModel> DetectorRegistry::CopyModel(const std::string& name) const {
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   const auto it = current->find(name);
   if (it != current->end()) return *it->second;
   v1::ModelRef ref;
@@ -230,7 +231,7 @@ absl::StatusOr<v1::ModelSummary> DetectorRegistry::Load(const std::string& name)
   absl::MutexLock lock(&change_mutex_);
   RETURN_IF_ERROR(Refresh(name, true));
   UpdateReadiness();
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   const auto it = current->find(name);
   if (it == current->end() || it->second->versions.empty()) {
     return absl::NotFoundError(absl::StrCat("model '", name, "': its folder holds no version"));
@@ -277,7 +278,7 @@ absl::StatusOr<v1::ModelSummary> DetectorRegistry::SetLabel(const std::string& n
     v1::ModelRef ref;
     ref.set_name(name);
     ref.set_version(number);
-    RETURN_IF_ERROR(FindServing(*snapshot(), ref).status());
+    RETURN_IF_ERROR(FindServing(*Current(), ref).status());
     (*state.mutable_labels())[label] = number;
     if (state.labels_size() > kMaxLabels) {
       return absl::FailedPreconditionError(
@@ -292,13 +293,13 @@ absl::StatusOr<v1::ModelSummary> DetectorRegistry::SetLabel(const std::string& n
 
 v1::ListModelsResponse DetectorRegistry::List() const {
   v1::ListModelsResponse response;
-  for (const auto& [name, model] : *snapshot()) *response.add_models() = Summarize(name, *model);
+  for (const auto& [name, model] : *Current()) *response.add_models() = Summarize(name, *model);
   return response;
 }
 
 void DetectorRegistry::RecordDrift() const {
   // The snapshot keeps the series that are set.
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   for (const auto& [name, model] : *current) {
     for (const auto& [number, version] : model->versions) {
       if (version.drift != nullptr) metrics_->drift().Set(name, number, version.drift->Summarize());

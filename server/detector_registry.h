@@ -48,6 +48,9 @@ class DetectorRegistry {
   // InvalidArgument without a name; NotFound says what there is instead; Unavailable while the first Poll may still
   // find it.
   absl::StatusOr<ServedDetector> Find(const v1::ModelRef& ref) const;
+  // What is served now, and Find in it: for several calls, all of which must have arrived before Current.
+  std::shared_ptr<const RegistrySnapshot> Current() const ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
+  absl::StatusOr<ServedDetector> Find(const RegistrySnapshot& current, const v1::ModelRef& ref) const;
 
   // Looks at the model folder. An error (the folder cannot be listed) changes nothing.
   absl::Status Poll() ABSL_LOCKS_EXCLUDED(change_mutex_);
@@ -84,7 +87,6 @@ class DetectorRegistry {
   void AwaitShadows() { lane_.AwaitIdle(); }
 
  private:
-  std::shared_ptr<const RegistrySnapshot> snapshot() const ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
   absl::StatusOr<const ServedVersion*> FindIn(const RegistrySnapshot& current, const v1::ModelRef& ref) const
       ABSL_LOCKS_EXCLUDED(snapshot_mutex_);
   // Makes `model` what is served, its versions with the model's change and the live one with the model's shadow.

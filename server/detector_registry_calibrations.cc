@@ -87,7 +87,7 @@ absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::AddCalibrat
   ref.set_name(name);
   ref.set_version(detector.model().version);
   absl::MutexLock lock(&change_mutex_);
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   const absl::StatusOr<const ServedVersion*> version = FindServing(*current, ref);
   if (!version.ok() || (*version)->artifact_sha256() != detector.model().artifact_sha256) {
     return absl::AbortedError(absl::StrCat("model '", name, "' version ", ref.version(),
@@ -116,7 +116,7 @@ absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::AddCalibrat
 }
 
 absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelRef& ref) const {
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   ASSIGN_OR_RETURN(const ServedVersion* version, FindIn(*current, ref));
   const DetectorModel& model = version->detector->model();
   v1::ModelDescription description;

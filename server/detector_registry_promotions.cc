@@ -148,7 +148,7 @@ absl::StatusOr<v1::CalibrationChange> DetectorRegistry::GoLive(const std::string
 absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Promote(const v1::ModelRef& ref, uint64_t epoch,
                                                                 const v1::PromotionGate* gate) {
   absl::MutexLock lock(&change_mutex_);
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   ASSIGN_OR_RETURN(const ServedVersion* version, FindServing(*current, ref));
   ASSIGN_OR_RETURN(std::shared_ptr<const Calibration> calibration, ReadEpoch(ref.name(), *version, epoch));
   if (gate != nullptr) {
@@ -165,7 +165,7 @@ absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Promote(const v1::ModelR
 absl::StatusOr<v1::CalibrationChange> DetectorRegistry::PromoteVersion(const std::string& name, int64_t number,
                                                                        const v1::PromotionGate* gate) {
   absl::MutexLock lock(&change_mutex_);
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   if (number == 0) {
     RETURN_IF_ERROR(CopyModel(name).status());
   } else {
@@ -193,7 +193,7 @@ absl::StatusOr<v1::CalibrationChange> DetectorRegistry::RollBackEpoch(const std:
 absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Rollback(const v1::ModelRef& ref) {
   absl::MutexLock lock(&change_mutex_);
   const std::string& name = ref.name();
-  const std::shared_ptr<const RegistrySnapshot> current = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> current = Current();
   absl::StatusOr<const ServedVersion*> version = FindServing(*current, ref);
   if (ref.choice_case() != v1::ModelRef::CHOICE_NOT_SET) RETURN_IF_ERROR(version.status());
   RETURN_IF_ERROR(CopyModel(name).status());
@@ -270,7 +270,7 @@ absl::StatusOr<v1::SetShadowResponse> DetectorRegistry::SetShadow(const v1::SetS
   spdlog::info("model {}: in shadow: {}", name,
                model.state.has_shadow() ? CandidateText(model.state.shadow()) : std::string("nothing"));
   Publish(name, std::move(model));
-  const std::shared_ptr<const RegistrySnapshot> now = snapshot();
+  const std::shared_ptr<const RegistrySnapshot> now = Current();
   if (const ServedModel& served = *now->at(name); served.state.has_shadow()) {
     *response.mutable_shadow() = SummarizeShadow(served);
   }

@@ -68,7 +68,8 @@ void LogScorer::Take(const Request& request, absl::Time arrival) {
 }
 
 absl::Status LogScorer::Score(const std::vector<Arrived>& requests, StreamRelease release,
-                              const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done) {
+                              const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* /*scoring*/,
+                              const Done& done) {
   FollowCalibration(*registry_, &served_);
   const bool silent = requests.empty() && next_release() <= absl::Now();
   for (const Arrived& arrived : requests) Take(arrived.request, arrived.time);
@@ -118,13 +119,14 @@ void ScoreLogs(const DetectorRegistry* registry, ScoringQueue* queue, Metrics* m
   if (status.ok()) {
     scorer->SetLimits(ScoringQueue::Admission::kCapped, limits.deadline);
     scorer->Take(request, absl::Now());
-    status = scorer->Score({}, StreamRelease::kAll, limits.cancelled, [scorer, response, done](absl::Status scored) {
-      // The request's reply, and that of its end.
-      for (const LogScorer::Reply& reply : scorer->TakeReplies()) {
-        if (scored.ok()) response->MergeFrom(reply.response);
-      }
-      done(std::move(scored));
-    });
+    status = scorer->Score({}, StreamRelease::kAll, limits.cancelled, /*scoring=*/nullptr,
+                           [scorer, response, done](absl::Status scored) {
+                             // The request's reply, and that of its end.
+                             for (const LogScorer::Reply& reply : scorer->TakeReplies()) {
+                               if (scored.ok()) response->MergeFrom(reply.response);
+                             }
+                             done(std::move(scored));
+                           });
   }
   if (!status.ok()) done(status);
 }

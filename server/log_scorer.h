@@ -49,9 +49,10 @@ class LogScorer {
   void Take(const Request& request, absl::Time arrival);
   // Takes requests and scores the sessions that are complete. When `done` is called, once, with OK or Cancelled,
   // TakeReplies() has one for each request, and another one, without an id, for what a release completes. Other errors:
-  // `done` is not called.
+  // `done` is not called. On the workers, always: reading lines takes longer than scoring their sessions.
   absl::Status Score(const std::vector<Arrived>& requests, StreamRelease release,
-                     const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done);
+                     const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
+                     const Done& done);
   std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
   bool waits() const { return sessions_ && sessions_->open() > 0; }
   absl::Time next_release() const;

@@ -273,7 +273,7 @@ void Metrics::Release(const Key& key, const ShadowMetrics& metrics) {
   shadow_row_seconds_.Remove(metrics.live_seconds);
 }
 
-void Metrics::RecordRequest(Method method, grpc::StatusCode code) {
+void Metrics::RecordRequest(Method method, grpc::StatusCode code, size_t calls) {
   const auto m = static_cast<size_t>(method);
   const size_t c = code >= 0 && code < kStatusCodes ? static_cast<size_t>(code) : static_cast<size_t>(grpc::UNKNOWN);
   std::atomic<prometheus::Counter*>& slot = request_counters_[m][c];
@@ -283,11 +283,23 @@ void Metrics::RecordRequest(Method method, grpc::StatusCode code) {
     counter = &requests_.Add({{"method", kMethodNames[m]}, {"code", StatusCodeName(static_cast<grpc::StatusCode>(c))}});
     slot.store(counter, std::memory_order_release);
   }
-  counter->Increment();
+  counter->Increment(static_cast<double>(calls));
 }
 
 void Metrics::RecordDuration(Method method, absl::Duration duration) {
   durations_[static_cast<size_t>(method)]->Observe(absl::ToDoubleSeconds(duration));
+}
+
+void Metrics::RecordDurations(Method method, std::span<const double> seconds) {
+  Observations observed(SecondsBoundaries());
+  for (const double value : seconds) observed.Add(value);
+  observed.Flush(durations_[static_cast<size_t>(method)]);
+}
+
+void Metrics::RecordQueueDurations(std::span<const double> seconds) {
+  Observations observed(SecondsBoundaries());
+  for (const double value : seconds) observed.Add(value);
+  observed.Flush(queue_duration_);
 }
 
 void Metrics::CountStreamRows(const EntityStreams::Counts& now, const EntityStreams::Counts& before) {

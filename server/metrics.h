@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -121,8 +122,10 @@ class Metrics {
 
   DriftMetrics& drift() { return drift_; }
 
-  void RecordRequest(Method method, grpc::StatusCode code);
+  void RecordRequest(Method method, grpc::StatusCode code, size_t calls = 1);
   void RecordDuration(Method method, absl::Duration duration);
+  void RecordDurations(Method method, std::span<const double> seconds);
+  void RecordQueueDurations(std::span<const double> seconds);
   void CountLoadFailure(const std::string& model);
   void DropLoadFailures(const std::string& model);  // of a model whose folder is gone
 

@@ -33,37 +33,6 @@ absl::Status CheckRowCount(const Detector& detector, size_t rows, size_t most_ro
   return absl::OkStatus();
 }
 
-absl::StatusOr<ScoringJob> MakeJob(const DetectorRegistry& registry, size_t most_rows, const v1::ScoreRequest& request,
-                                   v1::ScoreResponse* response) {
-  ScoringJob job;
-  ASSIGN_OR_RETURN(ServedDetector served, FindToScore(registry, request.model(), request.options(), &job.options));
-  job.rows = {request.values().data(), static_cast<size_t>(request.values_size())};
-  const Detector& detector = *served.detector;
-  RETURN_IF_ERROR(CheckValues(detector, job.rows));
-  const size_t rows = job.rows.size() / detector.features();
-  RETURN_IF_ERROR(CheckRowCount(detector, rows, most_rows));
-  RETURN_IF_ERROR(CalibrationSamples::CheckSegment(request.segment()));
-  job.segment = detector.calibration().SegmentIndex(request.segment());
-  RecordValues(job.rows, served);
-
-  FillProvenance(served, response->mutable_provenance());
-  response->set_id(request.id());
-  const size_t warming_up = detector.window() - 1;
-  std::vector<v1::Verdict*> verdicts(rows);
-  response->mutable_verdicts()->Reserve(static_cast<int>(rows));
-  for (v1::Verdict*& verdict : verdicts) verdict = response->add_verdicts();
-  for (size_t i = 0; i < warming_up; ++i) FillUnscored(v1::Verdict::WARMING_UP, verdicts[i]);
-  job.detector = served.detector;
-  job.consume = [warming_up, verdicts = std::move(verdicts), served = std::move(served), values = job.rows,
-                 segment = absl::string_view(request.segment())](size_t job_first, const ScoreResult& result,
-                                                                 size_t first, size_t count) {
-    FillVerdicts(*served.detector, result, first, count, std::span(verdicts).subspan(warming_up + job_first, count));
-    RecordVerdicts(result, first, count, served);
-    OfferToShadow(served.shadow.get(), values, segment, job_first, result, first, count);
-  };
-  return job;
-}
-
 }  // namespace
 
 absl::Status CheckValues(const Detector& detector, std::span<const float> values) {
@@ -128,25 +97,70 @@ void FollowCalibration(const DetectorRegistry& registry, ServedDetector* served)
   if (now.ok() && now->detector->model().artifact_sha256 == model.artifact_sha256) *served = *std::move(now);
 }
 
-void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::ScoreRequest& request,
-           v1::ScoreResponse* response, CallLimits limits, const std::function<void(absl::Status)>& done) {
-  absl::StatusOr<ScoringJob> job = MakeJob(registry, queue->queue_rows(), request, response);
-  if (!job.ok()) {
-    done(job.status());
-    return;
+absl::StatusOr<CheckedRequest> CheckScoreRequest(const ServedDetector& served, size_t most_rows,
+                                                 const v1::ScoreRequest& request) {
+  const Detector& detector = *served.detector;
+  CheckedRequest checked;
+  ASSIGN_OR_RETURN(checked.options, ReadScoreOptions(request.options()));
+  if (checked.options.score_function) RETURN_IF_ERROR(detector.NoiseLevel().status());
+  checked.rows = {request.values().data(), static_cast<size_t>(request.values_size())};
+  RETURN_IF_ERROR(CheckValues(detector, checked.rows));
+  const size_t rows = checked.rows.size() / detector.features();
+  RETURN_IF_ERROR(CheckRowCount(detector, rows, most_rows));
+  RETURN_IF_ERROR(CalibrationSamples::CheckSegment(request.segment()));
+  checked.segment = detector.calibration().SegmentIndex(request.segment());
+  checked.verdicts = rows - detector.window() + 1;
+  return checked;
+}
+
+void BeginReply(const ServedDetector& served, const v1::ScoreRequest& request, v1::ScoreResponse* response) {
+  const Detector& detector = *served.detector;
+  FillProvenance(served, response->mutable_provenance());
+  response->set_id(request.id());
+  const int rows = static_cast<int>(static_cast<size_t>(request.values_size()) / detector.features());
+  response->mutable_verdicts()->Reserve(rows);
+  for (int i = 0; i < rows; ++i) response->add_verdicts();
+  for (int i = 0; i + 1 < static_cast<int>(detector.window()); ++i) {
+    FillUnscored(v1::Verdict::WARMING_UP, response->mutable_verdicts(i));
   }
-  job->deadline = limits.deadline;
-  job->cancelled = std::move(limits.cancelled);
-  job->done = done;
-  if (request.options().has_false_discovery_rate()) {
-    job->done = [done, response, rate = request.options().false_discovery_rate()](const absl::Status& status) {
-      if (status.ok()) SelectDiscoveries(rate, response->mutable_verdicts());
-      done(status);
-    };
+}
+
+void FillReply(const ServedDetector& served, const v1::ScoreRequest& request, size_t job_first,
+               const ScoreResult& result, size_t first, size_t count, v1::ScoreResponse* response) {
+  const size_t place = served.detector->window() - 1 + job_first;
+  for (size_t i = 0; i < count; ++i) {
+    FillVerdict(*served.detector, result, first + i, response->mutable_verdicts(static_cast<int>(place + i)));
   }
-  if (const absl::Status status = queue->Submit(*std::move(job), ScoringQueue::Admission::kCapped); !status.ok()) {
-    done(status);
-  }
+  const std::span<const float> rows = {request.values().data(), static_cast<size_t>(request.values_size())};
+  OfferToShadow(served.shadow.get(), rows, request.segment(), job_first, result, first, count);
+}
+
+void FinishReply(const v1::ScoreRequest& request, v1::ScoreResponse* response) {
+  if (!request.options().has_false_discovery_rate()) return;
+  SelectDiscoveries(request.options().false_discovery_rate(), response->mutable_verdicts());
+}
+
+absl::Status SubmitScore(const ServedDetector& served, const CheckedRequest& checked, const v1::ScoreRequest& request,
+                         const CallLimits& limits, ScoringQueue* queue, v1::ScoreResponse* response,
+                         std::function<void(absl::Status)> done) {
+  RecordValues(checked.rows, served);
+  BeginReply(served, request, response);
+  ScoringJob job;
+  job.detector = served.detector;
+  job.rows = checked.rows;
+  job.options = checked.options;
+  job.segment = checked.segment;
+  job.deadline = limits.deadline;
+  job.cancelled = limits.cancelled;
+  job.consume = [served, &request, response](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+    FillReply(served, request, job_first, result, first, count, response);
+    RecordVerdicts(result, first, count, served);
+  };
+  job.done = [&request, response, done = std::move(done)](absl::Status status) {
+    if (status.ok()) FinishReply(request, response);
+    done(std::move(status));
+  };
+  return queue->Submit(std::move(job), ScoringQueue::Admission::kCapped);
 }
 
 }  // namespace astray

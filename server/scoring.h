@@ -55,15 +55,36 @@ enum class StreamRelease : uint8_t { kWaitedForLong, kAll };
 // Takes the calibration that is live now, as long as the same artifact is served.
 void FollowCalibration(const DetectorRegistry& registry, ServedDetector* served);
 
+// Where a call's deadline and its client's patience are.
 struct CallLimits {
   absl::Time deadline = absl::InfiniteFuture();
   std::shared_ptr<const std::atomic<bool>> cancelled;  // may be null
 };
 
-// Scores one request through the queue. `request` and `response` must live until `done`, which is called once, on
-// another thread or before this returns; `response` is complete only where the status is OK.
-// Errors are those of DetectionService.Score (service.proto).
-void Score(const DetectorRegistry& registry, ScoringQueue* queue, const v1::ScoreRequest& request,
-           v1::ScoreResponse* response, CallLimits limits, const std::function<void(absl::Status)>& done);
+// What a ScoreRequest asks for, checked; its rows are the request's.
+struct CheckedRequest {
+  std::span<const float> rows;
+  ScoreOptions options;
+  uint32_t segment = 0;
+  size_t verdicts = 0;  // of full windows
+};
+// `most_rows` of a request. Errors are those of DetectionService.Score (service.proto), but for the model's.
+absl::StatusOr<CheckedRequest> CheckScoreRequest(const ServedDetector& served, size_t most_rows,
+                                                 const v1::ScoreRequest& request);
+
+// All of a reply but the verdicts of full windows, which are made fresh.
+void BeginReply(const ServedDetector& served, const v1::ScoreRequest& request, v1::ScoreResponse* response);
+// Verdicts [first, first + count) of `result` are the request's full windows [job_first, job_first + count).
+void FillReply(const ServedDetector& served, const v1::ScoreRequest& request, size_t job_first,
+               const ScoreResult& result, size_t first, size_t count, v1::ScoreResponse* response);
+// Once it has all verdicts: what is said of them together.
+void FinishReply(const v1::ScoreRequest& request, v1::ScoreResponse* response);
+
+// Scores a large request through the queue, in tiles. `request` and `response` must live until `done`, which is called
+// once, on another thread; `response` is complete only where the status is OK. Unless OK is returned, `done` is not
+// called.
+absl::Status SubmitScore(const ServedDetector& served, const CheckedRequest& checked, const v1::ScoreRequest& request,
+                         const CallLimits& limits, ScoringQueue* queue, v1::ScoreResponse* response,
+                         std::function<void(absl::Status)> done);
 
 }  // namespace astray

@@ -42,28 +42,27 @@ struct ScoringQueue::Batch {
 };
 
 struct ScoringQueue::Buffers {
-  std::vector<float> rows;
-  std::vector<uint32_t> segments;
-  ScoreResult result;
+  std::vector<const Tile*> wanted;
+  std::vector<ScoringPart> parts;  // beside `wanted`
+  JointScoring scoring;
 };
 
 namespace {
 
-// OK where the job still wants to be scored.
-absl::Status CheckWanted(const ScoringJob& job) {
-  if (job.cancelled != nullptr && job.cancelled->load(std::memory_order_relaxed)) {
-    return absl::CancelledError("cancelled before scoring");
-  }
-  if (job.deadline != absl::InfiniteFuture() && absl::Now() > job.deadline) {
-    return absl::DeadlineExceededError("the deadline passed before scoring");
-  }
-  return absl::OkStatus();
+absl::Status CheckJobWanted(const ScoringJob& job, absl::Time now) {
+  return CheckWanted(job.cancelled != nullptr && job.cancelled->load(std::memory_order_relaxed), job.deadline, now);
 }
 
 }  // namespace
 
+absl::Status CheckWanted(bool cancelled, absl::Time deadline, absl::Time now) {
+  if (cancelled) return absl::CancelledError("cancelled before scoring");
+  if (now > deadline) return absl::DeadlineExceededError("the deadline passed before scoring");
+  return absl::OkStatus();
+}
+
 ScoringQueue::ScoringQueue(size_t workers, size_t queue_rows, Metrics* metrics)
-    : queue_rows_(queue_rows), metrics_(metrics) {
+    : metrics_(metrics), waiting_rows_(queue_rows) {
   for (size_t i = 0; i < workers; ++i) workers_.emplace_back([this] { Work(); });
 }
 
@@ -80,12 +79,13 @@ absl::Status ScoringQueue::Submit(std::vector<ScoringJob> jobs, Admission admiss
   for (const ScoringJob& job : jobs) verdicts += Verdicts(job);
   absl::MutexLock lock(&mutex_);
   if (stopping_) return absl::UnavailableError("the server is shutting down");
-  if (admission == Admission::kCapped && waiting_rows_ + verdicts > queue_rows_) {
-    return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting_rows_, " of ", queue_rows_,
-                                                     " rows wait, this request has ", verdicts, "; retry later"));
+  if (admission == Admission::kAlways) {
+    waiting_rows_.Add(verdicts);
+  } else if (absl::Status status = waiting_rows_.Reserve(verdicts); !status.ok()) {
+    return status;
   }
   for (ScoringJob& job : jobs) Enqueue(std::move(job));
-  metrics_->queue_rows().Set(static_cast<double>(waiting_rows_));
+  metrics_->queue_rows().Set(static_cast<double>(waiting_rows_.rows()));
   return absl::OkStatus();
 }
 
@@ -109,7 +109,6 @@ void ScoringQueue::Enqueue(ScoringJob job) {
     const size_t first = i * kBatchRows;
     tiles.push_back({pending, first, std::min(kBatchRows, verdicts - first)});
   }
-  waiting_rows_ += verdicts;
 }
 
 void ScoringQueue::Shutdown() {
@@ -141,8 +140,8 @@ bool ScoringQueue::TakeBatch(Batch* batch) {
   } else {
     turns_.push_back(detector);
   }
-  waiting_rows_ -= rows;
-  metrics_->queue_rows().Set(static_cast<double>(waiting_rows_));
+  waiting_rows_.Remove(rows);
+  metrics_->queue_rows().Set(static_cast<double>(waiting_rows_.rows()));
   return true;
 }
 
@@ -161,68 +160,35 @@ void ScoringQueue::Work() {
   }
 }
 
-bool ScoringQueue::IsGathered(const Tile& tile) {
-  return tile.pending->job.detector->window() == 1 || tile.count <= kFewVerdicts;
-}
-
-std::span<const float> ScoringQueue::Gather(const std::vector<const Tile*>& run, std::vector<float>* windows) {
-  windows->clear();
-  const Detector& detector = *run.front()->pending->job.detector;
-  const size_t features = detector.features(), width = features * detector.window();
-  for (const Tile* tile : run) {
-    const std::span<const float> rows = tile->rows();
-    for (size_t i = 0; i < tile->count; ++i) {
-      const auto window = rows.subspan(i * features, width);
-      windows->insert(windows->end(), window.begin(), window.end());
-    }
-  }
-  return *windows;
-}
-
 void ScoringQueue::ScoreBatch(const Batch& batch, Buffers* buffers) {
   const absl::Time now = absl::Now();
+  buffers->wanted.clear();
+  buffers->parts.clear();
   size_t batch_rows = 0;
-  size_t next = 0;
-  while (next < batch.tiles.size()) {
-    // A run of tiles that one call scores. Windows must not run from one job into the next: they are laid one behind
-    // the other, each with all of its rows, which pays where a job has few.
-    std::vector<const Tile*> run;
-    for (; next < batch.tiles.size(); ++next) {
-      const Tile& tile = batch.tiles[next];
-      const ScoringJob& job = tile.pending->job;
-      if (!run.empty() &&
-          (!IsGathered(*run.front()) || !IsGathered(tile) || run.front()->pending->job.options != job.options)) {
-        break;
-      }
-      if (tile.first == 0) metrics_->queue_duration().Observe(absl::ToDoubleSeconds(now - tile.pending->submitted));
-      const absl::Status wanted = CheckWanted(job);
-      if (!wanted.ok()) {
-        tile.pending->Fail(wanted);
-      } else if (tile.count > 0) {
-        run.push_back(&tile);
-        batch_rows += tile.count;
-      }
+  for (const Tile& tile : batch.tiles) {
+    const ScoringJob& job = tile.pending->job;
+    if (tile.first == 0) metrics_->queue_duration().Observe(absl::ToDoubleSeconds(now - tile.pending->submitted));
+    if (const absl::Status wanted = CheckJobWanted(job, now); !wanted.ok()) {
+      tile.pending->Fail(wanted);
+    } else if (tile.count > 0) {
+      buffers->wanted.push_back(&tile);
+      buffers->parts.push_back(
+          {.rows = tile.rows(), .verdicts = tile.count, .options = &job.options, .segment = job.segment});
+      batch_rows += tile.count;
     }
-    if (run.empty()) continue;
-
-    const ScoringJob& leader = run.front()->pending->job;
-    buffers->segments.clear();
-    for (const Tile* tile : run) {
-      buffers->segments.insert(buffers->segments.end(), tile->count, tile->pending->job.segment);
-    }
-    const absl::Status status =
-        run.size() == 1
-            ? leader.detector->Score(run.front()->rows(), leader.options, &buffers->result, buffers->segments)
-            : leader.detector->ScoreWindows(Gather(run, &buffers->rows), leader.options, &buffers->result,
-                                            buffers->segments);
-    size_t first = 0;
-    for (const Tile* tile : run) {
+  }
+  for (size_t begin = 0; begin < buffers->parts.size();) {
+    const Detector& detector = *buffers->wanted[begin]->pending->job.detector;
+    absl::Status status;
+    const size_t end = begin + buffers->scoring.ScoreFirst(detector, std::span(buffers->parts).subspan(begin), &status);
+    for (size_t first = 0; begin < end; ++begin) {
+      const Tile& tile = *buffers->wanted[begin];
       if (status.ok()) {
-        tile->pending->job.consume(tile->first, buffers->result, first, tile->count);
+        tile.pending->job.consume(tile.first, buffers->scoring.result(), first, tile.count);
       } else {
-        tile->pending->Fail(status);
+        tile.pending->Fail(status);
       }
-      first += tile->count;
+      first += tile.count;
     }
   }
   if (batch_rows > 0) metrics_->batch_rows().Observe(static_cast<double>(batch_rows));

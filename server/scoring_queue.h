@@ -20,7 +20,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "engine/detect/detector.h"
+#include "server/joint_scoring.h"
 #include "server/metrics.h"
+#include "server/waiting_rows.h"
 
 namespace astray {
 
@@ -38,6 +40,9 @@ struct ScoringJob {
   // Called once, last, on a worker. DeadlineExceeded or Cancelled: (part of) the job was not scored.
   std::function<void(absl::Status)> done;
 };
+
+// Cancelled or DeadlineExceeded where nobody waits for the verdicts any more; asked before scoring.
+absl::Status CheckWanted(bool cancelled, absl::Time deadline, absl::Time now);
 
 class ScoringQueue {
  public:
@@ -60,7 +65,8 @@ class ScoringQueue {
   // Finishes what was submitted, then ends the workers. Submit returns Unavailable from now on.
   void Shutdown() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  size_t queue_rows() const { return queue_rows_; }
+  size_t queue_rows() const { return waiting_rows_.most(); }
+  WaitingRows& waiting_rows() { return waiting_rows_; }  // with those that wait here; lanes count theirs there too
 
  private:
   struct PendingJob;
@@ -68,25 +74,19 @@ class ScoringQueue {
   struct Batch;
   struct Buffers;
 
-  static constexpr size_t kFewVerdicts = 8;  // of a tile whose windows are copied to be scored with others
-
   static size_t Verdicts(const ScoringJob& job);
-  static bool IsGathered(const Tile& tile);
-  // The windows of all verdicts of `run`, one behind the other.
-  static std::span<const float> Gather(const std::vector<const Tile*>& run, std::vector<float>* windows);
   void Enqueue(ScoringJob job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Work();
   bool TakeBatch(Batch* batch) ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasWorkOrStops() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !turns_.empty(); }
   void ScoreBatch(const Batch& batch, Buffers* buffers);
 
-  const size_t queue_rows_;
   Metrics* const metrics_;
+  WaitingRows waiting_rows_;
   absl::Mutex mutex_;
   // Tiles by detector; a detector with tiles has one entry in turns_.
   absl::flat_hash_map<const Detector*, std::deque<Tile>> tiles_ ABSL_GUARDED_BY(mutex_);
   std::deque<const Detector*> turns_ ABSL_GUARDED_BY(mutex_);
-  size_t waiting_rows_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> workers_;
 };

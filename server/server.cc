@@ -17,6 +17,9 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "server/host_port.h"
+#include "server/log_scorer.h"
+#include "server/stream_call.h"
+#include "server/stream_scorer.h"
 #include "spdlog/spdlog.h"
 
 namespace astray {
@@ -58,15 +61,15 @@ Server::Server(const ServerConfig& config)
       detection_({&registry_, &queue_, &executor_, &gate_, &metrics_, config.max_calibration_rows, &feedback_}),
       models_(&registry_, &feedback_, &executor_, &gate_, &metrics_) {}
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config, LaneExtension* extension) {
   RETURN_IF_ERROR(CheckModelFolder(config.model_base_path));
   std::unique_ptr<Server> server(new Server(config));
-  RETURN_IF_ERROR(server->Listen());
+  RETURN_IF_ERROR(server->Listen(extension));
   server->watcher_ = std::thread([raw = server.get()] { raw->WatchModels(); });
   return server;
 }
 
-absl::Status Server::Listen() {
+absl::Status Server::Listen(LaneExtension* extension) {
   ASSIGN_OR_RETURN(http_, HttpServer::Start(config_.host, config_.http_port,
                                             {.metrics =
                                                  [this] {
@@ -81,6 +84,10 @@ absl::Status Server::Listen() {
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &grpc_port_);
   builder.RegisterService(&detection_);
   builder.RegisterService(&models_);
+  if (extension != nullptr) builder.RegisterService(extension->service());
+  for (size_t i = 0; i < config_.workers; ++i) {
+    lanes_.push_back(std::make_unique<Lane>(builder.AddCompletionQueue()));
+  }
   builder.SetMaxReceiveMessageSize(static_cast<int>(config_.max_message_bytes));
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   // Finds streams whose client vanished without a word; lets clients look for us as often.
@@ -93,7 +100,19 @@ absl::Status Server::Listen() {
         absl::StrCat("grpc: cannot listen on ", address, ": the port is in use or the address is not of this machine"));
   }
   SetReady(false);
+  StartLanes(extension);
   return absl::OkStatus();
+}
+
+void Server::StartLanes(LaneExtension* extension) {
+  for (const std::unique_ptr<Lane>& lane : lanes_) {
+    score_lanes_.push_back(std::make_unique<ScoreLane>(&detection_, lane.get()));
+    score_lanes_.back()->PostAll();
+    StreamCall<StreamScorer>::Post(&detection_, lane.get(), score_lanes_.back()->scoring());
+    StreamCall<LogScorer>::Post(&detection_, lane.get(), score_lanes_.back()->scoring());
+    if (extension != nullptr) extension->Post(lane.get());
+    lane->Start();
+  }
 }
 
 void Server::SetReady(bool ready) {
@@ -170,7 +189,9 @@ void Server::Drain() {
     grpc_->Wait();
   }
   if (watcher_.joinable()) watcher_.join();
+  // The workers before the lanes: a reply that they finish goes through a lane's queue.
   queue_.Shutdown();
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->Shutdown();
   http_.reset();
 }
 

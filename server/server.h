@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -20,19 +22,30 @@
 #include "server/detector_registry.h"
 #include "server/feedback_store.h"
 #include "server/http_server.h"
+#include "server/lane.h"
 #include "server/metrics.h"
 #include "server/model_service.h"
+#include "server/score_lane.h"
 #include "server/scoring_queue.h"
 #include "server/serial_executor.h"
 
 namespace astray {
+
+// More methods on the lanes, for benchmarks to compare with; astrayd has none.
+class LaneExtension {
+ public:
+  virtual ~LaneExtension() = default;
+  virtual grpc::Service* service() = 0;
+  virtual void Post(Lane* lane) = 0;  // before it starts
+};
 
 class Server {
  public:
   // Listens when it returns. Models are loaded afterwards, on a thread of its own: until then, and from Drain on,
   // health is NOT_SERVING and /readyz 503. InvalidArgument, NotFound or PermissionDenied: the model folder;
   // AlreadyExists: a port.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerConfig& config);
+  // The extension may be null, else it must outlive the server.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerConfig& config, LaneExtension* extension = nullptr);
   ~Server();  // drains
 
   // False where the server is not ready by then. Ready is: the model folder was looked at, and a detector serves or
@@ -49,7 +62,8 @@ class Server {
 
  private:
   explicit Server(const ServerConfig& config);
-  absl::Status Listen();
+  absl::Status Listen(LaneExtension* extension);
+  void StartLanes(LaneExtension* extension);
   void WatchModels() ABSL_LOCKS_EXCLUDED(mutex_);
   void SetReady(bool ready);
   void BecomeReady() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -69,6 +83,8 @@ class Server {
   ModelService models_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<grpc::Server> grpc_;
+  std::vector<std::unique_ptr<Lane>> lanes_;  // config.workers of them
+  std::vector<std::unique_ptr<ScoreLane>> score_lanes_;
   int grpc_port_ = 0;
 
   absl::Mutex mutex_;

@@ -55,17 +55,16 @@ ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   job.rows = piece.rows;
   job.options = options_;
   job.segment = job.detector->calibration().SegmentIndex(piece.segment);
-  job.consume = [&piece, served = served_](size_t job_first, const ScoreResult& result, size_t from, size_t count) {
-    FillVerdicts(*served.detector, result, from, count, std::span(piece.verdicts).subspan(job_first, count));
-    if (piece.replay) return;
-    RecordVerdicts(result, from, count, served);
-    OfferToShadow(served.shadow.get(), piece.rows, piece.segment, job_first, result, from, count);
+  // served_ stays what it is until the last job is done.
+  job.consume = [this, &piece](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
+    Take(piece, job_first, result, first, count);
   };
   return job;
 }
 
 absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease release,
-                                 const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done) {
+                                 const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
+                                 const Done& done) {
   FollowCalibration(*registry_, &served_);
   for (Arrived& arrived : requests) {
     const auto& values = arrived.request.values();
@@ -79,10 +78,18 @@ absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease re
   } else {
     streams_->ReleaseWaitedFor(absl::Now());
   }
+  const std::vector<EntityStreams::Piece>& pieces = streams_->Pieces();
+  size_t verdicts = 0;
+  for (const EntityStreams::Piece& piece : pieces) verdicts += piece.verdicts.size();
+  if (verdicts <= ScoringQueue::kBatchRows) {
+    RETURN_IF_ERROR(ScoreHere(pieces, scoring));
+    Finish();
+    done(absl::OkStatus());
+    return absl::OkStatus();
+  }
   std::vector<ScoringJob> jobs;
-  for (const EntityStreams::Piece& piece : streams_->Pieces()) jobs.push_back(MakeJob(piece));
-  // Where nothing goes on, an empty job: the queue's threads call back, as for any other.
-  if (jobs.empty()) jobs.push_back({.detector = served_.detector});
+  jobs.reserve(pieces.size());
+  for (const EntityStreams::Piece& piece : pieces) jobs.push_back(MakeJob(piece));
   const auto joined = std::make_shared<JoinedDone>(jobs.size(), [this, done](absl::Status status) {
     if (status.ok()) Finish();
     done(std::move(status));
@@ -92,6 +99,38 @@ absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease re
     job.done = [joined](absl::Status status) { joined->Finish(std::move(status)); };
   }
   return queue_->Submit(std::move(jobs), ScoringQueue::Admission::kAlways);
+}
+
+absl::Status StreamScorer::ScoreHere(const std::vector<EntityStreams::Piece>& pieces, JointScoring* scoring) {
+  const Detector& detector = *served_.detector;
+  parts_.clear();
+  size_t verdicts = 0;
+  for (const EntityStreams::Piece& piece : pieces) {
+    parts_.push_back({.rows = piece.rows,
+                      .verdicts = piece.verdicts.size(),
+                      .options = &options_,
+                      .segment = detector.calibration().SegmentIndex(piece.segment)});
+    verdicts += piece.verdicts.size();
+  }
+  if (verdicts > 0) metrics_->batch_rows().Observe(static_cast<double>(verdicts));
+  for (size_t begin = 0; begin < parts_.size();) {
+    absl::Status status;
+    const size_t end = begin + scoring->ScoreFirst(detector, std::span(parts_).subspan(begin), &status);
+    RETURN_IF_ERROR(status);
+    for (size_t first = 0; begin < end; ++begin) {
+      Take(pieces[begin], 0, scoring->result(), first, parts_[begin].verdicts);
+      first += parts_[begin].verdicts;
+    }
+  }
+  return absl::OkStatus();
+}
+
+void StreamScorer::Take(const EntityStreams::Piece& piece, size_t piece_first, const ScoreResult& result, size_t first,
+                        size_t count) const {
+  FillVerdicts(*served_.detector, result, first, count, std::span(piece.verdicts).subspan(piece_first, count));
+  if (piece.replay) return;
+  RecordVerdicts(result, first, count, served_);
+  OfferToShadow(served_.shadow.get(), piece.rows, piece.segment, piece_first, result, first, count);
 }
 
 void StreamScorer::Finish() {

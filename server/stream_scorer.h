@@ -15,6 +15,7 @@
 #include "astray/v1/service.pb.h"
 #include "engine/detect/entity_streams.h"
 #include "server/detector_registry.h"
+#include "server/joint_scoring.h"
 #include "server/scoring.h"
 #include "server/scoring_queue.h"
 
@@ -42,18 +43,24 @@ class StreamScorer {
   absl::Status CheckRequest(const v1::ScoreStreamRequest& request) const;
   static size_t SizeOf(const Request& request) { return static_cast<size_t>(request.values_size()); }
 
-  // Takes at most EntityStreams::kMinEntities checked requests and scores what goes on, together; when `done` is
-  // called, once, with OK or Cancelled, TakeReplies() has those of the requests that are complete. Unavailable where
-  // the queue is shut down: `done` is not called.
+  // Takes at most EntityStreams::kMinEntities checked requests and scores what goes on, together: here, with `scoring`,
+  // or where it is more than a batch on the workers. When `done` is called, once, with OK or Cancelled, before this
+  // returns or on another thread, TakeReplies() has those of the requests that are complete. Other errors, among them
+  // Unavailable where the queue is shut down: `done` is not called.
   absl::Status Score(std::vector<Arrived> requests, StreamRelease release,
-                     const std::shared_ptr<const std::atomic<bool>>& cancelled, const Done& done);
+                     const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
+                     const Done& done);
   std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
   // Whether rows wait for late ones, and when a Score without requests sends some on.
   bool waits() const { return streams_ && streams_->next_release() != absl::InfiniteFuture(); }
   absl::Time next_release() const { return streams_ ? streams_->next_release() : absl::InfiniteFuture(); }
 
  private:
+  absl::Status ScoreHere(const std::vector<EntityStreams::Piece>& pieces, JointScoring* scoring);
   ScoringJob MakeJob(const EntityStreams::Piece& piece);
+  // Verdicts [first, first + count) of `result` are those of the piece from piece_first on.
+  void Take(const EntityStreams::Piece& piece, size_t piece_first, const ScoreResult& result, size_t first,
+            size_t count) const;
   void Finish();
 
   const DetectorRegistry* registry_;
@@ -65,6 +72,7 @@ class StreamScorer {
   EntityStreams::Counts counted_;  // in metrics, and how many entities
   size_t counted_entities_ = 0;
   std::vector<Reply> replies_;
+  std::vector<ScoringPart> parts_;  // scratch
 };
 
 }  // namespace astray

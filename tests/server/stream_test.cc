@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/random.h"
-#include "server/stream_reactor.h"
+#include "server/stream_call.h"
 #include "tests/testing/running_server.h"
 
 namespace astray {

@@ -1,0 +1,186 @@
+#include "server/score_lane.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "engine/base/status_macros.h"
+#include "server/status.h"
+
+namespace astray {
+namespace {
+
+// A slot whose messages had more than so many values, a verdict counted as 32, is not used again: 512 KiB.
+constexpr int kMostValuesKept = 1 << 17;
+constexpr size_t kSpareTurns = 8;
+
+bool SameModel(const v1::ModelRef& a, const v1::ModelRef& b) {
+  if (a.name() != b.name() || a.choice_case() != b.choice_case()) return false;
+  return a.version() == b.version() && a.label() == b.label();
+}
+
+}  // namespace
+
+void ScoreLane::Post(grpc::ServerContext* context, v1::ScoreRequest* request, Writer* writer, LaneTag* tag) {
+  service_->RequestScore(context, request, writer, lane().queue(), lane().queue(), tag);
+}
+
+bool ScoreLane::IsSmall(const v1::ScoreRequest& request, const v1::ScoreResponse& response) const {
+  return request.values_size() + 32 * response.verdicts_size() <= kMostValuesKept;
+}
+
+void ScoreLane::Handle(Slot* slot) {
+  if (arrived_.empty()) {
+    arrived_at_ = absl::Now();
+    if (turns_.empty()) lane().Later(this);
+  }
+  arrived_.push_back(slot);
+}
+
+void ScoreLane::Settled(Slot* slot) {
+  if (slot->admitted) parts_.gate->Leave();
+}
+
+void ScoreLane::Proceed(bool /*ok*/) {
+  if (!arrived_.empty()) AdmitArrived();
+  if (turns_.empty()) return;
+  ScoreBatch();
+  if (!turns_.empty()) lane().Later(this);
+}
+
+void ScoreLane::AdmitArrived() {
+  // Later than every call's arrival: a promotion that was acknowledged before a call was sent is in it.
+  const std::shared_ptr<const RegistrySnapshot> current = parts_.registry->Current();
+  last_model_ = nullptr;
+  for (Slot* slot : arrived_) {
+    if (const absl::Status status = Admit(*current, slot); !status.ok()) Complete(slot, arrived_at_, status);
+  }
+  arrived_.clear();
+  parts_.metrics->queue_rows().Set(static_cast<double>(parts_.queue->waiting_rows().rows()));
+}
+
+absl::Status ScoreLane::Admit(const RegistrySnapshot& current, Slot* slot) {
+  slot->admitted = parts_.gate->Enter();
+  if (!slot->admitted) return absl::UnavailableError("the server is shutting down");
+  ASSIGN_OR_RETURN(Turn * turn, FindTurn(current, slot->request().model()));
+  ASSIGN_OR_RETURN(CheckedRequest checked,
+                   CheckScoreRequest(turn->served, parts_.queue->queue_rows(), slot->request()));
+  if (checked.verdicts > ScoringQueue::kBatchRows) return Submit(turn->served, checked, slot);
+  RETURN_IF_ERROR(parts_.queue->waiting_rows().Reserve(checked.verdicts));
+  turn->waiting.push_back({.slot = slot, .checked = checked, .deadline = slot->deadline(), .arrived = arrived_at_});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ScoreLane::Turn*> ScoreLane::FindTurn(const RegistrySnapshot& current, const v1::ModelRef& model) {
+  if (last_model_ != nullptr && SameModel(*last_model_, model)) return last_turn_;
+  ASSIGN_OR_RETURN(ServedDetector served, parts_.registry->Find(current, model));
+  const auto same = std::ranges::find_if(turns_, [&](const Turn& turn) {
+    return turn.served.detector == served.detector && turn.served.change == served.change &&
+           turn.served.shadow == served.shadow;
+  });
+  if (same != turns_.end()) {
+    last_turn_ = &*same;
+  } else {
+    turns_.push_back({.served = std::move(served), .waiting = {}});
+    last_turn_ = &turns_.back();
+    if (!spare_.empty()) {
+      last_turn_->waiting = std::move(spare_.back());
+      spare_.pop_back();
+    }
+  }
+  last_model_ = &model;
+  return last_turn_;
+}
+
+absl::Status ScoreLane::Submit(const ServedDetector& served, const CheckedRequest& checked, Slot* slot) {
+  // The flag is the slot's, which outlives the job.
+  const CallLimits limits = {.deadline = slot->deadline(),
+                             .cancelled = {std::shared_ptr<const void>(), &slot->cancelled()}};
+  return SubmitScore(
+      served, checked, slot->request(), limits, parts_.queue, slot->response(),
+      [this, slot, arrived = arrived_at_](const absl::Status& status) { Complete(slot, arrived, status); });
+}
+
+void ScoreLane::TakeBatch(Turn* turn, absl::Time now) {
+  batch_.clear();
+  scoring_parts_.clear();
+  seconds_.clear();
+  size_t rows = 0;
+  for (; turn->next < turn->waiting.size(); ++turn->next) {
+    const Waiting& waiting = turn->waiting[turn->next];
+    if (rows > 0 && rows + waiting.checked.verdicts > ScoringQueue::kBatchRows) break;
+    rows += waiting.checked.verdicts;
+    seconds_.push_back(absl::ToDoubleSeconds(now - waiting.arrived));
+    const bool cancelled = waiting.slot->cancelled().load(std::memory_order_relaxed);
+    if (const absl::Status wanted = CheckWanted(cancelled, waiting.deadline, now); !wanted.ok()) {
+      Complete(waiting.slot, waiting.arrived, wanted);
+      continue;
+    }
+    batch_.push_back(&waiting);
+    scoring_parts_.push_back({.rows = waiting.checked.rows,
+                              .verdicts = waiting.checked.verdicts,
+                              .options = &waiting.checked.options,
+                              .segment = waiting.checked.segment});
+  }
+  parts_.queue->waiting_rows().Remove(rows);
+  if (rows > 0) parts_.metrics->batch_rows().Observe(static_cast<double>(rows));
+  parts_.metrics->RecordQueueDurations(seconds_);
+}
+
+void ScoreLane::ScoreBatch() {
+  Turn turn = std::move(turns_.front());
+  turns_.pop_front();
+  TakeBatch(&turn, absl::Now());
+  for (size_t begin = 0; begin < batch_.size();) {
+    absl::Status status;
+    const size_t end =
+        begin + scoring_.ScoreFirst(*turn.served.detector, std::span(scoring_parts_).subspan(begin), &status);
+    FinishRun(turn.served, begin, end, status);
+    begin = end;
+  }
+  if (turn.next < turn.waiting.size()) {
+    turns_.push_back(std::move(turn));
+  } else if (spare_.size() < kSpareTurns) {
+    turn.waiting.clear();
+    spare_.push_back(std::move(turn.waiting));
+  }
+}
+
+void ScoreLane::FinishRun(const ServedDetector& served, size_t begin, size_t end, const absl::Status& status) {
+  if (!status.ok()) {
+    for (size_t i = begin; i < end; ++i) Complete(batch_[i]->slot, batch_[i]->arrived, status);
+    return;
+  }
+  const ScoreResult& result = scoring_.result();
+  // Before the replies are out: who has one finds itself counted.
+  if (served.detector->window() == 1) {
+    RecordValues(scoring_.rows(), served);
+  } else {
+    for (size_t i = begin; i < end; ++i) RecordValues(batch_[i]->checked.rows, served);
+  }
+  RecordVerdicts(result, 0, result.verdicts.size(), served);
+  const absl::Time now = absl::Now();
+  seconds_.clear();
+  for (size_t i = begin; i < end; ++i) seconds_.push_back(absl::ToDoubleSeconds(now - batch_[i]->arrived));
+  parts_.metrics->RecordDurations(Method::kScore, seconds_);
+  parts_.metrics->RecordRequest(Method::kScore, grpc::OK, end - begin);
+  size_t first = 0;
+  for (size_t i = begin; i < end; ++i) {
+    Slot* slot = batch_[i]->slot;
+    BeginReply(served, slot->request(), slot->response());
+    FillReply(served, slot->request(), 0, result, first, batch_[i]->checked.verdicts, slot->response());
+    FinishReply(slot->request(), slot->response());
+    first += batch_[i]->checked.verdicts;
+    slot->Finish(grpc::Status::OK);
+  }
+}
+
+void ScoreLane::Complete(Slot* slot, absl::Time arrived, const absl::Status& status) {
+  const grpc::Status reply = ToGrpcStatus(status);
+  parts_.metrics->RecordDuration(Method::kScore, absl::Now() - arrived);
+  parts_.metrics->RecordRequest(Method::kScore, reply.error_code());
+  slot->Finish(reply);
+}
+
+}  // namespace astray

@@ -1,0 +1,290 @@
+#include "server/stream_call.h"
+
+#include <iterator>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "engine/base/status_macros.h"
+#include "server/log_scorer.h"
+#include "server/stream_scorer.h"
+
+namespace astray {
+namespace {
+
+using RowStream = grpc::ServerAsyncReaderWriter<v1::ScoreResponse, v1::ScoreStreamRequest>;
+using LogStream = grpc::ServerAsyncReaderWriter<v1::ScoreLogsResponse, v1::ScoreLogsRequest>;
+
+void RequestStream(DetectionService* service, grpc::ServerContext* context, RowStream* stream,
+                   grpc::ServerCompletionQueue* queue, void* tag) {
+  service->RequestScoreStream(context, stream, queue, queue, tag);
+}
+
+void RequestStream(DetectionService* service, grpc::ServerContext* context, LogStream* stream,
+                   grpc::ServerCompletionQueue* queue, void* tag) {
+  service->RequestScoreLogStream(context, stream, queue, queue, tag);
+}
+
+}  // namespace
+
+template <typename Scorer>
+StreamCall<Scorer>::StreamCall(DetectionService* service, Lane* lane, JointScoring* scoring)
+    : service_(service),
+      lane_(lane),
+      scoring_with_(scoring),
+      stream_(&context_),
+      scorer_(service->parts().registry, service->parts().queue, service->parts().metrics) {}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Wait() {
+  context_.AsyncNotifyWhenDone(&gone_tag_);
+  RequestStream(service_, &context_, &stream_, lane_->queue(), &arrived_tag_);
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Arrived(bool ok) {
+  if (!ok) {  // the server ends
+    delete this;
+    return;
+  }
+  lane_->Enter();
+  Open();  // for Gone
+  if (!lane_->stopping()) Post(service_, lane_, scoring_with_);
+  Begin();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Begin() {
+  call_.emplace(service_->parts().gate, service_->parts().metrics, Scorer::kMethod);
+  absl::Status status = call_->Admitted();
+  if (status.ok()) {
+    status = service_->AddStream(this);
+    counted_ = status.ok();
+  }
+  if (!status.ok()) Stop(std::move(status));
+  Continue();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Close() {
+  if (open_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  Lane* lane = lane_;
+  delete this;
+  lane->Leave();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::End() {
+  Open();
+  lane_->Send(&ending_tag_);
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Ending(bool /*ok*/) {
+  if (!stopped_) Stop(absl::UnavailableError("the server is shutting down"));
+  Continue();
+  Close();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Read(bool ok) {
+  reading_ = false;
+  if (!stopped_) {
+    if (!ok) {
+      Stop(absl::OkStatus());
+    } else if (absl::Status status = Accept(); !status.ok()) {
+      Stop(std::move(status));
+    }
+  }
+  ContinueReading();  // what came together is taken together
+  MakeDue();
+  Close();
+}
+
+template <typename Scorer>
+absl::Status StreamCall<Scorer>::Accept() {
+  if (!begun_) {
+    RETURN_IF_ERROR(scorer_.Begin(incoming_.model(), incoming_.options()));
+    begun_ = true;
+  }
+  RETURN_IF_ERROR(scorer_.CheckRequest(incoming_));
+  unanswered_ += 1;
+  unanswered_values_ += Scorer::SizeOf(incoming_);
+  waiting_.push_back({.request = std::move(incoming_), .time = absl::Now()});
+  incoming_.Clear();
+  return absl::OkStatus();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Scored(bool /*ok*/) {
+  TakeScored(scored_status_);
+  Continue();
+  Close();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::TakeScored(const absl::Status& status) {
+  scoring_ = false;
+  unanswered_ = waiting_.size();
+  unanswered_values_ = 0;
+  for (const typename Scorer::Arrived& arrived : waiting_) {
+    unanswered_values_ += Scorer::SizeOf(arrived.request);
+  }
+  if (!status.ok()) {
+    waiting_.clear();
+    Stop(status);
+    return;
+  }
+  std::vector<typename Scorer::Reply> replies = scorer_.TakeReplies();
+  const absl::Time now = absl::Now();
+  seconds_.clear();
+  for (const typename Scorer::Reply& reply : replies) seconds_.push_back(absl::ToDoubleSeconds(now - reply.arrival));
+  service_->parts().metrics->RecordDurations(Scorer::kMethod, seconds_);
+  replies_.insert(replies_.end(), std::make_move_iterator(replies.begin()), std::make_move_iterator(replies.end()));
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Wrote(bool ok) {
+  writing_ = false;
+  if (!ok) {
+    // Nobody listens any more.
+    Drop();
+    Stop(absl::CancelledError("the client is gone"));
+  }
+  ContinueWriting();
+  MakeDue();
+  Close();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Gone(bool /*ok*/) {
+  if (!finished_ && context_.IsCancelled()) {
+    call_->Cancel();
+    Drop();
+    Stop(absl::CancelledError("cancelled"));
+    Continue();
+  }
+  Close();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Rang(bool /*ok*/) {
+  timing_ = false;
+  Continue();
+  Close();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Due(bool /*ok*/) {
+  due_ = false;
+  Continue();
+  Close();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Finished(bool /*ok*/) {
+  call_.reset();  // leaves the gate
+  Close();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Drop() {
+  waiting_.clear();
+  replies_.clear();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Stop(absl::Status status) {
+  stopped_ = true;
+  status_.Update(std::move(status));  // the first error stays
+  if (timing_) timer_.Cancel();       // Rang follows
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::MakeDue() {
+  if (std::exchange(due_, true)) return;
+  Open();
+  lane_->Later(&due_tag_);
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::ContinueScoring() {
+  if (scoring_ || released_) return;
+  // What waits is answered where the client ended the stream; where something broke it would be answered too early.
+  const bool last = stopped_ && begun_ && status_.ok();
+  released_ = stopped_;
+  if (waiting_.empty() && (last ? !scorer_.waits() : stopped_ || scorer_.next_release() > absl::Now())) return;
+  scoring_ = true;
+  Open();  // for Scored, or until Score has returned: whoever called this has a tag open beside
+  const auto done = [this](const absl::Status& status) {
+    if (lane_->IsCurrent()) {
+      TakeScored(status);
+    } else {
+      scored_status_ = status;
+      lane_->Send(&scored_tag_);
+    }
+  };
+  const absl::Status status =
+      scorer_.Score(std::exchange(waiting_, {}), last ? StreamRelease::kAll : StreamRelease::kWaitedForLong,
+                    call_->cancelled(), scoring_with_, done);
+  if (!status.ok()) {
+    scoring_ = false;
+    Stop(status);
+  }
+  if (!scoring_) Close();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::ContinueTimer() {
+  if (timing_ || scoring_ || stopped_) return;
+  const absl::Time next = scorer_.next_release();
+  if (next == absl::InfiniteFuture()) return;
+  timing_ = true;
+  Open();
+  timer_.Set(lane_->queue(), absl::ToChronoTime(next), &rang_tag_);
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::ContinueReading() {
+  if (stopped_ || reading_ || unanswered_ + replies_.size() >= kMaxUnanswered ||
+      unanswered_values_ >= kMaxUnansweredValues) {
+    return;
+  }
+  reading_ = true;
+  Open();
+  stream_.Read(&incoming_, &read_tag_);
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::ContinueWriting() {
+  if (finished_ || writing_ || replies_.empty()) return;
+  writing_ = true;
+  Open();
+  // Where another reply is ready, gRPC may keep this one back for it. Not the first: the headers that go with it would
+  // be kept back, too, and the write would not end until they are out.
+  grpc::WriteOptions options;
+  if (written_ && replies_.size() > 1) options.set_buffer_hint();
+  written_ = true;
+  stream_.Write(replies_.front().response, options, &wrote_tag_);  // serialized at once
+  replies_.pop_front();
+}
+
+template <typename Scorer>
+void StreamCall<Scorer>::Continue() {
+  if (finished_) return;
+  ContinueScoring();
+  ContinueTimer();
+  ContinueWriting();
+  ContinueReading();
+  if (stopped_ && waiting_.empty() && replies_.empty() && !scoring_ && !writing_ && !timing_) {
+    finished_ = true;
+    // From here on no End comes.
+    if (counted_) service_->RemoveStream(this);
+    Open();
+    stream_.Finish(call_->End(status_), &finished_tag_);
+  }
+}
+
+template class StreamCall<StreamScorer>;
+template class StreamCall<LogScorer>;
+
+}  // namespace astray

@@ -1,0 +1,146 @@
+// The unary calls of one method on one lane. A slot is a call's context, request and reply; it is used again and again,
+// its messages cleared and not freed. kPosted slots wait for calls; gRPC gives a call to a lane that has one waiting.
+//
+// Of the lane's thread, but for Slot::Finish and Slot::cancelled.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/async_unary_call.h"
+#include "server/lane.h"
+
+namespace astray {
+
+template <typename Request, typename Response>
+class UnarySlots {
+ public:
+  static constexpr size_t kPosted = 64;
+  static constexpr size_t kSpare = 64;  // kept beside those that are posted or busy
+
+  using Writer = grpc::ServerAsyncResponseWriter<Response>;
+
+  class Slot {
+   public:
+    explicit Slot(UnarySlots* owner) : owner_(owner), arrived_(this), sent_(this), ended_(this) {}
+
+    bool admitted = false;  // the owner's
+
+    const Request& request() const { return request_; }
+    Response* response() { return &response_; }
+    absl::Time deadline() const {
+      const gpr_timespec deadline = context_->raw_deadline();
+      if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0) return absl::InfiniteFuture();
+      return absl::FromChrono(context_->deadline());
+    }
+    // Valid until Finish.
+    const std::atomic<bool>& cancelled() const { return cancelled_; }
+
+    // Once for each call, from any thread; the slot is not the caller's any more.
+    void Finish(const grpc::Status& status) {
+      if (status.ok()) {
+        writer_->Finish(response_, status, &sent_);
+      } else {
+        writer_->FinishWithError(status, &sent_);
+      }
+    }
+
+   private:
+    friend class UnarySlots;
+
+    void Post() {
+      context_.emplace();
+      writer_.emplace(&*context_);
+      cancelled_.store(false, std::memory_order_relaxed);
+      context_->AsyncNotifyWhenDone(&ended_);
+      owner_->Post(&*context_, &request_, &*writer_, &arrived_);
+    }
+    void Arrived(bool ok) { owner_->Take(this, ok); }
+    void Sent(bool /*ok*/) { Settle(); }
+    void Ended(bool /*ok*/) {
+      if (context_->IsCancelled()) cancelled_.store(true, std::memory_order_relaxed);
+      Settle();
+    }
+    void Settle() {
+      if (--open_ == 0) owner_->Release(this);
+    }
+
+    UnarySlots* const owner_;
+    std::optional<grpc::ServerContext> context_;
+    std::optional<Writer> writer_;
+    Request request_;
+    Response response_;
+    std::atomic<bool> cancelled_{false};
+    int open_ = 0;  // of sent_ and ended_, both of which follow each arrival
+    MemberTag<Slot, &Slot::Arrived> arrived_;
+    MemberTag<Slot, &Slot::Sent> sent_;
+    MemberTag<Slot, &Slot::Ended> ended_;
+  };
+
+  explicit UnarySlots(Lane* lane) : lane_(lane) {}
+  virtual ~UnarySlots() = default;
+  UnarySlots(const UnarySlots&) = delete;
+  UnarySlots& operator=(const UnarySlots&) = delete;
+
+  // Before the lane starts, once the server is built.
+  void PostAll() {
+    for (size_t i = 0; i < kPosted; ++i) PostOne();
+  }
+
+ protected:
+  // Asks gRPC for a call of the method.
+  virtual void Post(grpc::ServerContext* context, Request* request, Writer* writer, LaneTag* tag) = 0;
+  // A call is here; Finish must follow.
+  virtual void Handle(Slot* slot) = 0;
+  // Its reply is sent and its client was told, or is gone.
+  virtual void Settled(Slot* /*slot*/) {}
+  // Whether a slot may keep what its messages have allocated.
+  virtual bool IsSmall(const Request& /*request*/, const Response& /*response*/) const { return true; }
+
+  Lane& lane() { return *lane_; }
+
+ private:
+  void PostOne() {
+    std::unique_ptr<Slot> slot;
+    if (spare_.empty()) {
+      slot = std::make_unique<Slot>(this);
+    } else {
+      slot = std::move(spare_.back());
+      spare_.pop_back();
+    }
+    slot.release()->Post();  // gRPC's, until Take
+  }
+  void Take(Slot* slot, bool ok) {
+    if (!ok) {
+      delete slot;
+      return;
+    }
+    lane_->Enter();
+    slot->open_ = 2;
+    if (!lane_->stopping()) PostOne();
+    Handle(slot);
+  }
+  void Release(Slot* raw) {
+    std::unique_ptr<Slot> slot(raw);
+    Settled(raw);
+    if (spare_.size() < kSpare && IsSmall(slot->request_, slot->response_)) {
+      slot->writer_.reset();
+      slot->context_.reset();
+      slot->response_.Clear();
+      spare_.push_back(std::move(slot));
+    }
+    slot.reset();
+    lane_->Leave();
+  }
+
+  Lane* const lane_;
+  std::vector<std::unique_ptr<Slot>> spare_;
+};
+
+}  // namespace astray
