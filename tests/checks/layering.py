@@ -32,7 +32,7 @@ OUTSIDE = [
     (re.compile(r"^zlib\.h$"), {"engine/data"}),
     (re.compile(r"^(openssl)/"), {"engine/base"}),
     (re.compile(r"^mosquitto\.h$|^curl/|^onnx/"), {"client"}),
-    (re.compile(r"^hwy/"), {"engine/base", "engine/nn", "engine/data", "engine/detect", "engine/train"}),
+    (re.compile(r"^hwy/"), {"engine/base", "engine/nn", "engine/data", "engine/features", "engine/detect", "engine/train"}),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
