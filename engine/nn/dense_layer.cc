@@ -33,9 +33,15 @@ using Vector = hn::Vec<decltype(kFloats)>;
 constexpr size_t kLanes = HWY_LANES(float);
 
 // A block of R rows x V vectors of outputs stays in registers; the rest is for weights and inputs.
-constexpr size_t kAccumulators = HWY_TARGET <= HWY_AVX3 ? 24 : 12;
+// Sanitizers instrument every piece of it, which takes minutes to compile: they look at a small one.
+#ifdef ASTRAY_SANITIZED
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+constexpr size_t kAccumulators = kSanitized ? 4 : HWY_TARGET <= HWY_AVX3 ? 24 : 12;
 constexpr size_t kMaxRows = kAccumulators / 2;
-constexpr size_t kMaxVectors = 8;
+constexpr size_t kMaxVectors = std::min<size_t>(8, kAccumulators);
 // Inputs of one pass over the rows: their weights for two vectors of outputs stay in the first-level cache.
 constexpr size_t kPassInputs = 512;
 
@@ -170,7 +176,7 @@ void RunBlock(const Block& block) {
     Unrolled<kWeightPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(weights[p] += steps * kLanes); });
   };
   // Of narrow vectors a step takes half as long, and the loop's own additions weigh twice as much.
-  constexpr size_t kSteps = HWY_TARGET == HWY_AVX2 ? 8 : 4;
+  constexpr size_t kSteps = kSanitized ? 1 : HWY_TARGET == HWY_AVX2 ? 8 : 4;
   size_t k = 0;
   for (; k + kSteps <= block.inputs; k += kSteps) {
     HideOrigin(x_stride);

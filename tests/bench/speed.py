@@ -23,7 +23,7 @@ BUILD = pathlib.Path(os.environ.get("ASTRAY_BUILD_DIR", ROOT / "build/release"))
 TOOLS = {
     "network": ["network_bench"],
     "verdict": ["verdict_bench"],
-    "training": ["pytorch_training.py"],
+    "training": ["pytorch_training.py", str(BUILD / "bin" / "training_steps")],
     "parsing": ["parsing_bench"],
     "footprint": ["footprint.py"],
     "rpc": ["rpc_bench"],
@@ -55,7 +55,9 @@ FIGURES = {
     },
     "Full verdict (error, threshold, p-value, top 3 contributors) against the forward pass alone": {
         "verdict_s1_1024": ("S1, batch 1,024", AT_MOST, 1.25),
+        "verdict_s2_1024": ("S2, batch 1,024", None, None),
         "verdict_s3_1024": ("S3, batch 1,024", None, None),
+        "verdict_s1_missing": ("S1, batch 1,024, about 3 values of a row missing", None, None),
         "verdict_window": ("windows of 32 rows of 38 features", None, None),
     },
     "A training step against PyTorch, the same number of threads": {
@@ -65,6 +67,7 @@ FIGURES = {
     },
     "Files": {
         "csv_read": ("CSV read into a data set, against reading the bytes alone", None, None),
+        "csv_read_quoted": ("the same with all cells quoted", None, None),
         "csv_write": ("verdicts written as CSV, against writing the bytes alone", None, None),
         "offline_score_s1": ("CPU time of scoring S1 rows against that of scoring a CSV file of them", None, None),
     },
