@@ -1,15 +1,21 @@
-// What a training step costs, and what corrupting its batch does: one under the other, by vector width.
+// The engine's parts one by one: the network forward, a training step and what corrupting its batch takes of it, a CSV
+// read.
 #include <benchmark/benchmark.h>
 
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/random.h"
+#include "engine/data/csv_reader.h"
+#include "engine/nn/executor.h"
 #include "engine/nn/gradient.h"
 #include "engine/nn/optimizer.h"
 #include "engine/train/corruption.h"
 #include "engine/train/network_recipe.h"
 #include "engine/train/recipe.h"
+#include "tests/bench/shapes.h"
 
 namespace astray {
 namespace {
@@ -28,6 +34,37 @@ std::vector<float> Values(size_t count) {
   Random(1).FillUniform(values);
   return values;
 }
+
+// A shape of shapes.h, and a number of rows.
+void Forward(benchmark::State& state) {
+  const bench::Shape& shape = bench::Shapes()[static_cast<size_t>(state.range(0))];
+  const auto rows = static_cast<size_t>(state.range(1));
+  const auto detector = MakeTinyDetector(bench::DetectorOf(shape));
+  const auto executor = *Executor::Create(detector->model().executors.network());
+  const std::vector<float> input = Values(rows * shape.width);
+  std::vector<float> output(input.size());
+  for (auto _ : state) benchmark::DoNotOptimize(executor->Forward(rows, input, output).ok());
+  state.SetLabel(shape.name);
+  state.SetItemsProcessed(state.iterations() * state.range(1));
+}
+BENCHMARK(Forward)->ArgsProduct({{0, 1, 2}, {1, 8, 128, 1024}})->Unit(benchmark::kMicrosecond);
+
+// 2,000 rows; the argument is the number of columns.
+void ReadRows(benchmark::State& state) {
+  const auto columns = static_cast<size_t>(state.range(0));
+  const std::vector<float> values = Values(2000 * columns);
+  std::string text;
+  for (size_t j = 0; j < columns; ++j) absl::StrAppend(&text, j == 0 ? "c" : ",c", j);
+  for (size_t i = 0; i < values.size(); ++i) absl::StrAppend(&text, i % columns == 0 ? "\n" : ",", values[i]);
+  for (auto _ : state) {
+    std::istringstream input(text);
+    const auto reader = *CsvReader::FromStream(&input, "bench", {});
+    Row row;
+    while (*reader->Next(&row)) benchmark::DoNotOptimize(row.values.data());
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(text.size()));
+}
+BENCHMARK(ReadRows)->Arg(8)->Arg(38)->Arg(256)->Unit(benchmark::kMillisecond);
 
 // Forward, backward and Adam of the default network.
 void Step(benchmark::State& state) {
