@@ -71,9 +71,9 @@ TEST(CalibrateCall, AClientThatDiesPromotesNothing) {
   RunningServer server;
   for (int i = 0; i < 100; ++i) {
     Calibrating call(server);
-    ASSERT_TRUE(call.Write(TinyRows(300, 3, 7)));
+    call.Write(TinyRows(300, 3, 7));  // refused where the server still has too many of those before it
     call.context.TryCancel();
-    EXPECT_EQ(call.writer->Finish().error_code(), grpc::CANCELLED);
+    EXPECT_FALSE(call.writer->Finish().ok());
   }
   server.server().Drain();
   EXPECT_FALSE(std::filesystem::exists(server.models() / "pump/calibrations"));
