@@ -1,4 +1,5 @@
-// What every call does, whatever its reactor: passes the gate, counts itself, says whether it was cancelled.
+// What every call of a stream does, whatever its messages: passes the gate, counts itself, says whether it was
+// cancelled.
 #pragma once
 
 #include <atomic>
@@ -7,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "grpcpp/support/server_callback.h"
+#include "grpcpp/support/status.h"
 #include "server/call_gate.h"
 #include "server/metrics.h"
 #include "server/status.h"
@@ -47,26 +48,6 @@ class Call {
   bool entered_;
   absl::Time began_;
   std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
-};
-
-// One request, one reply. Owns itself: Complete must be called once, from any thread.
-class UnaryCall final : public grpc::ServerUnaryReactor {
- public:
-  UnaryCall(CallGate* gate, Metrics* metrics, Method method) : call_(gate, metrics, method) {}
-
-  absl::Status Admitted() const { return call_.Admitted(); }
-  const std::shared_ptr<std::atomic<bool>>& cancelled() const { return call_.cancelled(); }
-
-  void Complete(const absl::Status& status) {
-    call_.RecordDuration();
-    Finish(call_.End(status));
-  }
-
- private:
-  void OnCancel() override { call_.Cancel(); }
-  void OnDone() override { delete this; }
-
-  Call call_;
 };
 
 }  // namespace astray

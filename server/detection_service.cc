@@ -1,52 +1,30 @@
 #include "server/detection_service.h"
 
+#include <memory>
+
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
-#include "server/calibrate_reactor.h"
+#include "server/calibrate_call.h"
 #include "server/feedback.h"
 #include "server/log_scorer.h"
 
 namespace astray {
 
-// start(limits, done) is called unless a drain has begun.
-template <typename Start>
-grpc::ServerUnaryReactor* DetectionService::StartUnary(Method method, Context* context, Start start) {
-  auto* call = new UnaryCall(parts_.gate, parts_.metrics, method);
-  if (const absl::Status admitted = call->Admitted(); !admitted.ok()) {
-    call->Complete(admitted);
-    return call;
-  }
-  start(CallLimits{absl::FromChrono(context->deadline()), call->cancelled()},
-        [call](const absl::Status& status) { call->Complete(status); });
-  return call;
-}
-
-grpc::ServerUnaryReactor* DetectionService::ScoreLogs(Context* context, const v1::ScoreLogsRequest* request,
-                                                      v1::ScoreLogsResponse* response) {
-  return StartUnary(Method::kScoreLogs, context, [&](const CallLimits& limits, const auto& done) {
-    astray::ScoreLogs(parts_.registry, parts_.queue, parts_.metrics, *request, response, limits, done);
-  });
-}
-
-grpc::ServerReadReactor<v1::CalibrateRequest>* DetectionService::Calibrate(Context* context,
-                                                                           v1::CalibrateResponse* response) {
-  auto* calibrate = new CalibrateReactor(this, context, response);
-  calibrate->Start();
-  return calibrate;
-}
-
-grpc::ServerUnaryReactor* DetectionService::Feedback(Context* /*context*/, const v1::FeedbackRequest* request,
-                                                     v1::FeedbackResponse* response) {
-  auto* call = new UnaryCall(parts_.gate, parts_.metrics, Method::kFeedback);
-  if (const absl::Status admitted = call->Admitted(); !admitted.ok()) {
-    call->Complete(admitted);
-    return call;
-  }
-  parts_.executor->Add([this, call, request, response] {
-    call->Complete(call->cancelled()->load() ? absl::CancelledError("cancelled")
-                                             : KeepFeedback(*parts_.registry, parts_.feedback, *request, response));
-  });
-  return call;
+void DetectionService::PostRare(Lane* lane) {
+  unary_.Post(lane, Method::kScoreLogs, this, &DetectionService::RequestScoreLogs,
+              [this](auto* slot, const UnaryDone& done) {
+                parts_.reader->Add([this, slot, done] {
+                  // The flag is the slot's, which outlives the job.
+                  const CallLimits limits = {.deadline = slot->deadline(),
+                                             .cancelled = {std::shared_ptr<const void>(), &slot->cancelled()}};
+                  astray::ScoreLogs(parts_.registry, parts_.queue, parts_.metrics, slot->request(), slot->response(),
+                                    limits, done);
+                });
+              });
+  unary_.PostOn(parts_.executor, lane, Method::kFeedback, this, &DetectionService::RequestFeedback,
+                [this](const v1::FeedbackRequest& request, v1::FeedbackResponse* response) {
+                  return KeepFeedback(*parts_.registry, parts_.feedback, request, response);
+                });
+  CalibrateCall::Post(this, lane);
 }
 
 void DetectionService::EndStreams() {

@@ -22,83 +22,51 @@ const v1::PromotionGate* GateOf(const Request& request) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* ModelService::Run(Method method, std::function<absl::Status()> work) {
-  auto* call = new UnaryCall(gate_, metrics_, method);
-  if (const absl::Status admitted = call->Admitted(); !admitted.ok()) {
-    call->Complete(admitted);
-    return call;
-  }
-  executor_->Add([call, work = std::move(work)] {
-    // A caller that is gone by the time its turn comes wants no change any more.
-    call->Complete(call->cancelled()->load() ? absl::CancelledError("cancelled") : work());
-  });
-  return call;
-}
-
-grpc::ServerUnaryReactor* ModelService::ListModels(Context* /*context*/, const v1::ListModelsRequest* /*request*/,
-                                                   v1::ListModelsResponse* response) {
-  auto* call = new UnaryCall(gate_, metrics_, Method::kListModels);
-  if (call->Admitted().ok()) *response = registry_->List();
-  call->Complete(call->Admitted());
-  return call;
+void ModelService::Post(Lane* lane) {
+  unary_.Post(lane, Method::kListModels, this, &ModelService::RequestListModels,
+              [this](auto* slot, const UnaryDone& done) {
+                *slot->response() = registry_->List();
+                done(absl::OkStatus());
+              });
+  unary_.PostOn(executor_, lane, Method::kDescribeModel, this, &ModelService::RequestDescribeModel,
+                [this](const v1::DescribeModelRequest& request, v1::ModelDescription* response) {
+                  return Describe(request.model(), response);
+                });
+  unary_.PostOn(executor_, lane, Method::kLoadModel, this, &ModelService::RequestLoadModel,
+                [this](const v1::LoadModelRequest& request, v1::LoadModelResponse* response) {
+                  return MoveInto(registry_->Load(request.name()), response->mutable_model());
+                });
+  unary_.PostOn(executor_, lane, Method::kUnloadModel, this, &ModelService::RequestUnloadModel,
+                [this](const v1::UnloadModelRequest& request, v1::UnloadModelResponse* response) {
+                  return MoveInto(registry_->Unload(request.name(), request.version()), response->mutable_model());
+                });
+  unary_.PostOn(executor_, lane, Method::kPromoteCalibration, this, &ModelService::RequestPromoteCalibration,
+                [this](const v1::PromoteCalibrationRequest& request, v1::CalibrationChange* response) {
+                  return MoveInto(registry_->Promote(request.model(), request.epoch(), GateOf(request)), response);
+                });
+  unary_.PostOn(executor_, lane, Method::kPromoteVersion, this, &ModelService::RequestPromoteVersion,
+                [this](const v1::PromoteVersionRequest& request, v1::CalibrationChange* response) {
+                  return MoveInto(registry_->PromoteVersion(request.name(), request.version(), GateOf(request)),
+                                  response);
+                });
+  unary_.PostOn(executor_, lane, Method::kRollbackCalibration, this, &ModelService::RequestRollbackCalibration,
+                [this](const v1::RollbackCalibrationRequest& request, v1::CalibrationChange* response) {
+                  return MoveInto(registry_->Rollback(request.model()), response);
+                });
+  unary_.PostOn(executor_, lane, Method::kSetShadow, this, &ModelService::RequestSetShadow,
+                [this](const v1::SetShadowRequest& request, v1::SetShadowResponse* response) {
+                  return MoveInto(registry_->SetShadow(request), response);
+                });
+  unary_.PostOn(executor_, lane, Method::kSetLabel, this, &ModelService::RequestSetLabel,
+                [this](const v1::SetLabelRequest& request, v1::SetLabelResponse* response) {
+                  return MoveInto(registry_->SetLabel(request.name(), request.label(), request.version()),
+                                  response->mutable_model());
+                });
 }
 
 absl::Status ModelService::Describe(const v1::ModelRef& model, v1::ModelDescription* response) {
   RETURN_IF_ERROR(MoveInto(registry_->Describe(model), response));
   return MoveInto(feedback_->Summary(model.name()), response->mutable_feedback());
-}
-
-grpc::ServerUnaryReactor* ModelService::DescribeModel(Context* /*context*/, const v1::DescribeModelRequest* request,
-                                                      v1::ModelDescription* response) {
-  return Run(Method::kDescribeModel, [=, this] { return Describe(request->model(), response); });
-}
-
-grpc::ServerUnaryReactor* ModelService::LoadModel(Context* /*context*/, const v1::LoadModelRequest* request,
-                                                  v1::LoadModelResponse* response) {
-  return Run(Method::kLoadModel,
-             [=, this] { return MoveInto(registry_->Load(request->name()), response->mutable_model()); });
-}
-
-grpc::ServerUnaryReactor* ModelService::UnloadModel(Context* /*context*/, const v1::UnloadModelRequest* request,
-                                                    v1::UnloadModelResponse* response) {
-  return Run(Method::kUnloadModel, [=, this] {
-    return MoveInto(registry_->Unload(request->name(), request->version()), response->mutable_model());
-  });
-}
-
-grpc::ServerUnaryReactor* ModelService::PromoteCalibration(Context* /*context*/,
-                                                           const v1::PromoteCalibrationRequest* request,
-                                                           v1::CalibrationChange* response) {
-  return Run(Method::kPromoteCalibration, [=, this] {
-    return MoveInto(registry_->Promote(request->model(), request->epoch(), GateOf(*request)), response);
-  });
-}
-
-grpc::ServerUnaryReactor* ModelService::PromoteVersion(Context* /*context*/, const v1::PromoteVersionRequest* request,
-                                                       v1::CalibrationChange* response) {
-  return Run(Method::kPromoteVersion, [=, this] {
-    return MoveInto(registry_->PromoteVersion(request->name(), request->version(), GateOf(*request)), response);
-  });
-}
-
-grpc::ServerUnaryReactor* ModelService::SetShadow(Context* /*context*/, const v1::SetShadowRequest* request,
-                                                  v1::SetShadowResponse* response) {
-  return Run(Method::kSetShadow, [=, this] { return MoveInto(registry_->SetShadow(*request), response); });
-}
-
-grpc::ServerUnaryReactor* ModelService::RollbackCalibration(Context* /*context*/,
-                                                            const v1::RollbackCalibrationRequest* request,
-                                                            v1::CalibrationChange* response) {
-  return Run(Method::kRollbackCalibration,
-             [=, this] { return MoveInto(registry_->Rollback(request->model()), response); });
-}
-
-grpc::ServerUnaryReactor* ModelService::SetLabel(Context* /*context*/, const v1::SetLabelRequest* request,
-                                                 v1::SetLabelResponse* response) {
-  return Run(Method::kSetLabel, [=, this] {
-    return MoveInto(registry_->SetLabel(request->name(), request->label(), request->version()),
-                    response->mutable_model());
-  });
 }
 
 }  // namespace astray

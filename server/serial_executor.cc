@@ -4,17 +4,23 @@
 
 namespace astray {
 
-SerialExecutor::~SerialExecutor() {
+void SerialExecutor::Shutdown() {
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void SerialExecutor::Add(std::function<void()> work) {
-  absl::MutexLock lock(&mutex_);
-  work_.push_back(std::move(work));
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!stopping_) {
+      work_.push_back(std::move(work));
+      return;
+    }
+  }
+  work();
 }
 
 void SerialExecutor::Run() {

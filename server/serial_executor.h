@@ -1,5 +1,5 @@
-// One thread that runs what it is given, in order: for work that reads and writes files, which gRPC's own threads must
-// not wait for. Thread-safe.
+// One thread that runs what it is given, in order: for work that reads and writes files, which lanes must not wait
+// for. Thread-safe.
 #pragma once
 
 #include <deque>
@@ -14,9 +14,12 @@ namespace astray {
 class SerialExecutor {
  public:
   SerialExecutor() : thread_([this] { Run(); }) {}
-  ~SerialExecutor();  // runs what was added before
+  ~SerialExecutor() { Shutdown(); }
 
+  // After Shutdown the work is done before this returns.
   void Add(std::function<void()> work) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Does what was added and ends the thread. Not thread-safe.
+  void Shutdown() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);

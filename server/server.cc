@@ -58,7 +58,8 @@ Server::Server(const ServerConfig& config)
       registry_(config.model_base_path, &metrics_),
       queue_(config.workers, config.queue_rows, &metrics_),
       feedback_(config.model_base_path, {}),
-      detection_({&registry_, &queue_, &executor_, &gate_, &metrics_, config.max_calibration_rows, &feedback_}),
+      detection_(
+          {&registry_, &queue_, &executor_, &gate_, &metrics_, config.max_calibration_rows, &feedback_, &log_reader_}),
       models_(&registry_, &feedback_, &executor_, &gate_, &metrics_) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config, LaneExtension* extension) {
@@ -105,6 +106,8 @@ absl::Status Server::Listen(LaneExtension* extension) {
 }
 
 void Server::StartLanes(LaneExtension* extension) {
+  detection_.PostRare(lanes_.front().get());
+  models_.Post(lanes_.front().get());
   for (const std::unique_ptr<Lane>& lane : lanes_) {
     score_lanes_.push_back(std::make_unique<ScoreLane>(&detection_, lane.get()));
     score_lanes_.back()->PostAll();
@@ -189,8 +192,10 @@ void Server::Drain() {
     grpc_->Wait();
   }
   if (watcher_.joinable()) watcher_.join();
-  // The workers before the lanes: a reply that they finish goes through a lane's queue.
+  // The workers and executors before the lanes: a reply that they finish goes through a lane's queue.
   queue_.Shutdown();
+  log_reader_.Shutdown();
+  executor_.Shutdown();
   for (const std::unique_ptr<Lane>& lane : lanes_) lane->Shutdown();
   http_.reset();
 }

@@ -77,7 +77,7 @@ class Server {
   DetectorRegistry registry_;
   ScoringQueue queue_;
   FeedbackStore feedback_;
-  SerialExecutor executor_;
+  SerialExecutor executor_, log_reader_;
   CallGate gate_;
   DetectionService detection_;
   ModelService models_;

@@ -51,7 +51,7 @@ class ScoreLaneTest : public testing::Test {
   FeedbackStore feedback_{models_, {}};
   SerialExecutor executor_;
   CallGate gate_;
-  DetectionService service_{{&registry_, &queue_, &executor_, &gate_, &metrics_, 1000, &feedback_}};
+  DetectionService service_{{&registry_, &queue_, &executor_, &gate_, &metrics_, 1000, &feedback_, &executor_}};
   std::optional<Lane> lane_;
   std::unique_ptr<grpc::Server> server_;
   std::optional<ScoreLane> score_;

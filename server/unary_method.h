@@ -1,0 +1,122 @@
+// The rare unary methods of a service on one lane. Each call passes the gate, is counted and goes to its method's
+// handler, on the lane's thread; what may take long, the handler gives to another thread.
+//
+//   methods.Post(lane, Method::kListModels, service, &Service::RequestListModels,
+//                [](auto* slot, const UnaryDone& done) { done(List(slot->request(), slot->response())); });
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "server/call_gate.h"
+#include "server/lane.h"
+#include "server/metrics.h"
+#include "server/serial_executor.h"
+#include "server/status.h"
+#include "server/unary_slots.h"
+
+namespace astray {
+
+// Sends the reply, or the error. Once for each call, from any thread; the slot is not the caller's any more.
+using UnaryDone = std::function<void(absl::Status)>;
+
+template <typename Request, typename Response>
+using UnaryHandler = std::function<void(typename UnarySlots<Request, Response>::Slot* slot, const UnaryDone& done)>;
+
+template <typename Request, typename Response>
+class UnaryMethod final : public UnarySlots<Request, Response> {
+ public:
+  using typename UnarySlots<Request, Response>::Slot;
+  using typename UnarySlots<Request, Response>::Writer;
+  // Asks gRPC for a call of the method.
+  using Asker = std::function<void(grpc::ServerContext* context, Request* request, Writer* writer, LaneTag* tag)>;
+
+  // All must outlive the lane's thread.
+  UnaryMethod(Lane* lane, CallGate* gate, Metrics* metrics, Method method, Asker ask,
+              UnaryHandler<Request, Response> handler)
+      : UnarySlots<Request, Response>(lane),
+        gate_(gate),
+        metrics_(metrics),
+        method_(method),
+        ask_(std::move(ask)),
+        handler_(std::move(handler)) {}
+
+ private:
+  void Post(grpc::ServerContext* context, Request* request, Writer* writer, LaneTag* tag) override {
+    ask_(context, request, writer, tag);
+  }
+  void Handle(Slot* slot) override {
+    slot->admitted = gate_->Enter();
+    const UnaryDone done = [this, slot, began = absl::Now()](const absl::Status& status) {
+      const grpc::Status reply = ToGrpcStatus(status);
+      metrics_->RecordDuration(method_, absl::Now() - began);
+      metrics_->RecordRequest(method_, reply.error_code());
+      slot->Finish(reply);
+    };
+    if (slot->admitted) {
+      handler_(slot, done);
+    } else {
+      done(absl::UnavailableError("the server is shutting down"));
+    }
+  }
+  void Settled(Slot* slot) override {
+    if (slot->admitted) gate_->Leave();
+  }
+  bool IsSmall(const Request& /*request*/, const Response& /*response*/) const override { return false; }
+
+  CallGate* const gate_;
+  Metrics* const metrics_;
+  const Method method_;
+  const Asker ask_;
+  const UnaryHandler<Request, Response> handler_;
+};
+
+class UnaryMethods {
+ public:
+  static constexpr size_t kPosted = 4;  // of each method; each call that comes has another one wait
+
+  // Both must outlive the lanes' threads, as must this.
+  UnaryMethods(CallGate* gate, Metrics* metrics) : gate_(gate), metrics_(metrics) {}
+
+  // Before the lane starts, once the server is built. `request` is the generated Request function of the method.
+  template <typename Service, typename Owner, typename Request, typename Response>
+  void Post(Lane* lane, Method method, Service* service,
+            void (Owner::*request)(grpc::ServerContext*, Request*, grpc::ServerAsyncResponseWriter<Response>*,
+                                   grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*),
+            std::type_identity_t<UnaryHandler<Request, Response>> handler) {
+    auto posted = std::make_shared<UnaryMethod<Request, Response>>(
+        lane, gate_, metrics_, method,
+        [service, request, lane](auto* context, auto* message, auto* writer, LaneTag* tag) {
+          (service->*request)(context, message, writer, lane->queue(), lane->queue(), tag);
+        },
+        std::move(handler));
+    posted->PostAll(kPosted);
+    posted_.push_back(std::move(posted));
+  }
+
+  // The same, with `work` done by the executor, unless the caller is gone by then: it wants no change any more.
+  template <typename Service, typename Owner, typename Request, typename Response>
+  void PostOn(SerialExecutor* executor, Lane* lane, Method method, Service* service,
+              void (Owner::*request)(grpc::ServerContext*, Request*, grpc::ServerAsyncResponseWriter<Response>*,
+                                     grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*),
+              std::type_identity_t<std::function<absl::Status(const Request&, Response*)>> work) {
+    Post(lane, method, service, request, [executor, work = std::move(work)](auto* slot, const UnaryDone& done) {
+      executor->Add([&work, slot, done] {
+        done(slot->cancelled().load() ? absl::CancelledError("cancelled") : work(slot->request(), slot->response()));
+      });
+    });
+  }
+
+ private:
+  CallGate* const gate_;
+  Metrics* const metrics_;
+  std::vector<std::shared_ptr<const void>> posted_;  // UnaryMethods of any messages
+};
+
+}  // namespace astray
