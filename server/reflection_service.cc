@@ -19,6 +19,9 @@ using grpc::reflection::v1alpha::ExtensionRequest;
 using grpc::reflection::v1alpha::ServerReflectionRequest;
 using grpc::reflection::v1alpha::ServerReflectionResponse;
 
+// What protobuf does to find a name grows with the square of its dots, and a lane waits for it.
+constexpr size_t kMostRequestBytes = 1024;
+
 const DescriptorPool& Pool() { return *DescriptorPool::generated_pool(); }
 
 void SetError(grpc::StatusCode code, const std::string& message, ServerReflectionResponse* response) {
@@ -153,6 +156,11 @@ void ReflectionService::Post(Lane* lane) { ReflectionCall::Post(this, lane); }
 
 ServerReflectionResponse ReflectionService::Answer(const ServerReflectionRequest& request) const {
   ServerReflectionResponse response;
+  if (const size_t bytes = request.ByteSizeLong(); bytes > kMostRequestBytes) {
+    SetError(grpc::INVALID_ARGUMENT,
+             absl::StrCat("message_request: expected at most ", kMostRequestBytes, " bytes, got ", bytes), &response);
+    return response;
+  }
   response.set_valid_host(request.host());
   *response.mutable_original_request() = request;
   switch (request.message_request_case()) {

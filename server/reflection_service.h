@@ -21,7 +21,7 @@ class ReflectionService final : public grpc::reflection::v1alpha::ServerReflecti
   void Post(Lane* lane);
 
   // The reply to one request. Where that names nothing known, it has an error of code NOT_FOUND; where it asks for
-  // nothing, INVALID_ARGUMENT. Thread-safe.
+  // nothing or is longer than any name, INVALID_ARGUMENT. Thread-safe.
   grpc::reflection::v1alpha::ServerReflectionResponse Answer(
       const grpc::reflection::v1alpha::ServerReflectionRequest& request) const;
 

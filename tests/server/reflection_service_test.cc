@@ -136,6 +136,15 @@ TEST(ReflectionService, ARequestForNothingIsAnInvalidArgument) {
   EXPECT_EQ(response.error_response().error_code(), grpc::INVALID_ARGUMENT);
 }
 
+// Looked up, it would take minutes.
+TEST(ReflectionService, ANameOfManyPartsIsRefused) {
+  std::string name;
+  for (int i = 0; i < 500'000; ++i) name += "a.";
+  const ServerReflectionResponse response = FileOfSymbol(name);
+  EXPECT_EQ(response.error_response().error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(response.error_response().error_message(), "message_request: expected at most 1024 bytes, got 1000004");
+}
+
 class ReflectionCallTest : public testing::Test {
  protected:
   ReflectionCallTest() {
