@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -13,9 +12,7 @@
 #include "absl/time/clock.h"
 #include "engine/base/file.h"
 #include "engine/base/status_macros.h"
-#include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
-#include "grpcpp/health_check_service_interface.h"
 #include "server/host_port.h"
 #include "server/log_scorer.h"
 #include "server/stream_call.h"
@@ -42,15 +39,6 @@ absl::Status CheckModelFolder(const std::filesystem::path& path) {
   return errno == ENOENT ? absl::NotFoundError(text) : absl::InvalidArgumentError(text);
 }
 
-// gRPC's builder takes these for the whole process.
-void InitializeGrpcPlugins() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  });
-}
-
 }  // namespace
 
 Server::Server(const ServerConfig& config)
@@ -60,7 +48,11 @@ Server::Server(const ServerConfig& config)
       feedback_(config.model_base_path, {}),
       detection_(
           {&registry_, &queue_, &executor_, &gate_, &metrics_, config.max_calibration_rows, &feedback_, &log_reader_}),
-      models_(&registry_, &feedback_, &executor_, &gate_, &metrics_) {}
+      models_(&registry_, &feedback_, &executor_, &gate_, &metrics_),
+      health_({v1::DetectionService::service_full_name(), v1::ModelService::service_full_name()}),
+      reflection_({v1::DetectionService::service_full_name(), v1::ModelService::service_full_name(),
+                   grpc::health::v1::Health::service_full_name(),
+                   grpc::reflection::v1alpha::ServerReflection::service_full_name()}) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config, LaneExtension* extension) {
   RETURN_IF_ERROR(CheckModelFolder(config.model_base_path));
@@ -79,12 +71,13 @@ absl::Status Server::Listen(LaneExtension* extension) {
                                                  },
                                              .ready = [this] { return Ready(); },
                                              .index = [this] { return IndexPage(); }}));
-  InitializeGrpcPlugins();
   const std::string address = HostPort(config_.host, config_.port);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &grpc_port_);
   builder.RegisterService(&detection_);
   builder.RegisterService(&models_);
+  builder.RegisterService(&health_);
+  builder.RegisterService(&reflection_);
   if (extension != nullptr) builder.RegisterService(extension->service());
   for (size_t i = 0; i < config_.workers; ++i) {
     lanes_.push_back(std::make_unique<Lane>(builder.AddCompletionQueue()));
@@ -108,6 +101,8 @@ absl::Status Server::Listen(LaneExtension* extension) {
 void Server::StartLanes(LaneExtension* extension) {
   detection_.PostRare(lanes_.front().get());
   models_.Post(lanes_.front().get());
+  health_.Post(lanes_.front().get());
+  reflection_.Post(lanes_.front().get());
   for (const std::unique_ptr<Lane>& lane : lanes_) {
     score_lanes_.push_back(std::make_unique<ScoreLane>(&detection_, lane.get()));
     score_lanes_.back()->PostAll();
@@ -120,10 +115,7 @@ void Server::StartLanes(LaneExtension* extension) {
 
 void Server::SetReady(bool ready) {
   metrics_.SetReady(ready);
-  grpc::HealthCheckServiceInterface* health = grpc_->GetHealthCheckService();
-  for (const char* service : {"", v1::DetectionService::service_full_name(), v1::ModelService::service_full_name()}) {
-    health->SetServingStatus(service, ready);
-  }
+  health_.SetServing(ready);
 }
 
 void Server::WatchModels() {

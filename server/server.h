@@ -21,10 +21,12 @@
 #include "server/detection_service.h"
 #include "server/detector_registry.h"
 #include "server/feedback_store.h"
+#include "server/health_service.h"
 #include "server/http_server.h"
 #include "server/lane.h"
 #include "server/metrics.h"
 #include "server/model_service.h"
+#include "server/reflection_service.h"
 #include "server/score_lane.h"
 #include "server/scoring_queue.h"
 #include "server/serial_executor.h"
@@ -81,6 +83,8 @@ class Server {
   CallGate gate_;
   DetectionService detection_;
   ModelService models_;
+  HealthService health_;
+  ReflectionService reflection_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<grpc::Server> grpc_;
   std::vector<std::unique_ptr<Lane>> lanes_;  // config.workers of them

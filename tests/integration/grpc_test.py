@@ -44,16 +44,35 @@ class GrpcTest(unittest.TestCase):
             self.assertEqual(next(watch), "NOT_SERVING")
             self.assertEqual(code, 0, server.log())
 
+    def test_who_watches_an_unknown_service_is_told_so(self):
+        with Server(self.plant.models) as server, wire.Client(server.wait_until_ready().address) as client:
+            self.assertEqual(next(client.watch("astray.v1.NoSuchService")), "SERVICE_UNKNOWN")
+
     def test_reflection_lists_the_services_and_describes_their_messages(self):
         with Server(self.plant.models) as server, wire.Client(server.address) as client:
             listed = [entry.name for entry in client.reflect(list_services="").list_services_response.service]
-            for service in [*SERVICES, "grpc.health.v1.Health"]:
+            for service in [*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]:
                 self.assertIn(service, listed)
             reply = client.reflect(file_containing_symbol="astray.v1.DetectionService").file_descriptor_response
             files = [descriptor_pb2.FileDescriptorProto.FromString(file) for file in reply.file_descriptor_proto]
             service_file = next(file for file in files if file.name == "astray/v1/service.proto")
             methods = [method.name for service in service_file.service for method in service.method]
             self.assertIn("ScoreStream", methods)
+
+    def test_reflection_answers_every_kind_of_request(self):
+        with Server(self.plant.models) as server, wire.Client(server.address) as client:
+            reply = client.reflect(host="plant", file_by_filename="grpc/health/v1/health.proto")
+            self.assertEqual((reply.valid_host, reply.original_request.file_by_filename),
+                             ("plant", "grpc/health/v1/health.proto"))
+            file = descriptor_pb2.FileDescriptorProto.FromString(reply.file_descriptor_response.file_descriptor_proto[0])
+            self.assertEqual([method.name for method in file.service[0].method], ["Check", "Watch"])
+            numbers = client.reflect(all_extension_numbers_of_type="astray.v1.ScoreRequest")
+            self.assertEqual(numbers.all_extension_numbers_response.base_type_name, "astray.v1.ScoreRequest")
+            extension = {"containing_type": "astray.v1.ScoreRequest", "extension_number": 100}
+            for unknown in ({"file_containing_extension": extension}, {"file_containing_symbol": "astray.v1.Nothing"}):
+                error = client.reflect(**unknown).error_response
+                self.assertEqual(error.error_code, grpc.StatusCode.NOT_FOUND.value[0])
+                self.assertTrue(error.error_message)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FOLDERS = (ROOT / "proto", ROOT / "tests" / "integration" / "proto")
+# gRPC's own protocols are in both: a client reads them as tests/integration has them, and ours must agree.
+FOLDERS = (ROOT / "tests" / "integration" / "proto", ROOT / "proto")
 DEADLINE_SECONDS = 30
 
 
@@ -22,7 +23,7 @@ def pool_of(files):
 
 @functools.cache
 def _pool():
-    sources = [str(path) for folder in FOLDERS for path in folder.rglob("*.proto")]
+    sources = sorted({str(path.relative_to(folder)) for folder in FOLDERS for path in folder.rglob("*.proto")})
     with tempfile.NamedTemporaryFile() as file:
         subprocess.run(["protoc", *(f"-I{folder}" for folder in FOLDERS), f"--descriptor_set_out={file.name}",
                         "--include_imports", *sources], check=True)

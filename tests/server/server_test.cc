@@ -16,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// Messages of services whose generated code Debian does not install, by hand.
+// Messages of gRPC's own services by hand: the bytes that other clients send and expect.
 grpc::ByteBuffer Bytes(const std::string& bytes) {
   const grpc::Slice slice(bytes);
   return {&slice, 1};

@@ -1,0 +1,145 @@
+#include "server/health_service.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/async_stream.h"
+#include "server/unary_slots.h"
+
+namespace astray {
+
+using grpc::health::v1::HealthCheckRequest;
+using grpc::health::v1::HealthCheckResponse;
+
+class HealthService::Checks final : public UnarySlots<HealthCheckRequest, HealthCheckResponse> {
+ public:
+  Checks(HealthService* service, Lane* lane) : UnarySlots(lane), service_(service) {}
+
+ private:
+  static constexpr size_t kMostNameKept = 1024;  // bytes
+
+  void Post(grpc::ServerContext* context, HealthCheckRequest* request, Writer* writer, LaneTag* tag) override {
+    service_->RequestCheck(context, request, writer, lane().queue(), lane().queue(), tag);
+  }
+  void Handle(Slot* slot) override {
+    const Status status = service_->StatusOf(slot->request().service());
+    slot->response()->set_status(status);
+    slot->Finish(status == HealthCheckResponse::SERVICE_UNKNOWN
+                     ? grpc::Status(grpc::NOT_FOUND, "health: there is no such service here")
+                     : grpc::Status::OK);
+  }
+  bool IsSmall(const HealthCheckRequest& request, const HealthCheckResponse& /*response*/) const override {
+    return request.service().size() <= kMostNameKept;
+  }
+
+  HealthService* const service_;
+};
+
+// One call of Watch. Statuses that come while one is written are not queued: the last of them is what counts. Owns
+// itself.
+class HealthService::Watch final {
+ public:
+  // Waits for a call; each that comes has another one wait.
+  static void Post(HealthService* service) { (new Watch(service))->Wait(); }
+
+  // Writes the status, where it is news.
+  void Continue() {
+    if (finished_ || writing_) return;
+    if (gone_) {
+      finished_ = true;
+      service_->watches_.erase(this);
+      ++open_;
+      writer_.Finish(grpc::Status::CANCELLED, &finished_tag_);
+      return;
+    }
+    const Status status = service_->StatusOf(request_.service());
+    if (told_ && response_.status() == status) return;
+    told_ = true;
+    response_.set_status(status);
+    writing_ = true;
+    ++open_;
+    writer_.Write(response_, &wrote_tag_);
+  }
+
+ private:
+  explicit Watch(HealthService* service) : service_(service), writer_(&context_) {}
+
+  void Wait() {
+    grpc::ServerCompletionQueue* queue = service_->lane_->queue();
+    context_.AsyncNotifyWhenDone(&gone_tag_);
+    service_->RequestWatch(&context_, &request_, &writer_, queue, queue, &arrived_tag_);
+  }
+  void Arrived(bool ok) {
+    if (!ok) {  // the server ends
+      delete this;
+      return;
+    }
+    service_->lane_->Enter();
+    open_ = 1;  // for Gone
+    if (!service_->lane_->stopping()) Post(service_);
+    service_->watches_.insert(this);
+    Continue();
+  }
+  void Wrote(bool ok) {
+    writing_ = false;
+    if (!ok) gone_ = true;
+    Continue();
+    Close();
+  }
+  // The client is, or the server.
+  void Gone(bool /*ok*/) {
+    gone_ = true;
+    Continue();
+    Close();
+  }
+  void Finished(bool /*ok*/) { Close(); }
+  void Close() {
+    if (--open_ > 0) return;
+    Lane* lane = service_->lane_;
+    delete this;
+    lane->Leave();
+  }
+
+  HealthService* const service_;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncWriter<HealthCheckResponse> writer_;
+  HealthCheckRequest request_;
+  HealthCheckResponse response_;  // the last one written
+  int open_ = 0;                  // tags that are still to come
+  bool told_ = false, writing_ = false, gone_ = false, finished_ = false;
+  MemberTag<Watch, &Watch::Arrived> arrived_tag_{this};
+  MemberTag<Watch, &Watch::Wrote> wrote_tag_{this};
+  MemberTag<Watch, &Watch::Gone> gone_tag_{this};
+  MemberTag<Watch, &Watch::Finished> finished_tag_{this};
+};
+
+HealthService::HealthService(std::vector<std::string> services) : services_(std::move(services)) {}
+
+HealthService::~HealthService() = default;
+
+void HealthService::Post(Lane* lane) {
+  lane_ = lane;
+  checks_ = std::make_unique<Checks>(this, lane);
+  checks_->PostAll();
+  Watch::Post(this);
+}
+
+void HealthService::SetServing(bool serving) {
+  serving_.store(serving, std::memory_order_relaxed);
+  if (lane_ != nullptr) lane_->Send(&tell_);  // whose mutex has watchers see it
+}
+
+HealthService::Status HealthService::StatusOf(const std::string& service) const {
+  if (!service.empty() && std::ranges::find(services_, service) == services_.end()) {
+    return HealthCheckResponse::SERVICE_UNKNOWN;
+  }
+  return serving_.load(std::memory_order_relaxed) ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
+}
+
+void HealthService::Tell(bool /*ok*/) {
+  for (Watch* watch : watches_) watch->Continue();
+}
+
+}  // namespace astray

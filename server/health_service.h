@@ -1,0 +1,49 @@
+// grpc.health.v1.Health: whether the server and its services take calls, for probes, balancers and clients that ask or
+// watch. All of them do or none does. Not counted, and no drain waits for its calls: watchers see NOT_SERVING and are
+// cut off when the server is shut down.
+//
+//   HealthService health({"astray.v1.DetectionService"});
+//   ... register it, build the server ...; health.Post(&lane); lane.Start();
+//   health.SetServing(true);
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "server/lane.h"
+
+namespace astray {
+
+class HealthService final : public grpc::health::v1::Health::AsyncService {
+ public:
+  // Full names of the services it knows beside "", the server. NOT_SERVING at first.
+  explicit HealthService(std::vector<std::string> services);
+  ~HealthService() override;
+
+  // Takes calls from the lane, which must not have been started and whose thread the service must outlive.
+  void Post(Lane* lane);
+
+  // Tells who watches. From any thread, until the lane is shut down.
+  void SetServing(bool serving);
+
+ private:
+  using Status = grpc::health::v1::HealthCheckResponse::ServingStatus;
+  class Checks;
+  class Watch;
+
+  Status StatusOf(const std::string& service) const;  // SERVICE_UNKNOWN where there is none
+  void Tell(bool ok);
+
+  const std::vector<std::string> services_;
+  std::atomic<bool> serving_{false};
+  Lane* lane_ = nullptr;
+  std::unique_ptr<Checks> checks_;
+  std::set<Watch*> watches_;  // of the lane's thread
+  MemberTag<HealthService, &HealthService::Tell> tell_{this};
+};
+
+}  // namespace astray

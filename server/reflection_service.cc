@@ -1,0 +1,192 @@
+#include "server/reflection_service.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/descriptor.pb.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/async_stream.h"
+
+namespace astray {
+namespace {
+
+using google::protobuf::DescriptorPool;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::FileDescriptor;
+using grpc::reflection::v1alpha::ExtensionRequest;
+using grpc::reflection::v1alpha::ServerReflectionRequest;
+using grpc::reflection::v1alpha::ServerReflectionResponse;
+
+// What protobuf does to find a name grows with the square of its dots, and a lane waits for it.
+constexpr size_t kMostRequestBytes = 1024;
+
+const DescriptorPool& Pool() { return *DescriptorPool::generated_pool(); }
+
+void SetError(grpc::StatusCode code, const std::string& message, ServerReflectionResponse* response) {
+  response->mutable_error_response()->set_error_code(code);
+  response->mutable_error_response()->set_error_message(message);
+}
+
+// The file and all it imports, itself or through others, each once.
+void SetFiles(const FileDescriptor& asked, ServerReflectionResponse* response) {
+  std::vector<const FileDescriptor*> files = {&asked};
+  std::set<const FileDescriptor*> seen = {&asked};
+  for (size_t i = 0; i < files.size(); ++i) {
+    google::protobuf::FileDescriptorProto file;
+    files[i]->CopyTo(&file);
+    file.SerializeToString(response->mutable_file_descriptor_response()->add_file_descriptor_proto());
+    for (int j = 0; j < files[i]->dependency_count(); ++j) {
+      const FileDescriptor* dependency = files[i]->dependency(j);
+      if (seen.insert(dependency).second) files.push_back(dependency);
+    }
+  }
+}
+
+void FindFile(const std::string& name, ServerReflectionResponse* response) {
+  const FileDescriptor* file = Pool().FindFileByName(name);
+  if (file == nullptr) {
+    SetError(grpc::NOT_FOUND, absl::StrCat("file_by_filename: there is no file '", name, "'"), response);
+    return;
+  }
+  SetFiles(*file, response);
+}
+
+void FindSymbol(const std::string& symbol, ServerReflectionResponse* response) {
+  const FileDescriptor* file = Pool().FindFileContainingSymbol(symbol);
+  if (file == nullptr) {
+    SetError(grpc::NOT_FOUND, absl::StrCat("file_containing_symbol: there is no symbol '", symbol, "'"), response);
+    return;
+  }
+  SetFiles(*file, response);
+}
+
+void FindExtension(const ExtensionRequest& request, ServerReflectionResponse* response) {
+  const google::protobuf::Descriptor* type = Pool().FindMessageTypeByName(request.containing_type());
+  const FieldDescriptor* extension =
+      type == nullptr ? nullptr : Pool().FindExtensionByNumber(type, request.extension_number());
+  if (extension == nullptr) {
+    SetError(grpc::NOT_FOUND,
+             absl::StrCat("file_containing_extension: '", request.containing_type(), "' has no extension ",
+                          request.extension_number()),
+             response);
+    return;
+  }
+  SetFiles(*extension->file(), response);
+}
+
+void ListExtensions(const std::string& name, ServerReflectionResponse* response) {
+  const google::protobuf::Descriptor* type = Pool().FindMessageTypeByName(name);
+  if (type == nullptr) {
+    SetError(grpc::NOT_FOUND, absl::StrCat("all_extension_numbers_of_type: there is no message '", name, "'"),
+             response);
+    return;
+  }
+  std::vector<const FieldDescriptor*> extensions;
+  Pool().FindAllExtensions(type, &extensions);
+  std::ranges::sort(extensions, {}, &FieldDescriptor::number);
+  auto* numbers = response->mutable_all_extension_numbers_response();
+  numbers->set_base_type_name(type->full_name());
+  for (const FieldDescriptor* extension : extensions) numbers->add_extension_number(extension->number());
+}
+
+// One call: reads, answers, reads on, until the client ends it. Owns itself.
+class ReflectionCall final {
+ public:
+  // Waits for a call; each that comes has another one wait.
+  static void Post(ReflectionService* service, Lane* lane) { (new ReflectionCall(service, lane))->Wait(); }
+
+ private:
+  ReflectionCall(ReflectionService* service, Lane* lane) : service_(service), lane_(lane), stream_(&context_) {}
+
+  void Wait() {
+    context_.AsyncNotifyWhenDone(&gone_tag_);
+    service_->RequestServerReflectionInfo(&context_, &stream_, lane_->queue(), lane_->queue(), &arrived_tag_);
+  }
+  void Arrived(bool ok) {
+    if (!ok) {  // the server ends
+      delete this;
+      return;
+    }
+    lane_->Enter();
+    if (!lane_->stopping()) Post(service_, lane_);
+    stream_.Read(&request_, &read_tag_);
+  }
+  // One of these is always to come until Finished, so the call is not left before.
+  void Read(bool ok) {
+    if (ok) {
+      stream_.Write(service_->Answer(request_), &wrote_tag_);  // serialized at once
+    } else {
+      stream_.Finish(grpc::Status::OK, &finished_tag_);
+    }
+  }
+  void Wrote(bool ok) {
+    if (ok) {
+      stream_.Read(&request_, &read_tag_);
+    } else {
+      stream_.Finish(grpc::Status::CANCELLED, &finished_tag_);
+    }
+  }
+  void Finished(bool /*ok*/) { Close(); }
+  void Gone(bool /*ok*/) { Close(); }
+  void Close() {
+    if (--open_ > 0) return;
+    Lane* lane = lane_;
+    delete this;
+    lane->Leave();
+  }
+
+  ReflectionService* const service_;
+  Lane* const lane_;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncReaderWriter<ServerReflectionResponse, ServerReflectionRequest> stream_;
+  ServerReflectionRequest request_;
+  int open_ = 2;  // of Finished and Gone, both of which follow each arrival
+  MemberTag<ReflectionCall, &ReflectionCall::Arrived> arrived_tag_{this};
+  MemberTag<ReflectionCall, &ReflectionCall::Read> read_tag_{this};
+  MemberTag<ReflectionCall, &ReflectionCall::Wrote> wrote_tag_{this};
+  MemberTag<ReflectionCall, &ReflectionCall::Finished> finished_tag_{this};
+  MemberTag<ReflectionCall, &ReflectionCall::Gone> gone_tag_{this};
+};
+
+}  // namespace
+
+void ReflectionService::Post(Lane* lane) { ReflectionCall::Post(this, lane); }
+
+ServerReflectionResponse ReflectionService::Answer(const ServerReflectionRequest& request) const {
+  ServerReflectionResponse response;
+  if (const size_t bytes = request.ByteSizeLong(); bytes > kMostRequestBytes) {
+    SetError(grpc::INVALID_ARGUMENT,
+             absl::StrCat("message_request: expected at most ", kMostRequestBytes, " bytes, got ", bytes), &response);
+    return response;
+  }
+  response.set_valid_host(request.host());
+  *response.mutable_original_request() = request;
+  switch (request.message_request_case()) {
+    case ServerReflectionRequest::kFileByFilename:
+      FindFile(request.file_by_filename(), &response);
+      break;
+    case ServerReflectionRequest::kFileContainingSymbol:
+      FindSymbol(request.file_containing_symbol(), &response);
+      break;
+    case ServerReflectionRequest::kFileContainingExtension:
+      FindExtension(request.file_containing_extension(), &response);
+      break;
+    case ServerReflectionRequest::kAllExtensionNumbersOfType:
+      ListExtensions(request.all_extension_numbers_of_type(), &response);
+      break;
+    case ServerReflectionRequest::kListServices:
+      for (const std::string& service : services_) {
+        response.mutable_list_services_response()->add_service()->set_name(service);
+      }
+      break;
+    case ServerReflectionRequest::MESSAGE_REQUEST_NOT_SET:
+      SetError(grpc::INVALID_ARGUMENT, "message_request: expected one of the protocol's, got none that is known",
+               &response);
+      break;
+  }
+  return response;
+}
+
+}  // namespace astray
