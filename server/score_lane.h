@@ -42,6 +42,8 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
   void Handle(Slot* slot) override;
   void Settled(Slot* slot) override;
   bool IsSmall(const v1::ScoreRequest& request, const v1::ScoreResponse& response) const override;
+  // The rest is overwritten by BeginReply: Clear would free it only to allocate it again.
+  void Reset(v1::ScoreResponse* response) override { response->mutable_verdicts()->Clear(); }
 
   void Proceed(bool ok) override;  // takes what has arrived, scores one batch
   void AdmitArrived();

@@ -61,7 +61,7 @@ void FillProvenance(const ServedDetector& served, v1::Provenance* provenance) {
   const Detector& detector = *served.detector;
   provenance->set_model(detector.model().name);
   provenance->set_version(detector.model().version);
-  provenance->set_artifact_sha256(detector.model().artifact_sha256.substr(0, kSha256PrefixDigits));
+  provenance->mutable_artifact_sha256()->assign(detector.model().artifact_sha256, 0, kSha256PrefixDigits);
   provenance->set_calibration_epoch(detector.calibration().epoch());
   provenance->set_threshold(detector.calibration().threshold());
   provenance->set_change(served.change);

@@ -110,6 +110,8 @@ class UnarySlots {
   virtual void Settled(Slot* /*slot*/) {}
   // Whether a slot may keep what its messages have allocated.
   virtual bool IsSmall(const Request& /*request*/, const Response& /*response*/) const { return true; }
+  // Makes a reply that was sent ready for the next.
+  virtual void Reset(Response* response) { response->Clear(); }
 
   Lane& lane() { return *lane_; }
 
