@@ -174,7 +174,9 @@ TEST_F(Linearizability, RepliesAreThoseOfOneOrderOfChangesThatAgreesWithTime) {
         ASSERT_TRUE(client->Score(request, &reply).ok());
         const v1::Provenance& named = reply.provenance();
         ASSERT_GE(named.change(), acknowledged);
-        if (asked) ASSERT_EQ(named.version(), request.model().version());
+        if (asked) {
+          ASSERT_EQ(named.version(), request.model().version());
+        }
         Acknowledge(named.change());
         observations[static_cast<size_t>(client_number)].push_back({.change = named.change(),
                                                                     .version = named.version(),
@@ -207,7 +209,9 @@ TEST_F(Linearizability, RepliesAreThoseOfOneOrderOfChangesThatAgreesWithTime) {
           ASSERT_TRUE(stream->Read(&reply));
           const v1::Provenance& named = reply.provenance();
           ASSERT_GE(named.change(), acknowledged);
-          if (message > 0) ASSERT_EQ(named.version(), version);
+          if (message > 0) {
+            ASSERT_EQ(named.version(), version);
+          }
           version = named.version();
           Acknowledge(named.change());
           observations[static_cast<size_t>(kUnaryClients + client_number)].push_back(
@@ -358,10 +362,14 @@ TEST_F(Linearizability, RepliesAreThoseOfOneOrderOfChangesThatAgreesWithTime) {
     for (const Observation& seen : of_one) {
       ++replies;
       ASSERT_LE(seen.change, total);
-      if (seen.change > 0) ASSERT_LE(order[seen.change]->begin, seen.end);
+      if (seen.change > 0) {
+        ASSERT_LE(order[seen.change]->begin, seen.end);
+      }
       const State& state = states[seen.change];
       ASSERT_EQ(seen.epoch, state.epochs[static_cast<size_t>(seen.version)]) << "change " << seen.change;
-      if (!seen.asked_version && !seen.of_stream) ASSERT_EQ(seen.version, state.live) << "change " << seen.change;
+      if (!seen.asked_version && !seen.of_stream) {
+        ASSERT_EQ(seen.version, state.live) << "change " << seen.change;
+      }
       if (seen.first_of_stream) {
         // Its version was chosen when it began, its epoch with each reply.
         bool found = false;

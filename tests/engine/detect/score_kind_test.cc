@@ -370,7 +370,9 @@ TEST(VectorError, MahalanobisIsTheDistanceOfTheMeanResiduals) {
       std::vector<float> parts(features);
       EXPECT_NEAR(VectorError(*scale, zeros, output, observed, parts), expected, 1e-4 * expected);
       EXPECT_NEAR(std::accumulate(parts.begin(), parts.end(), 0.0), expected, 1e-4 * expected);
-      if (trial >= 10) EXPECT_NEAR(parts[1], 0, 1e-4 * expected);
+      if (trial >= 10) {
+        EXPECT_NEAR(parts[1], 0, 1e-4 * expected);
+      }
     }
   }
 }
