@@ -27,7 +27,7 @@ TOOLS = {
     "parsing": ["parsing_bench"],
     "footprint": ["footprint.py"],
     "rpc": ["rpc_bench"],
-    "rows": ["training_rows.py"],
+    "rows": ["training_rows.py", f"--program={BUILD / 'bin' / 'astray'}", "--most-rows=10000000"],
 }
 
 AT_LEAST, AT_MOST = "≥", "≤"
@@ -85,6 +85,7 @@ PLOTS = {
                         {"latency_by_load": "median", "latency_p99_by_load": "99th percentile"}),
     "memory-by-models": ("Memory by loaded models", "S1 models", "resident MB", "x", {"memory_by_models": "astrayd"}),
     "training-by-rows": ("Training time by rows", "rows", "s", "xy", {"training_seconds_by_rows": "astray train, defaults"}),
+    "training-memory-by-rows": ("Memory of training by rows", "rows", "anonymous MB", "x", {"training_anonymous_mb_by_rows": "astray train, defaults"}),
     "training-by-threads": ("Training steps by threads", "threads", "steps/s", "", {"training_threads": "S3, batch 1,024"}),
 }
 
