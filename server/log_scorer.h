@@ -49,7 +49,7 @@ class LogScorer {
   void Take(const Request& request, absl::Time arrival);
   // Takes requests and scores the sessions that are complete. When `done` is called, once, with OK or Cancelled,
   // TakeReplies() has one for each request, and another one, without an id, for what a release completes. Other errors:
-  // `done` is not called. On the workers, always: reading lines takes longer than scoring their sessions.
+  // `done` is not called. Sessions are scored by the workers, always.
   absl::Status Score(const std::vector<Arrived>& requests, StreamRelease release,
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                      const Done& done);

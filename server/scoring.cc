@@ -33,6 +33,13 @@ absl::Status CheckRowCount(const Detector& detector, size_t rows, size_t most_ro
   return absl::OkStatus();
 }
 
+// What a call asks of this detector.
+absl::StatusOr<ScoreOptions> CheckOptions(const Detector& detector, const v1::ScoreOptions& asked) {
+  ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
+  if (options.score_function) RETURN_IF_ERROR(detector.NoiseLevel().status());
+  return options;
+}
+
 }  // namespace
 
 absl::Status CheckValues(const Detector& detector, std::span<const float> values) {
@@ -83,8 +90,7 @@ void OfferToShadow(Shadow* shadow, std::span<const float> rows, absl::string_vie
 absl::StatusOr<ServedDetector> FindToScore(const DetectorRegistry& registry, const v1::ModelRef& model,
                                            const v1::ScoreOptions& asked, ScoreOptions* options) {
   ASSIGN_OR_RETURN(ServedDetector served, registry.Find(model));
-  ASSIGN_OR_RETURN(*options, ReadScoreOptions(asked));
-  if (options->score_function) RETURN_IF_ERROR(served.detector->NoiseLevel().status());
+  ASSIGN_OR_RETURN(*options, CheckOptions(*served.detector, asked));
   return served;
 }
 
@@ -101,8 +107,7 @@ absl::StatusOr<CheckedRequest> CheckScoreRequest(const ServedDetector& served, s
                                                  const v1::ScoreRequest& request) {
   const Detector& detector = *served.detector;
   CheckedRequest checked;
-  ASSIGN_OR_RETURN(checked.options, ReadScoreOptions(request.options()));
-  if (checked.options.score_function) RETURN_IF_ERROR(detector.NoiseLevel().status());
+  ASSIGN_OR_RETURN(checked.options, CheckOptions(detector, request.options()));
   checked.rows = {request.values().data(), static_cast<size_t>(request.values_size())};
   RETURN_IF_ERROR(CheckValues(detector, checked.rows));
   const size_t rows = checked.rows.size() / detector.features();

@@ -126,28 +126,8 @@ float Softplus(float z) { return std::max(z, 0.0f) + std::log1p(std::exp(-std::a
 
 }  // namespace
 
-void Activate(v1::Activation activation, size_t row, std::span<float> values) {
-  switch (activation) {
-    case v1::RELU:
-      for (float& v : values) v = v > 0.0f ? v : 0.0f;
-      break;
-    case v1::LEAKY_RELU:
-      for (float& v : values) v = v > 0.0f ? v : kLeakyReluSlope * v;
-      break;
-    case v1::TANH:
-      for (float& v : values) v = std::tanh(v);
-      break;
-    case v1::SIGMOID:
-      for (float& v : values) v = 1.0f / (1.0f + std::exp(-v));
-      break;
-    case v1::ZERO_INFLATED_COUNTS:
-      for (size_t begin = 0; begin < values.size(); begin += row) {
-        for (float& v : values.subspan(begin, row / 3)) v = Softplus(v);
-      }
-      break;
-    default:
-      break;
-  }
+void ActivateCounts(std::span<float> row) {
+  for (float& v : row.first(row.size() / 3)) v = Softplus(v);
 }
 
 void AddBiasAndActivate(v1::Activation activation, const float* bias, size_t rows, size_t columns, size_t stride,

@@ -1,4 +1,4 @@
-// The functions of network.proto's Activation, where oneDNN does not apply them itself.
+// The functions of network.proto's Activation, and the loops beside matrix products that training makes of them.
 #pragma once
 
 #include <cstddef>
@@ -10,11 +10,11 @@ namespace astray {
 
 inline constexpr float kLeakyReluSlope = 0.01f;  // of LEAKY_RELU below 0 (Maas, Hannun & Ng 2013)
 
-// values = f(values), one row after another of `row` values: ZERO_INFLATED_COUNTS changes the first third of a row.
-void Activate(v1::Activation activation, size_t row, std::span<float> values);
+// ZERO_INFLATED_COUNTS of one row, which changes the first third of it.
+void ActivateCounts(std::span<float> row);
 
-// The same with a bias before it: y = f(y + bias), for rows of `columns` values that begin `stride` apart. A null bias
-// is none. Not for ZERO_INFLATED_COUNTS. Not a number stays one under TANH and SIGMOID.
+// The others, with a bias before them: y = f(y + bias), for rows of `columns` values that begin `stride` apart. A null
+// bias is none. Not a number stays one under TANH and SIGMOID.
 void AddBiasAndActivate(v1::Activation activation, const float* bias, size_t rows, size_t columns, size_t stride,
                         float* y);
 

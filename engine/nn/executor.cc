@@ -131,7 +131,7 @@ absl::Status Executor::Impl::RunTile(size_t tile, size_t rows, const float* inpu
       RETURN_IF_ERROR(step.windowed[tile]->Run(x, y));
     }
     if (last && last_activation == v1::ZERO_INFLATED_COUNTS) {
-      for (size_t row = 0; row < rows; ++row) Activate(last_activation, outputs, {y + row * y_stride, outputs});
+      for (size_t row = 0; row < rows; ++row) ActivateCounts({y + row * y_stride, outputs});
     }
     if (step.is_code && code != nullptr) CopyRows(rows, code_size, y, y_stride, code);
     x = y;

@@ -44,8 +44,8 @@ struct Operand {
 absl::Status Multiply(size_t m, size_t n, size_t k, const Operand& a, const Operand& b, float* c, size_t c_stride,
                       bool add = false);
 
-// The same layer without activation, on weights that change at every step, with its gradients. Not for dense layers,
-// which are three calls of Multiply. Backward calls belong to the last Forward.
+// A PackedLayer without activation, on weights that change at every step, with its gradients; a dense layer is three
+// calls of Multiply instead. Backward calls belong to the last Forward.
 class TrainableLayer {
  public:
   static absl::StatusOr<std::unique_ptr<TrainableLayer>> Create(const Network& network, size_t index, size_t rows);
