@@ -114,7 +114,7 @@ TEST_F(ResumingStreamTest, GoesOnWithTheSameVerdicts) {
   ASSERT_EQ(expected.size(), kEntities * kRows);
   // Each server goes away once it has answered 200 of its 300 rows, the last of which is written when it is gone: so a
   // stream is open then, and there are rows that it never answers.
-  constexpr size_t kServers = kEntities * kRows / 300;
+  constexpr int kServers = kEntities * kRows / 300;
   std::array<absl::Notification, kServers> gone;
   const auto got = run(
       [&](size_t written) {
