@@ -268,14 +268,17 @@ absl::StatusOr<v1::ScoreScale> FitResiduals(const v1::ScoreRecipe& recipe, size_
   ASSIGN_OR_RETURN(const MeanSquares positions, PositionSquares(held_out, width));
   std::vector<double> means = Means(MeanOf::kResiduals, held_out, features, width, recent);
   const std::vector<double> taught = Means(MeanOf::kResiduals, training, features, width, recent);
-  const std::vector<double> levels = Variances(SquaresOf(means, features), SquaresOf(taught, features));
+  // Of windows, which overlap, few are held out.
+  const Rebuilt at_least = window > 1 ? training : Rebuilt{};
+  const std::vector<double> levels =
+      Variances(SquaresOf(means, features), SquaresOf(window > 1 ? taught : std::vector<double>{}, features));
   if (kind == v1::MAHALANOBIS) {
     Store(levels, scale.mutable_level_variance());
     means.insert(means.end(), taught.begin(), taught.end());
     StorePrecision(means, features, scale.mutable_precision());
     return scale;
   }
-  ASSIGN_OR_RETURN(const MeanSquares taught_positions, PositionSquares(training, width));
+  ASSIGN_OR_RETURN(const MeanSquares taught_positions, PositionSquares(at_least, width));
   Store(Variances(positions, taught_positions), scale.mutable_residual_variance());
   if (kind == v1::WINDOW_NORMALISED || kind == v1::WINDOW_SCALES) Store(levels, scale.mutable_level_variance());
   return scale;
