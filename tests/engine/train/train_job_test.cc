@@ -243,7 +243,9 @@ TEST(Train, SaysWhereRowsMayFollowEachOther) {
     EXPECT_TRUE(trained.ok()) << trained.status();
     return std::ranges::any_of(trained->report.warnings(), [](const v1::Warning& warning) {
       const bool is_it = warning.kind() == v1::Warning::MAYBE_TIME_ORDERED;
-      if (is_it) EXPECT_THAT(warning.text(), HasSubstr("'pressure' follows from row to row"));
+      if (is_it) {
+        EXPECT_THAT(warning.text(), HasSubstr("'pressure' follows from row to row"));
+      }
       return is_it;
     });
   };
