@@ -6,6 +6,7 @@
 
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/async_stream.h"
+#include "server/lane_call.h"
 #include "server/unary_slots.h"
 
 namespace astray {
@@ -37,12 +38,11 @@ class HealthService::Checks final : public UnarySlots<HealthCheckRequest, Health
   HealthService* const service_;
 };
 
-// One call of Watch. Statuses that come while one is written are not queued: the last of them is what counts. Owns
-// itself.
-class HealthService::Watch final {
+// One call of Watch. Statuses that come while one is written are not queued: the last of them is what counts.
+class HealthService::Watch final : public LaneCall {
  public:
   // Waits for a call; each that comes has another one wait.
-  static void Post(HealthService* service) { (new Watch(service))->Wait(); }
+  static void Post(HealthService* service) { new Watch(service); }
 
   // Writes the status, where it is news.
   void Continue() {
@@ -50,8 +50,7 @@ class HealthService::Watch final {
     if (gone_) {
       finished_ = true;
       service_->watches_.erase(this);
-      ++open_;
-      writer_.Finish(grpc::Status::CANCELLED, &finished_tag_);
+      writer_.Finish(grpc::Status::CANCELLED, Open(&finished_tag_));
       return;
     }
     const Status status = service_->StatusOf(request_.service());
@@ -59,26 +58,16 @@ class HealthService::Watch final {
     told_ = true;
     response_.set_status(status);
     writing_ = true;
-    ++open_;
-    writer_.Write(response_, &wrote_tag_);
+    writer_.Write(response_, Open(&wrote_tag_));
   }
 
  private:
-  explicit Watch(HealthService* service) : service_(service), writer_(&context_) {}
-
-  void Wait() {
-    grpc::ServerCompletionQueue* queue = service_->lane_->queue();
-    context_.AsyncNotifyWhenDone(&gone_tag_);
-    service_->RequestWatch(&context_, &request_, &writer_, queue, queue, &arrived_tag_);
+  explicit Watch(HealthService* service) : LaneCall(service->lane_), service_(service), writer_(context()) {
+    service_->RequestWatch(context(), &request_, &writer_, lane()->queue(), lane()->queue(), arrived_tag());
   }
-  void Arrived(bool ok) {
-    if (!ok) {  // the server ends
-      delete this;
-      return;
-    }
-    service_->lane_->Enter();
-    open_ = 1;  // for Gone
-    if (!service_->lane_->stopping()) Post(service_);
+
+  void PostNext() override { Post(service_); }
+  void Begin() override {
     service_->watches_.insert(this);
     Continue();
   }
@@ -86,33 +75,21 @@ class HealthService::Watch final {
     writing_ = false;
     if (!ok) gone_ = true;
     Continue();
-    Close();
   }
   // The client is, or the server.
-  void Gone(bool /*ok*/) {
+  void Gone(bool /*ok*/) override {
     gone_ = true;
     Continue();
-    Close();
   }
-  void Finished(bool /*ok*/) { Close(); }
-  void Close() {
-    if (--open_ > 0) return;
-    Lane* lane = service_->lane_;
-    delete this;
-    lane->Leave();
-  }
+  void Finished(bool /*ok*/) {}
 
   HealthService* const service_;
-  grpc::ServerContext context_;
   grpc::ServerAsyncWriter<HealthCheckResponse> writer_;
   HealthCheckRequest request_;
   HealthCheckResponse response_;  // the last one written
-  int open_ = 0;                  // tags that are still to come
   bool told_ = false, writing_ = false, gone_ = false, finished_ = false;
-  MemberTag<Watch, &Watch::Arrived> arrived_tag_{this};
-  MemberTag<Watch, &Watch::Wrote> wrote_tag_{this};
-  MemberTag<Watch, &Watch::Gone> gone_tag_{this};
-  MemberTag<Watch, &Watch::Finished> finished_tag_{this};
+  Tag<Watch, &Watch::Wrote> wrote_tag_{this};
+  Tag<Watch, &Watch::Finished> finished_tag_{this};
 };
 
 HealthService::HealthService(std::vector<std::string> services) : services_(std::move(services)) {}

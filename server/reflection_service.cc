@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
-#include "grpcpp/server_context.h"
 #include "grpcpp/support/async_stream.h"
+#include "server/lane_call.h"
 
 namespace astray {
 namespace {
@@ -91,63 +91,41 @@ void ListExtensions(const std::string& name, ServerReflectionResponse* response)
   for (const FieldDescriptor* extension : extensions) numbers->add_extension_number(extension->number());
 }
 
-// One call: reads, answers, reads on, until the client ends it. Owns itself.
-class ReflectionCall final {
+// One call: reads, answers, reads on, until the client ends it.
+class ReflectionCall final : public LaneCall {
  public:
   // Waits for a call; each that comes has another one wait.
-  static void Post(ReflectionService* service, Lane* lane) { (new ReflectionCall(service, lane))->Wait(); }
+  static void Post(ReflectionService* service, Lane* lane) { new ReflectionCall(service, lane); }
 
  private:
-  ReflectionCall(ReflectionService* service, Lane* lane) : service_(service), lane_(lane), stream_(&context_) {}
+  ReflectionCall(ReflectionService* service, Lane* lane) : LaneCall(lane), service_(service), stream_(context()) {
+    service_->RequestServerReflectionInfo(context(), &stream_, lane->queue(), lane->queue(), arrived_tag());
+  }
 
-  void Wait() {
-    context_.AsyncNotifyWhenDone(&gone_tag_);
-    service_->RequestServerReflectionInfo(&context_, &stream_, lane_->queue(), lane_->queue(), &arrived_tag_);
-  }
-  void Arrived(bool ok) {
-    if (!ok) {  // the server ends
-      delete this;
-      return;
-    }
-    lane_->Enter();
-    if (!lane_->stopping()) Post(service_, lane_);
-    stream_.Read(&request_, &read_tag_);
-  }
-  // One of these is always to come until Finished, so the call is not left before.
+  void PostNext() override { Post(service_, lane()); }
+  void Begin() override { stream_.Read(&request_, Open(&read_tag_)); }
   void Read(bool ok) {
     if (ok) {
-      stream_.Write(service_->Answer(request_), &wrote_tag_);  // serialized at once
+      stream_.Write(service_->Answer(request_), Open(&wrote_tag_));  // serialized at once
     } else {
-      stream_.Finish(grpc::Status::OK, &finished_tag_);
+      stream_.Finish(grpc::Status::OK, Open(&finished_tag_));
     }
   }
   void Wrote(bool ok) {
     if (ok) {
-      stream_.Read(&request_, &read_tag_);
+      stream_.Read(&request_, Open(&read_tag_));
     } else {
-      stream_.Finish(grpc::Status::CANCELLED, &finished_tag_);
+      stream_.Finish(grpc::Status::CANCELLED, Open(&finished_tag_));
     }
   }
-  void Finished(bool /*ok*/) { Close(); }
-  void Gone(bool /*ok*/) { Close(); }
-  void Close() {
-    if (--open_ > 0) return;
-    Lane* lane = lane_;
-    delete this;
-    lane->Leave();
-  }
+  void Finished(bool /*ok*/) {}
 
   ReflectionService* const service_;
-  Lane* const lane_;
-  grpc::ServerContext context_;
   grpc::ServerAsyncReaderWriter<ServerReflectionResponse, ServerReflectionRequest> stream_;
   ServerReflectionRequest request_;
-  int open_ = 2;  // of Finished and Gone, both of which follow each arrival
-  MemberTag<ReflectionCall, &ReflectionCall::Arrived> arrived_tag_{this};
-  MemberTag<ReflectionCall, &ReflectionCall::Read> read_tag_{this};
-  MemberTag<ReflectionCall, &ReflectionCall::Wrote> wrote_tag_{this};
-  MemberTag<ReflectionCall, &ReflectionCall::Finished> finished_tag_{this};
-  MemberTag<ReflectionCall, &ReflectionCall::Gone> gone_tag_{this};
+  Tag<ReflectionCall, &ReflectionCall::Read> read_tag_{this};
+  Tag<ReflectionCall, &ReflectionCall::Wrote> wrote_tag_{this};
+  Tag<ReflectionCall, &ReflectionCall::Finished> finished_tag_{this};
 };
 
 }  // namespace

@@ -28,28 +28,12 @@ void RequestStream(DetectionService* service, grpc::ServerContext* context, LogS
 
 template <typename Scorer>
 StreamCall<Scorer>::StreamCall(DetectionService* service, Lane* lane, JointScoring* scoring)
-    : service_(service),
-      lane_(lane),
+    : LaneCall(lane),
+      service_(service),
       scoring_with_(scoring),
-      stream_(&context_),
-      scorer_(service->parts().registry, service->parts().queue, service->parts().metrics) {}
-
-template <typename Scorer>
-void StreamCall<Scorer>::Wait() {
-  context_.AsyncNotifyWhenDone(&gone_tag_);
-  RequestStream(service_, &context_, &stream_, lane_->queue(), &arrived_tag_);
-}
-
-template <typename Scorer>
-void StreamCall<Scorer>::Arrived(bool ok) {
-  if (!ok) {  // the server ends
-    delete this;
-    return;
-  }
-  lane_->Enter();
-  Open();  // for Gone
-  if (!lane_->stopping()) Post(service_, lane_, scoring_with_);
-  Begin();
+      stream_(context()),
+      scorer_(service->parts().registry, service->parts().queue, service->parts().metrics) {
+  RequestStream(service_, context(), &stream_, lane->queue(), arrived_tag());
 }
 
 template <typename Scorer>
@@ -65,24 +49,14 @@ void StreamCall<Scorer>::Begin() {
 }
 
 template <typename Scorer>
-void StreamCall<Scorer>::Close() {
-  if (open_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
-  Lane* lane = lane_;
-  delete this;
-  lane->Leave();
-}
-
-template <typename Scorer>
 void StreamCall<Scorer>::End() {
-  Open();
-  lane_->Send(&ending_tag_);
+  lane()->Send(Open(&ending_tag_));
 }
 
 template <typename Scorer>
 void StreamCall<Scorer>::Ending(bool /*ok*/) {
   if (!stopped_) Stop(absl::UnavailableError("the server is shutting down"));
   Continue();
-  Close();
 }
 
 template <typename Scorer>
@@ -97,7 +71,6 @@ void StreamCall<Scorer>::Read(bool ok) {
   }
   ContinueReading();  // what came together is taken together
   MakeDue();
-  Close();
 }
 
 template <typename Scorer>
@@ -118,7 +91,6 @@ template <typename Scorer>
 void StreamCall<Scorer>::Scored(bool /*ok*/) {
   TakeScored(scored_status_);
   Continue();
-  Close();
 }
 
 template <typename Scorer>
@@ -152,38 +124,32 @@ void StreamCall<Scorer>::Wrote(bool ok) {
   }
   ContinueWriting();
   MakeDue();
-  Close();
 }
 
 template <typename Scorer>
 void StreamCall<Scorer>::Gone(bool /*ok*/) {
-  if (!finished_ && context_.IsCancelled()) {
-    call_->Cancel();
-    Drop();
-    Stop(absl::CancelledError("cancelled"));
-    Continue();
-  }
-  Close();
+  if (finished_ || !context()->IsCancelled()) return;
+  call_->Cancel();
+  Drop();
+  Stop(absl::CancelledError("cancelled"));
+  Continue();
 }
 
 template <typename Scorer>
 void StreamCall<Scorer>::Rang(bool /*ok*/) {
   timing_ = false;
   Continue();
-  Close();
 }
 
 template <typename Scorer>
 void StreamCall<Scorer>::Due(bool /*ok*/) {
   due_ = false;
   Continue();
-  Close();
 }
 
 template <typename Scorer>
 void StreamCall<Scorer>::Finished(bool /*ok*/) {
   call_.reset();  // leaves the gate
-  Close();
 }
 
 template <typename Scorer>
@@ -202,8 +168,7 @@ void StreamCall<Scorer>::Stop(absl::Status status) {
 template <typename Scorer>
 void StreamCall<Scorer>::MakeDue() {
   if (std::exchange(due_, true)) return;
-  Open();
-  lane_->Later(&due_tag_);
+  lane()->Later(Open(&due_tag_));
 }
 
 template <typename Scorer>
@@ -214,13 +179,13 @@ void StreamCall<Scorer>::ContinueScoring() {
   released_ = stopped_;
   if (waiting_.empty() && (last ? !scorer_.waits() : stopped_ || scorer_.next_release() > absl::Now())) return;
   scoring_ = true;
-  Open();  // for Scored, or until Score has returned: whoever called this has a tag open beside
+  Open(&scored_tag_);
   const auto done = [this](const absl::Status& status) {
-    if (lane_->IsCurrent()) {
+    if (lane()->IsCurrent()) {
       TakeScored(status);
     } else {
       scored_status_ = status;
-      lane_->Send(&scored_tag_);
+      lane()->Send(&scored_tag_);
     }
   };
   const absl::Status status =
@@ -230,7 +195,7 @@ void StreamCall<Scorer>::ContinueScoring() {
     scoring_ = false;
     Stop(status);
   }
-  if (!scoring_) Close();
+  if (!scoring_) Close();  // not the last: whoever called this has a tag open
 }
 
 template <typename Scorer>
@@ -239,8 +204,7 @@ void StreamCall<Scorer>::ContinueTimer() {
   const absl::Time next = scorer_.next_release();
   if (next == absl::InfiniteFuture()) return;
   timing_ = true;
-  Open();
-  timer_.Set(lane_->queue(), absl::ToChronoTime(next), &rang_tag_);
+  timer_.Set(lane()->queue(), absl::ToChronoTime(next), Open(&rang_tag_));
 }
 
 template <typename Scorer>
@@ -250,21 +214,19 @@ void StreamCall<Scorer>::ContinueReading() {
     return;
   }
   reading_ = true;
-  Open();
-  stream_.Read(&incoming_, &read_tag_);
+  stream_.Read(&incoming_, Open(&read_tag_));
 }
 
 template <typename Scorer>
 void StreamCall<Scorer>::ContinueWriting() {
   if (finished_ || writing_ || replies_.empty()) return;
   writing_ = true;
-  Open();
   // Where another reply is ready, gRPC may keep this one back for it. Not the first: the headers that go with it would
   // be kept back, too, and the write would not end until they are out.
   grpc::WriteOptions options;
   if (written_ && replies_.size() > 1) options.set_buffer_hint();
   written_ = true;
-  stream_.Write(replies_.front().response, options, &wrote_tag_);  // serialized at once
+  stream_.Write(replies_.front().response, options, Open(&wrote_tag_));  // serialized at once
   replies_.pop_front();
 }
 
@@ -279,8 +241,7 @@ void StreamCall<Scorer>::Continue() {
     finished_ = true;
     // From here on no End comes.
     if (counted_) service_->RemoveStream(this);
-    Open();
-    stream_.Finish(call_->End(status_), &finished_tag_);
+    stream_.Finish(call_->End(status_), Open(&finished_tag_));
   }
 }
 

@@ -1,14 +1,12 @@
 // One call of ScoreStream or ScoreLogStream, on a lane: replies in the order in which the Scorer has them. Whatever was
 // read while the lane was busy is scored together; replies that are ready together are written with one system call.
-// Reading pauses while too much is unanswered, what waits in the scorer not counted. A timer sends that on. Owns
-// itself.
+// Reading pauses while too much is unanswered, what waits in the scorer not counted. A timer sends that on.
 //
 // A Scorer (StreamScorer, LogScorer) has Request, Response, Arrived {request, time} and Reply {response, arrival};
 // Begin, CheckRequest, Score, TakeReplies, waits and next_release as StreamScorer says, and the size of a request, in
 // values.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <optional>
@@ -17,17 +15,17 @@
 #include "absl/status/status.h"
 #include "astray/v1/service.pb.h"
 #include "grpcpp/alarm.h"
-#include "grpcpp/server_context.h"
 #include "grpcpp/support/async_stream.h"
 #include "server/call.h"
 #include "server/detection_service.h"
 #include "server/joint_scoring.h"
 #include "server/lane.h"
+#include "server/lane_call.h"
 
 namespace astray {
 
 template <typename Scorer>
-class StreamCall final : public OpenStream {
+class StreamCall final : public LaneCall, public OpenStream {
  public:
   static constexpr size_t kMaxUnanswered = 64;                     // requests
   static constexpr size_t kMaxUnansweredValues = size_t{1} << 20;  // of them together, or one request
@@ -35,7 +33,7 @@ class StreamCall final : public OpenStream {
   // Waits for a call of the method; each that comes has another one wait. All must outlive the lane's thread.
   // `scoring` is the lane's.
   static void Post(DetectionService* service, Lane* lane, JointScoring* scoring) {
-    (new StreamCall(service, lane, scoring))->Wait();
+    new StreamCall(service, lane, scoring);
   }
 
   // From any thread, between AddStream and RemoveStream.
@@ -46,10 +44,12 @@ class StreamCall final : public OpenStream {
   using Response = typename Scorer::Response;
 
   StreamCall(DetectionService* service, Lane* lane, JointScoring* scoring);
-  ~StreamCall() override = default;
 
-  // Tags. All but Arrived follow an Open.
-  void Arrived(bool ok);
+  void PostNext() override { Post(service_, lane(), scoring_with_); }
+  void Begin() override;
+  void Gone(bool ok) override;
+
+  // Tags.
   void Read(bool ok);
   void Wrote(bool ok);
   void Rang(bool ok);      // the timer
@@ -57,13 +57,7 @@ class StreamCall final : public OpenStream {
   void Scored(bool ok);    // by the workers
   void Ending(bool ok);    // the server does
   void Finished(bool ok);  // the status is sent
-  void Gone(bool ok);      // the call is over, or cancelled
 
-  void Open() { open_.fetch_add(1, std::memory_order_relaxed); }
-  void Close();  // deletes the call with the last tag
-
-  void Wait();
-  void Begin();
   absl::Status Accept();  // the message just read
   void Stop(absl::Status status);
   void Drop();      // what is not scored or not written
@@ -76,11 +70,8 @@ class StreamCall final : public OpenStream {
   void TakeScored(const absl::Status& status);
 
   DetectionService* const service_;
-  Lane* const lane_;
   JointScoring* const scoring_with_;
-  grpc::ServerContext context_;
   grpc::ServerAsyncReaderWriter<Response, Request> stream_;
-  std::atomic<int> open_{0};  // tags that are still to come
   std::optional<Call> call_;
   bool counted_ = false;
   Request incoming_;
@@ -100,15 +91,13 @@ class StreamCall final : public OpenStream {
   std::vector<double> seconds_;
   grpc::Alarm timer_;
 
-  MemberTag<StreamCall, &StreamCall::Arrived> arrived_tag_{this};
-  MemberTag<StreamCall, &StreamCall::Read> read_tag_{this};
-  MemberTag<StreamCall, &StreamCall::Wrote> wrote_tag_{this};
-  MemberTag<StreamCall, &StreamCall::Rang> rang_tag_{this};
-  MemberTag<StreamCall, &StreamCall::Due> due_tag_{this};
-  MemberTag<StreamCall, &StreamCall::Scored> scored_tag_{this};
-  MemberTag<StreamCall, &StreamCall::Ending> ending_tag_{this};
-  MemberTag<StreamCall, &StreamCall::Finished> finished_tag_{this};
-  MemberTag<StreamCall, &StreamCall::Gone> gone_tag_{this};
+  Tag<StreamCall, &StreamCall::Read> read_tag_{this};
+  Tag<StreamCall, &StreamCall::Wrote> wrote_tag_{this};
+  Tag<StreamCall, &StreamCall::Rang> rang_tag_{this};
+  Tag<StreamCall, &StreamCall::Due> due_tag_{this};
+  Tag<StreamCall, &StreamCall::Scored> scored_tag_{this};
+  Tag<StreamCall, &StreamCall::Ending> ending_tag_{this};
+  Tag<StreamCall, &StreamCall::Finished> finished_tag_{this};
 };
 
 }  // namespace astray

@@ -29,7 +29,7 @@ class UnarySlots {
 
   class Slot {
    public:
-    explicit Slot(UnarySlots* owner) : owner_(owner), arrived_(this), sent_(this), ended_(this) {}
+    explicit Slot(UnarySlots* owner) : owner_(owner), arrived_(this), sent_(this), ended_(this), settled_(this) {}
 
     bool admitted = false;  // the owner's
 
@@ -45,12 +45,12 @@ class UnarySlots {
 
     // Once for each call, from any thread; the slot is not the caller's any more.
     void Finish(const grpc::Status& status) {
-      handed_back_.store(true, std::memory_order_release);
       if (status.ok()) {
         writer_->Finish(response_, status, &sent_);
       } else {
         writer_->FinishWithError(status, &sent_);
       }
+      if (Close()) owner_->lane_->Send(&settled_);  // the lane was faster than this thread
     }
 
    private:
@@ -64,17 +64,16 @@ class UnarySlots {
       owner_->Post(&*context_, &request_, &*writer_, &arrived_);
     }
     void Arrived(bool ok) { owner_->Take(this, ok); }
-    void Sent(bool /*ok*/) {
-      static_cast<void>(handed_back_.load(std::memory_order_acquire));
-      Settle();
+    void Sent(bool ok) {
+      if (Close()) Settled(ok);
     }
-    void Ended(bool /*ok*/) {
+    void Ended(bool ok) {
       if (context_->IsCancelled()) cancelled_.store(true, std::memory_order_relaxed);
-      Settle();
+      if (Close()) Settled(ok);
     }
-    void Settle() {
-      if (--open_ == 0) owner_->Release(this);
-    }
+    void Settled(bool /*ok*/) { owner_->Release(this); }
+    // Whether it was the last. What another thread wrote and read is then done with.
+    bool Close() { return open_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
 
     UnarySlots* const owner_;
     std::optional<grpc::ServerContext> context_;
@@ -82,13 +81,11 @@ class UnarySlots {
     Request request_;
     Response response_;
     std::atomic<bool> cancelled_{false};
-    // What another thread wrote to the slot is seen by the lane. gRPC orders the two as well, but nothing that
-    // ThreadSanitizer can see says so.
-    std::atomic<bool> handed_back_{false};
-    int open_ = 0;  // of sent_ and ended_, both of which follow each arrival
+    std::atomic<int> open_{0};  // of Finish, sent_ and ended_, all of which follow each arrival
     MemberTag<Slot, &Slot::Arrived> arrived_;
     MemberTag<Slot, &Slot::Sent> sent_;
     MemberTag<Slot, &Slot::Ended> ended_;
+    MemberTag<Slot, &Slot::Settled> settled_;
   };
 
   explicit UnarySlots(Lane* lane) : lane_(lane) {}
@@ -132,7 +129,7 @@ class UnarySlots {
       return;
     }
     lane_->Enter();
-    slot->open_ = 2;
+    slot->open_.store(3, std::memory_order_relaxed);
     if (!lane_->stopping()) PostOne();
     Handle(slot);
   }

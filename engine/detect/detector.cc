@@ -266,7 +266,7 @@ void Detector::EstimateScoreFunction(size_t first, size_t count, double variance
 void Detector::Explain(size_t i, std::span<const float> newest_row, const RebuiltVectors& vector,
                        std::span<const float> output, ScoreResult* result) const {
   result->feature_error.assign(features(), 0);
-  formula_->Explain(vector, &result->formula, result->feature_error);
+  const bool by_t_squared = formula_->Explain(vector, &result->formula, result->feature_error).by_t_squared;
   double total = 0;
   for (const float part : result->feature_error) total += part;
 
@@ -277,7 +277,10 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, const Rebuil
   for (Contribution& contribution : slots.first(used)) {
     contribution.share = static_cast<float>(contribution.share / total);
     contribution.observed = newest_row[contribution.feature];
-    contribution.expected = model_->pipeline.InvertNewestValue(output, contribution.feature);
+    // Where the readings as such are what is not normal, the network would have expected just them.
+    contribution.expected = by_t_squared ? model_->pipeline.scaler().InvertValue(
+                                               contribution.feature, formula_->t_squared_mean(contribution.feature))
+                                         : model_->pipeline.InvertNewestValue(output, contribution.feature);
   }
 }
 

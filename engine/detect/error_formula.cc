@@ -30,17 +30,27 @@ ErrorFormula::ErrorFormula(const v1::ScoreScale& scale)
   for (const double variance : scale.level_variance()) {
     inverse_level_variance_.push_back(1 / (kind_ == v1::MAHALANOBIS ? std::sqrt(variance) : variance));
   }
-  if (kind_ != v1::MAHALANOBIS) return;
-  precision_.resize(features_ * MatrixColumns());
-  for (size_t a = 0, at = 0; a < features_; ++a) {
-    for (size_t b = 0; b <= a; ++b, ++at) {
-      const double entry = scale.precision(static_cast<int>(at));
-      precision_[a * MatrixColumns() + b] = precision_[b * MatrixColumns() + a] = entry;
-    }
-  }
+  if (kind_ == v1::MAHALANOBIS) distance_.emplace(scale.precision(), features_);
+  if (!scale.has_t_squared()) return;
+  const v1::TSquaredScale& t_squared = scale.t_squared();
+  t_squared_.emplace(TSquared{.rows = t_squared.rows(),
+                              .mean = {t_squared.mean().begin(), t_squared.mean().end()},
+                              .inverse_deviation = {},
+                              .distance = MahalanobisDistance(t_squared.precision(), scale.features()),
+                              .factor = t_squared.factor()});
+  for (const double deviation : t_squared.deviation()) t_squared_->inverse_deviation.push_back(1 / deviation);
 }
 
 void ErrorFormula::Errors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const {
+  ResidualErrors(vectors, scratch, errors);
+  if (!t_squared_) return;
+  for (size_t i = 0; i < vectors.count; ++i) {
+    // A residual's error that is no number stays none.
+    if (const float error = TSquaredError(vectors, i, scratch); error > errors[i]) errors[i] = error;
+  }
+}
+
+void ErrorFormula::ResidualErrors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const {
   if (kind_ != v1::MEAN_SQUARED && kind_ != v1::FEATURE_NORMALISED) {
     for (size_t i = 0; i < vectors.count; ++i) errors[i] = ErrorOf(vectors, i, scratch);
     return;
@@ -58,14 +68,26 @@ void ErrorFormula::Errors(const RebuiltVectors& vectors, Scratch* scratch, std::
   }
 }
 
-float ErrorFormula::Explain(const RebuiltVectors& vector, Scratch* scratch, std::span<float> feature_error) const {
+ErrorFormula::Explanation ErrorFormula::Explain(const RebuiltVectors& vector, Scratch* scratch,
+                                                std::span<float> feature_error) const {
   float error = kNaN;
-  Errors(vector, scratch, std::span(&error, 1));
-  if (std::isnan(error)) return error;
+  ResidualErrors(vector, scratch, std::span(&error, 1));
+  if (std::isnan(error)) return {.error = error};
   const size_t features = feature_error.size();
   const auto scale_terms = [&](std::span<const double> terms, double factor) {
     for (size_t f = 0; f < features; ++f) AddPart(terms[f] * factor, &feature_error[f]);
   };
+  const auto share_out = [&](const std::vector<double>& of_features, float whole) {
+    const std::span<const double> terms(of_features.data(), features);
+    const double sum = std::accumulate(terms.begin(), terms.end(), 0.0);
+    if (sum > 0) scale_terms(terms, whole / sum);
+  };
+  if (t_squared_) {
+    if (const float by_t_squared = TSquaredError(vector, 0, scratch); by_t_squared > error) {
+      share_out(scratch->t_squared_term, by_t_squared);
+      return {.error = by_t_squared, .by_t_squared = true};
+    }
+  }
   switch (kind_) {
     case v1::TRAINING_LOSS: {
       const double count = CountObserved(vector, 0);
@@ -78,12 +100,9 @@ float ErrorFormula::Explain(const RebuiltVectors& vector, Scratch* scratch, std:
     case v1::MAHALANOBIS:
     case v1::WINDOW_NORMALISED:
     case v1::WINDOW_SCALES:
-    case v1::WORST_FEATURE: {
-      const std::span<const double> terms(scratch->term.data(), features);
-      const double sum = std::accumulate(terms.begin(), terms.end(), 0.0);
-      if (sum > 0) scale_terms(terms, error / sum);
+    case v1::WORST_FEATURE:
+      share_out(scratch->term, error);
       break;
-    }
     default: {
       const size_t rows = recent_rows_ == 0 ? vector.width / features : recent_rows_;
       const size_t begin = vector.width - rows * features;
@@ -95,7 +114,7 @@ float ErrorFormula::Explain(const RebuiltVectors& vector, Scratch* scratch, std:
       scale_terms(scratch->square, 1 / CountObserved(vector, 0));
     }
   }
-  return error;
+  return {.error = error};
 }
 
 float ErrorFormula::ErrorOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
@@ -144,7 +163,7 @@ float ErrorFormula::ErrorByLoss(const RebuiltVectors& vectors, size_t i) const {
 }
 
 float ErrorFormula::ErrorByFeature(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
-  auto& [sums, residual, square, count, term] = *scratch;
+  auto& [sums, residual, square, count, term, t_squared_term] = *scratch;
   for (auto* values : {&residual, &square, &count, &term}) values->assign(features_, 0);
   const size_t rows = recent_rows_ == 0 ? vectors.width / features_ : recent_rows_;
   size_t added = 0;
@@ -177,47 +196,38 @@ float ErrorFormula::ErrorByFeature(const RebuiltVectors& vectors, size_t i, Scra
   return static_cast<float>(Hold(kind_ == v1::WORST_FEATURE ? worst : sum / there));
 }
 
-// Gives the features that are missing the values with which the distance is smallest: P is positive definite, so that
-// one after the other to its own minimum converges (Gauss-Seidel).
-void ErrorFormula::FillMissing(std::span<const double> count, std::span<double> z) const {
-  constexpr int kMostSweeps = 100;
-  constexpr double kSmallStep = 1e-6;
-  for (int sweep = 0; sweep < kMostSweeps; ++sweep) {
-    double largest_step = 0;
-    for (size_t f = 0; f < z.size(); ++f) {
-      if (count[f] > 0) continue;
-      const double* row = precision_.data() + f * MatrixColumns();
-      const double step = -std::inner_product(z.begin(), z.end(), row, 0.0) / row[f];
-      z[f] += step;
-      largest_step = std::max(largest_step, std::abs(step));
-    }
-    if (largest_step < kSmallStep) return;
+float ErrorFormula::Mahalanobis(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
+  std::vector<double>&residual = scratch->residual, &square = scratch->square, &count = scratch->count;
+  for (auto* values : {&residual, &square, &count}) values->assign(features_, 0);
+  AddRows(vectors, i, 0, recent_rows_ == 0 ? vectors.width / features_ : recent_rows_, scratch);
+  if (std::ranges::count(count, 0.0) == static_cast<std::ptrdiff_t>(features_)) return kNaN;
+  for (size_t f = 0; f < features_; ++f) {
+    if (count[f] > 0) residual[f] *= inverse_level_variance_[f] / count[f];
   }
+  return static_cast<float>(Hold(distance_->Of(count, residual, &scratch->term)));
 }
 
-float ErrorFormula::Mahalanobis(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
-  auto& [sums, residual, square, count, term] = *scratch;
-  for (auto* values : {&residual, &square, &count}) values->assign(features_, 0);
-  term.assign(MatrixColumns(), 0);
-  AddRows(vectors, i, 0, recent_rows_ == 0 ? vectors.width / features_ : recent_rows_, scratch);
-  std::vector<double>& z = residual;
-  double there = 0;
-  for (size_t f = 0; f < features_; ++f) {
-    if (count[f] == 0) continue;
-    z[f] = z[f] / count[f] * inverse_level_variance_[f];
-    there += 1;
+float ErrorFormula::TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
+  std::vector<double>&mean = scratch->residual, &count = scratch->count;
+  const size_t features = t_squared_->mean.size(), begin = vectors.width - t_squared_->rows * features;
+  const float *input = vectors.input + i * vectors.width, *observed = vectors.observed_of(i);
+  mean.assign(features, 0);
+  count.assign(features, observed == nullptr ? static_cast<double>(t_squared_->rows) : 0);
+  for (size_t row = begin; row < vectors.width; row += features) {
+    for (size_t f = 0; f < features; ++f) {
+      if (observed == nullptr) {
+        mean[f] += input[row + f];
+      } else if (observed[row + f] != 0) {
+        mean[f] += input[row + f];
+        count[f] += 1;
+      }
+    }
   }
-  if (there == 0) return kNaN;
-  if (there < static_cast<double>(features_)) FillMissing(count, z);
-  MultiplyRows(z, precision_.data(), MatrixColumns(), term.data());
-  double distance = 0;
-  for (size_t f = 0; f < features_; ++f) {
-    const double part = z[f] * term[f];
-    distance += part;
-    term[f] = std::max(part, 0.0);
+  if (std::ranges::count(count, 0.0) == static_cast<std::ptrdiff_t>(features)) return kNaN;
+  for (size_t f = 0; f < features; ++f) {
+    if (count[f] > 0) mean[f] = (mean[f] / count[f] - t_squared_->mean[f]) * t_squared_->inverse_deviation[f];
   }
-  // Rounding can take the distance of what is normal to the last bit below 0.
-  return static_cast<float>(Hold(std::max(distance, 0.0) / there));
+  return static_cast<float>(Hold(t_squared_->factor * t_squared_->distance.Of(count, mean, &scratch->t_squared_term)));
 }
 
 }  // namespace astray

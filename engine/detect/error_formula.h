@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "astray/v1/artifact.pb.h"
+#include "engine/detect/mahalanobis.h"
 #include "engine/detect/residual_sums.h"
 
 namespace astray {
@@ -16,7 +18,12 @@ class ErrorFormula {
  public:
   struct Scratch {
     std::vector<double> sums;
-    std::vector<double> residual, square, count, term;  // [features]
+    std::vector<double> residual, square, count, term, t_squared_term;  // [features]
+  };
+
+  struct Explanation {
+    float error = 0;
+    bool by_t_squared = false;  // it is T²'s and not the residual's
   };
 
   // `scale` passed CheckScoreScale.
@@ -27,12 +34,24 @@ class ErrorFormula {
   void Errors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
 
   // The error of one vector, as Errors gives it. Adds to feature_error [features] what each feature contributes,
-  // vector position j belonging to feature j % features: the parts add up to the error. Of a Mahalanobis distance a
-  // feature's part is z_f (P z)_f, as far as it is above 0; of the worst feature's error, each has what it has in their
-  // mean.
-  float Explain(const RebuiltVectors& vector, Scratch* scratch, std::span<float> feature_error) const;
+  // vector position j belonging to feature j % features: the parts add up to the error. Of a Mahalanobis distance and
+  // of T² a feature's part is z_f (P z)_f, as far as it is above 0; of the worst feature's error, each has what it has
+  // in their mean.
+  Explanation Explain(const RebuiltVectors& vector, Scratch* scratch, std::span<float> feature_error) const;
+
+  // What T² expects of a feature, in scaled units; there must be one.
+  float t_squared_mean(size_t feature) const { return static_cast<float>(t_squared_->mean[feature]); }
 
  private:
+  struct TSquared {
+    size_t rows;
+    std::vector<double> mean, inverse_deviation;  // [features] each
+    MahalanobisDistance distance;
+    double factor;
+  };
+
+  void ResidualErrors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
+  float TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;  // leaves each one's part
   float ErrorOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
   double CountObserved(const RebuiltVectors& vectors, size_t i) const;
   // Adds up the `rows` newest rows but `skip` of vector i in the scratch's sums of features.
@@ -42,16 +61,15 @@ class ErrorFormula {
   float ErrorByLoss(const RebuiltVectors& vectors, size_t i) const;
   float ErrorByFeature(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;  // leaves each one's term
   float Mahalanobis(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;     // leaves each one's part
-  void FillMissing(std::span<const double> count, std::span<double> z) const;
-  size_t MatrixColumns() const { return (features_ + kMatrixColumns - 1) / kMatrixColumns * kMatrixColumns; }
 
   astray::v1::ScoreKind kind_;
   astray::v1::Loss loss_;
-  size_t features_;                             // 0 where the kind does not go by them
-  size_t recent_rows_;                          // 0: all
-  std::vector<double> inverse_variance_;        // [width], or empty
-  std::vector<double> inverse_level_variance_;  // [features], or empty; of a Mahalanobis distance its root
-  std::vector<double> precision_;               // [features x MatrixColumns()], or empty
+  size_t features_;                              // 0 where the kind does not go by them
+  size_t recent_rows_;                           // 0: all
+  std::vector<double> inverse_variance_;         // [width], or empty
+  std::vector<double> inverse_level_variance_;   // [features], or empty; of a Mahalanobis distance its root
+  std::optional<MahalanobisDistance> distance_;  // of MAHALANOBIS
+  std::optional<TSquared> t_squared_;
 };
 
 }  // namespace astray

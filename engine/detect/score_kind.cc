@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/mahalanobis.h"
 
 namespace astray {
 namespace {
@@ -33,17 +34,29 @@ bool HasVariances(v1::ScoreKind kind) {
          kind == v1::WINDOW_SCALES;
 }
 
-absl::Status CheckPrecision(const v1::ScoreScale& scale, size_t features) {
-  const size_t expected = scale.kind() == v1::MAHALANOBIS ? features * (features + 1) / 2 : 0;
-  RETURN_IF_ERROR(CheckNumbers("precision", scale.precision(), expected, /*positive=*/false));
-  for (size_t f = 0; f < features && expected > 0; ++f) {
-    const float diagonal = scale.precision(static_cast<int>(f * (f + 3) / 2));
+// The lower triangle of a matrix [size x size].
+absl::Status CheckPrecision(absl::string_view field, const google::protobuf::RepeatedField<float>& precision,
+                            size_t size) {
+  RETURN_IF_ERROR(CheckNumbers(field, precision, size * (size + 1) / 2, /*positive=*/false));
+  for (size_t f = 0; f < size; ++f) {
+    const float diagonal = precision.Get(static_cast<int>(f * (f + 3) / 2));
     if (!(diagonal > 0)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("score: precision: expected numbers above 0 in its diagonal, got ", diagonal));
+          absl::StrCat("score: ", field, ": expected numbers above 0 in its diagonal, got ", diagonal));
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckTSquared(const v1::TSquaredScale& scale, size_t features, size_t window) {
+  RETURN_IF_ERROR(CheckTSquaredRows("score: t_squared: rows", scale.rows(), features, window));
+  if (scale.rows() == 0) return absl::InvalidArgumentError("score: t_squared: rows: expected at least 1, got 0");
+  RETURN_IF_ERROR(CheckNumbers("t_squared: mean", scale.mean(), features, /*positive=*/false));
+  RETURN_IF_ERROR(CheckNumbers("t_squared: deviation", scale.deviation(), features, /*positive=*/true));
+  RETURN_IF_ERROR(CheckPrecision("t_squared: precision", scale.precision(), features));
+  if (std::isfinite(scale.factor()) && scale.factor() > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("score: t_squared: factor: expected a finite number above 0, got ", scale.factor()));
 }
 
 }  // namespace
@@ -63,12 +76,24 @@ absl::Status CheckScoreKind(absl::string_view field, v1::ScoreKind kind, size_t 
   return absl::OkStatus();
 }
 
+absl::Status CheckTSquaredRows(absl::string_view field, size_t rows, size_t features, size_t window) {
+  if (rows > window) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": expected at most the window of ", window, " rows, got ", rows));
+  }
+  if (rows > 0 && features > kMaxMahalanobisFeatures) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": expected at most ", kMaxMahalanobisFeatures, " features, got ", features));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_t width) {
   const v1::ScoreKind kind = scale.kind();
   RETURN_IF_ERROR(CheckScoreKind("score: kind", kind, features));
   // Artifacts of before have no `features`, and none of the kinds that need it.
-  const bool needs_features =
-      kind == v1::WORST_FEATURE || kind == v1::WINDOW_SCALES || kind == v1::MAHALANOBIS || scale.recent_rows() > 0;
+  const bool needs_features = kind == v1::WORST_FEATURE || kind == v1::WINDOW_SCALES || kind == v1::MAHALANOBIS ||
+                              scale.recent_rows() > 0 || scale.has_t_squared();
   if (scale.features() != features && (needs_features || scale.features() != 0)) {
     return absl::InvalidArgumentError(absl::StrCat("score: features: expected ", features, ", got ", scale.features()));
   }
@@ -83,7 +108,8 @@ absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_
   if (kind == v1::TRAINING_LOSS && (scale.loss() == v1::LOSS_UNSPECIFIED || !v1::Loss_IsValid(scale.loss()))) {
     return absl::InvalidArgumentError(absl::StrCat("score: loss: expected one for TRAINING_LOSS, got ", scale.loss()));
   }
-  return CheckPrecision(scale, features);
+  RETURN_IF_ERROR(CheckPrecision("precision", scale.precision(), kind == v1::MAHALANOBIS ? features : 0));
+  return scale.has_t_squared() ? CheckTSquared(scale.t_squared(), features, width / features) : absl::OkStatus();
 }
 
 }  // namespace astray

@@ -5,43 +5,70 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/error_formula.h"
+#include "engine/detect/mahalanobis.h"
 #include "engine/detect/score_kind.h"
 
 namespace astray {
 namespace {
 
-// The mean square of each of some quantities, floored.
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// The mean square of each of some quantities.
 class MeanSquares {
  public:
   explicit MeanSquares(size_t size) : squares_(size), counts_(size) {}
 
   void Add(size_t i, double value) {
+    if (std::isnan(value)) return;  // missing
     squares_[i] += value * value;
     counts_[i] += 1;
   }
-
-  void Store(google::protobuf::RepeatedField<float>* out) const {
-    double sum = 0, known = 0;
-    for (size_t i = 0; i < squares_.size(); ++i) {
-      if (counts_[i] == 0) continue;
-      sum += squares_[i] / counts_[i];
-      known += 1;
-    }
-    const double mean = known > 0 ? sum / known : 1;
-    const double floor = std::max(kVarianceFloor, kVarianceFloorRatio * mean);
-    for (size_t i = 0; i < squares_.size(); ++i) {
-      const double variance = counts_[i] > 0 ? squares_[i] / counts_[i] : mean;
-      out->Add(static_cast<float>(std::clamp<double>(variance, floor, std::numeric_limits<float>::max())));
-    }
+  void AddAll(const std::vector<double>& values) {
+    for (size_t i = 0; i < values.size(); ++i) Add(i % squares_.size(), values[i]);
   }
+
+  size_t size() const { return squares_.size(); }
+  double mean(size_t i) const { return counts_[i] == 0 ? kNaN : squares_[i] / counts_[i]; }
 
  private:
   std::vector<double> squares_, counts_;
 };
+
+// Of each quantity the larger one of both, floored.
+std::vector<double> Variances(const MeanSquares& held_out, const MeanSquares& training) {
+  std::vector<double> variances(held_out.size());
+  double sum = 0, known = 0;
+  for (size_t i = 0; i < variances.size(); ++i) {
+    variances[i] = std::fmax(held_out.mean(i), training.mean(i));  // the other one where one is NaN
+    if (std::isnan(variances[i])) continue;
+    sum += variances[i];
+    known += 1;
+  }
+  const double mean = known > 0 ? sum / known : 1;
+  const double floor = std::max(kVarianceFloor, kVarianceFloorRatio * mean);
+  for (double& variance : variances) {
+    variance = std::clamp<double>(std::isnan(variance) ? mean : variance, floor, std::numeric_limits<float>::max());
+  }
+  return variances;
+}
+
+void Store(const std::vector<double>& values, google::protobuf::RepeatedField<float>* out) {
+  for (const double value : values) out->Add(static_cast<float>(value));
+}
+
+// The smallest of them that is not exceeded by more than so large a share.
+double UpperQuantile(std::vector<double> values, double share) {
+  const auto exceeding = static_cast<size_t>(share * static_cast<double>(values.size()));
+  const auto at = values.begin() + static_cast<std::ptrdiff_t>(values.size() - 1 - exceeding);
+  std::ranges::nth_element(values, at);
+  return *at;
+}
 
 // The correlation of z's columns around 0, [features x features]; 0 for pairs never seen together. NaN is missing.
 Eigen::MatrixXd Correlation(const std::vector<double>& z, size_t features, Eigen::MatrixXd* variance_of_entries) {
@@ -103,26 +130,121 @@ absl::Status CheckSizes(const Rebuilt& vectors, size_t width) {
                                                  vectors.observed.size(), " values"));
 }
 
-// Of each vector the mean residual of each feature over the newest `recent` rows; NaN where nothing is observed there.
-void AppendMeanResiduals(const Rebuilt& vectors, size_t features, size_t width, size_t recent,
-                         std::vector<double>* means) {
+// Of each vector the mean of each feature over the newest `recent` rows, of the residuals or of the readings; NaN where
+// nothing is observed there.
+enum class MeanOf { kResiduals, kReadings };
+std::vector<double> Means(MeanOf of, const Rebuilt& vectors, size_t features, size_t width, size_t recent) {
+  std::vector<double> means;
   for (size_t begin = 0; begin < vectors.input.size(); begin += width) {
     for (size_t f = 0; f < features; ++f) {
       double sum = 0, count = 0;
       for (size_t j = begin + width - recent * features + f; j < begin + width; j += features) {
         if (vectors.observed[j] == 0) continue;
-        sum += static_cast<double>(vectors.output[j]) - vectors.input[j];
+        sum += of == MeanOf::kReadings ? vectors.input[j] : static_cast<double>(vectors.output[j]) - vectors.input[j];
         count += 1;
       }
-      means->push_back(count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN());
+      means.push_back(count > 0 ? sum / count : kNaN);
     }
+  }
+  return means;
+}
+
+absl::StatusOr<MeanSquares> PositionSquares(const Rebuilt& vectors, size_t width) {
+  MeanSquares squares(width);
+  for (size_t at = 0; at < vectors.input.size(); ++at) {
+    if (vectors.observed[at] == 0) continue;
+    const double residual = static_cast<double>(vectors.output[at]) - vectors.input[at];
+    if (!std::isfinite(residual)) {
+      return absl::InternalError(absl::StrCat("score: vector ", at / width, " position ", at % width,
+                                              ": expected a finite output, got ", vectors.output[at]));
+    }
+    squares.Add(at % width, residual);
+  }
+  return squares;
+}
+
+MeanSquares SquaresOf(const std::vector<double>& means, size_t features) {
+  MeanSquares squares(features);
+  squares.AddAll(means);
+  return squares;
+}
+
+void StorePrecision(const std::vector<double>& z, size_t features, google::protobuf::RepeatedField<float>* out) {
+  const Eigen::MatrixXd precision = ShrunkInverse(z, features);
+  for (size_t a = 0; a < features; ++a) {
+    for (size_t b = 0; b <= a; ++b) out->Add(static_cast<float>(precision(a, b)));
   }
 }
 
-}  // namespace
+// The errors that `scale` gives the vectors; those with nothing observed left out.
+std::vector<double> KnownErrors(const v1::ScoreScale& scale, const Rebuilt& vectors, size_t width) {
+  std::vector<float> errors(vectors.input.size() / width);
+  ErrorFormula::Scratch scratch;
+  ErrorFormula(scale).Errors({.count = errors.size(),
+                              .width = width,
+                              .outputs = width,
+                              .input = vectors.input.data(),
+                              .output = vectors.output.data(),
+                              .observed = vectors.observed.data()},
+                             &scratch, errors);
+  std::vector<double> known(errors.begin(), errors.end());
+  std::erase_if(known, [](double error) { return std::isnan(error); });
+  return known;
+}
 
-absl::StatusOr<v1::ScoreScale> FitScoreScale(const v1::ScoreRecipe& recipe, size_t features, size_t width,
-                                             const Rebuilt& held_out, const Rebuilt& training) {
+// What T² (score_kind.h) needs, of the readings alone; without its factor.
+v1::TSquaredScale FitReadings(size_t rows, size_t features, size_t width, const Rebuilt& held_out,
+                              const Rebuilt& training) {
+  v1::TSquaredScale scale;
+  scale.set_rows(static_cast<uint32_t>(rows));
+  std::vector<double> seen = Means(MeanOf::kReadings, training, features, width, rows);
+  std::vector<double> unseen = Means(MeanOf::kReadings, held_out, features, width, rows);
+  const std::vector<double>& of_mean = seen.empty() ? unseen : seen;
+  for (size_t f = 0; f < features; ++f) {
+    double sum = 0, count = 0;
+    for (size_t i = f; i < of_mean.size(); i += features) {
+      if (std::isnan(of_mean[i])) continue;
+      sum += of_mean[i];
+      count += 1;
+    }
+    scale.add_mean(static_cast<float>(count > 0 ? sum / count : 0));
+  }
+  for (auto* means : {&seen, &unseen}) {
+    for (size_t i = 0; i < means->size(); ++i) (*means)[i] -= scale.mean(static_cast<int>(i % features));
+  }
+  for (const double variance : Variances(SquaresOf(unseen, features), SquaresOf(seen, features))) {
+    scale.add_deviation(static_cast<float>(std::sqrt(variance)));
+  }
+  seen.insert(seen.end(), unseen.begin(), unseen.end());
+  StorePrecision(seen, features, scale.mutable_precision());
+  return scale;
+}
+
+// Adds T² to a fitted scale. It stays out where the normal vectors' errors or T² are all 0: there is nothing to
+// compare.
+void AddTSquared(size_t rows, size_t width, const Rebuilt& held_out, const Rebuilt& training, v1::ScoreScale* scale) {
+  constexpr double kErrorsBeyond = 0.01, kReadingsBeyond = 0.001;  // shares of normal vectors
+  const std::vector<double> errors = KnownErrors(*scale, held_out, width);
+  // With an error of 0 besides, what a scale gives is T² alone.
+  v1::ScoreScale alone;
+  alone.set_kind(v1::MEAN_SQUARED);
+  alone.set_features(scale->features());
+  *alone.mutable_t_squared() = FitReadings(rows, scale->features(), width, held_out, training);
+  alone.mutable_t_squared()->set_factor(1);
+  std::vector<double> t_squared;
+  for (const Rebuilt* part : {&held_out, &training}) {
+    const auto more = KnownErrors(alone, {part->input, part->input, part->observed}, width);
+    t_squared.insert(t_squared.end(), more.begin(), more.end());
+  }
+  if (errors.empty() || t_squared.empty()) return;
+  const double factor = UpperQuantile(errors, kErrorsBeyond) / UpperQuantile(t_squared, kReadingsBeyond);
+  if (!std::isfinite(factor) || factor <= 0) return;
+  *scale->mutable_t_squared() = std::move(*alone.mutable_t_squared());
+  scale->mutable_t_squared()->set_factor(factor);
+}
+
+absl::StatusOr<v1::ScoreScale> FitResiduals(const v1::ScoreRecipe& recipe, size_t features, size_t width,
+                                            const Rebuilt& held_out, const Rebuilt& training) {
   const v1::ScoreKind kind = recipe.kind();
   RETURN_IF_ERROR(CheckScoreKind("score.kind", kind, features));
   if (features == 0 || width == 0 || width % features != 0 || held_out.input.empty()) {
@@ -143,34 +265,33 @@ absl::StatusOr<v1::ScoreScale> FitScoreScale(const v1::ScoreRecipe& recipe, size
   if (recent < window) scale.set_recent_rows(static_cast<uint32_t>(recent));
   if (kind == v1::MEAN_SQUARED || kind == v1::TRAINING_LOSS) return scale;
 
-  MeanSquares positions(width), levels(features);
-  std::vector<double> means;
-  for (size_t begin = 0; begin < held_out.input.size(); begin += width) {
-    for (size_t j = 0; j < width; ++j) {
-      if (held_out.observed[begin + j] == 0) continue;
-      const double residual = static_cast<double>(held_out.output[begin + j]) - held_out.input[begin + j];
-      if (!std::isfinite(residual)) {
-        return absl::InternalError(absl::StrCat("score: vector ", begin / width, " position ", j,
-                                                ": expected a finite output, got ", held_out.output[begin + j]));
-      }
-      positions.Add(j, residual);
-    }
-  }
-  AppendMeanResiduals(held_out, features, width, recent, &means);
-  for (size_t i = 0; i < means.size(); ++i) {
-    if (!std::isnan(means[i])) levels.Add(i % features, means[i]);
-  }
+  ASSIGN_OR_RETURN(const MeanSquares positions, PositionSquares(held_out, width));
+  std::vector<double> means = Means(MeanOf::kResiduals, held_out, features, width, recent);
+  const std::vector<double> taught = Means(MeanOf::kResiduals, training, features, width, recent);
+  // Of windows, which overlap, few are held out.
+  const Rebuilt at_least = window > 1 ? training : Rebuilt{};
+  const std::vector<double> levels =
+      Variances(SquaresOf(means, features), SquaresOf(window > 1 ? taught : std::vector<double>{}, features));
   if (kind == v1::MAHALANOBIS) {
-    levels.Store(scale.mutable_level_variance());
-    AppendMeanResiduals(training, features, width, recent, &means);
-    const Eigen::MatrixXd precision = ShrunkInverse(means, features);
-    for (size_t a = 0; a < features; ++a) {
-      for (size_t b = 0; b <= a; ++b) scale.add_precision(static_cast<float>(precision(a, b)));
-    }
+    Store(levels, scale.mutable_level_variance());
+    means.insert(means.end(), taught.begin(), taught.end());
+    StorePrecision(means, features, scale.mutable_precision());
     return scale;
   }
-  positions.Store(scale.mutable_residual_variance());
-  if (kind == v1::WINDOW_NORMALISED || kind == v1::WINDOW_SCALES) levels.Store(scale.mutable_level_variance());
+  ASSIGN_OR_RETURN(const MeanSquares taught_positions, PositionSquares(at_least, width));
+  Store(Variances(positions, taught_positions), scale.mutable_residual_variance());
+  if (kind == v1::WINDOW_NORMALISED || kind == v1::WINDOW_SCALES) Store(levels, scale.mutable_level_variance());
+  return scale;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::ScoreScale> FitScoreScale(const v1::ScoreRecipe& recipe, size_t features, size_t width,
+                                             const Rebuilt& held_out, const Rebuilt& training) {
+  ASSIGN_OR_RETURN(v1::ScoreScale scale, FitResiduals(recipe, features, width, held_out, training));
+  const size_t rows = recipe.t_squared_rows();
+  RETURN_IF_ERROR(CheckTSquaredRows("score.t_squared_rows", rows, features, width / features));
+  if (rows > 0 && recipe.kind() != v1::TRAINING_LOSS) AddTSquared(rows, width, held_out, training, &scale);
   return scale;
 }
 

@@ -23,9 +23,11 @@ struct Rebuilt {
   std::span<const float> input, output, observed;
 };
 
-// Fits what `recipe`, which has a kind, needs on held-out normal vectors. What residuals have to do with each other
-// (MAHALANOBIS) is learned from training vectors, too, of which there are more; they may be none. InvalidArgument for
-// an unknown kind or sizes that do not agree, Internal for an output that is not finite.
+// Fits what `recipe`, which has a kind, needs on held-out normal vectors. Training vectors may be none. A variance is
+// theirs where that is more: a network rebuilds best what it was trained on, so that less on a few held-out vectors is
+// chance. What residuals and readings have to do with each other (MAHALANOBIS, T²) is learned from both, too. T² stays
+// out where there is nothing to compare it with: TRAINING_LOSS, or held-out vectors without any error. InvalidArgument
+// for an unknown kind or sizes that do not agree, Internal for an output that is not finite.
 absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(const astray::v1::ScoreRecipe& recipe, size_t features,
                                                      size_t width, const Rebuilt& held_out,
                                                      const Rebuilt& training = {});

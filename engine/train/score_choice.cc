@@ -11,6 +11,7 @@
 #include "engine/base/random.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/error_formula.h"
+#include "engine/detect/mahalanobis.h"
 #include "engine/detect/ranking.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/score_scale.h"
@@ -269,6 +270,7 @@ absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet&
   if (score->kind() == v1::SCORE_KIND_UNSPECIFIED) {
     score->set_kind(shape.rows > 1 ? v1::WINDOW_NORMALISED : v1::FEATURE_NORMALISED);
   }
+  if (score->kind() == v1::TRAINING_LOSS) score->set_t_squared_rows(0);
   if (score->recent_rows() == 0) score->set_recent_rows(static_cast<uint32_t>(shape.rows));
   ASSIGN_OR_RETURN(choice.scale, Fit(*score, recipe->loss(), shape, all.all(), taught.all()));
   return choice;

@@ -38,7 +38,8 @@ std::vector<double> Autocorrelations(const Dataset& dataset) {
 
 bool IsTimeOrdered(const Dataset& dataset) {
   if (dataset.has_times()) return true;
-  return std::ranges::any_of(Autocorrelations(dataset), [](double r) { return r >= kTimeOrderedAutocorrelation; });
+  const double enough = dataset.features() == 1 ? kSeriesAutocorrelation : kTimeOrderedAutocorrelation;
+  return std::ranges::any_of(Autocorrelations(dataset), [&](double r) { return r >= enough; });
 }
 
 bool IsTimeOrdered(const v1::FeaturesRecipe& features, const Dataset& dataset) {

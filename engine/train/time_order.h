@@ -12,8 +12,10 @@ namespace astray {
 // A feature whose lag-1 autocorrelation is at least this barely changes from row to row: measured on public data,
 // logged sensors reach 0.98 and more, shuffled tables stay under 0.94.
 inline constexpr double kTimeOrderedAutocorrelation = 0.95;
+// A single column is hardly ever a table: it is a series where its values follow from each other at all.
+inline constexpr double kSeriesAutocorrelation = 0.5;
 
-// True where the data has times, or a feature reaches kTimeOrderedAutocorrelation.
+// True where the data has times, a feature reaches kTimeOrderedAutocorrelation, or the only one kSeriesAutocorrelation.
 bool IsTimeOrdered(const Dataset& dataset);
 // The same for what a recipe makes rows of: there is no time among sequences, and sessions of a log overlap.
 bool IsTimeOrdered(const astray::v1::FeaturesRecipe& features, const Dataset& dataset);

@@ -11,6 +11,7 @@
 #include "engine/base/random.h"
 #include "engine/base/scratch_vector.h"
 #include "engine/base/sha256.h"
+#include "engine/base/shown_text.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/autocorrelation.h"
 #include "engine/detect/block_picker.h"
@@ -155,6 +156,22 @@ void WarnOfDependence(const Calibration& calibration, v1::TrainingReport* report
                       calibration.samples(), effective, rate));
 }
 
+// Where rows are judged alone by default, though one seems to follow from the other.
+void WarnOfOrder(const v1::Recipe& incomplete, const v1::Recipe& recipe, const Dataset& dataset,
+                 v1::TrainingReport* report) {
+  const bool rows = !recipe.features().has_sequence() && !recipe.features().has_log();
+  if (!rows || incomplete.features().has_window() || recipe.features().window() > 1) return;
+  const std::vector<double> correlations = Autocorrelations(dataset);
+  const auto most = std::ranges::max_element(correlations);
+  if (*most < kSeriesAutocorrelation) return;
+  v1::Warning* warning = report->add_warnings();
+  warning->set_kind(v1::Warning::MAYBE_TIME_ORDERED);
+  warning->set_text(absl::StrFormat(
+      "rows are judged alone, but '%s' follows from row to row (lag-1 autocorrelation %.2f): if rows follow each other "
+      "in time, a recipe with features { window: 20 } sees more",
+      ShownText(dataset.feature_names[static_cast<size_t>(most - correlations.begin())]), *most));
+}
+
 }  // namespace
 
 absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Dataset& dataset,
@@ -223,6 +240,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   report.mutable_losses()->Assign(result.losses.begin(), result.losses.end());
   *report.mutable_pretraining_losses() = pretraining_losses;
   AddWarnings(recipe, pipeline, &report);
+  WarnOfOrder(incomplete, recipe, dataset, &report);
 
   // Errors come from the detector itself, so that calibration and scoring cannot differ.
   DeviationRules rules = DeviationRules::Compile(recipe.rule(), pipeline);

@@ -4,11 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <limits>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "tests/testing/running_server.h"
 
 namespace astray {
@@ -86,12 +88,16 @@ TEST_F(ResumingStreamTest, GoesOnWithTheSameVerdicts) {
     for (size_t row = 15 + e; row < 30 + e / 2; ++row)
       rows[e][row * kFeatures + e % kFeatures] += 20;  // an alarm or more
   }
-  const auto run = [&](const std::function<void(size_t answered)>& watch) {
+  const auto run = [&](const std::function<void(size_t written)>& before_write,
+                       const std::function<void(size_t answered)>& watch) {
     std::map<std::string, v1::ScoreResponse> replies;
     ResumingStream stream(client_.get(), options_);
     std::thread writer([&] {
       for (size_t row = 0; row < kRows; ++row) {
-        for (size_t e = 0; e < kEntities; ++e) ASSERT_TRUE(stream.Write(RowOf(absl::StrCat(e), rows[e], row)));
+        for (size_t e = 0; e < kEntities; ++e) {
+          before_write(row * kEntities + e);
+          ASSERT_TRUE(stream.Write(RowOf(absl::StrCat(e), rows[e], row)));
+        }
       }
       stream.WritesDone();
     });
@@ -104,18 +110,26 @@ TEST_F(ResumingStreamTest, GoesOnWithTheSameVerdicts) {
     EXPECT_TRUE(stream.Finish().ok()) << stream.Finish();
     return replies;
   };
-  const auto expected = run([](size_t) {});
+  const auto expected = run([](size_t) {}, [](size_t) {});
   ASSERT_EQ(expected.size(), kEntities * kRows);
-  std::atomic<bool> stopped = false;
-  const auto got = run([&](size_t answered) {
-    if (answered % 300 != 200) return;
-    server_->server().Drain();
-    server_.reset();
-    StartServer();
-    stopped = true;
-  });
-  EXPECT_TRUE(stopped);
-  EXPECT_GE(broken_, 1);
+  // Each server goes away once it has answered 200 of its 300 rows, the last of which is written when it is gone: so a
+  // stream is open then, and there are rows that it never answers.
+  constexpr int kServers = kEntities * kRows / 300;
+  std::array<absl::Notification, kServers> gone;
+  const auto got = run(
+      [&](size_t written) {
+        if (written % 300 != 299) return;
+        EXPECT_TRUE(gone[written / 300].WaitForNotificationWithTimeout(absl::Seconds(60))) << "after row " << written;
+      },
+      [&](size_t answered) {
+        if (answered % 300 != 200) return;
+        server_->server().Drain();
+        server_.reset();
+        gone[answered / 300].Notify();
+        StartServer();
+      });
+  for (const absl::Notification& each : gone) EXPECT_TRUE(each.HasBeenNotified());
+  EXPECT_EQ(broken_, kServers);
   ASSERT_EQ(got.size(), expected.size());
   size_t alarms = 0;
   for (const auto& [id, reply] : expected) {

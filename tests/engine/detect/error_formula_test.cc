@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "engine/base/random.h"
@@ -29,10 +30,11 @@ TEST(ErrorFormula, AnErrorHasTheSameBitsAmongOthersAloneAndExplained) {
   random.FillNormal(output);
   const Rebuilt held = {input, output, observed};
   for (const v1::ScoreKind kind : kKinds) {
-    for (const uint32_t recent : {0u, 4u}) {
+    for (const auto& [recent, t_squared] : {std::pair{0u, 0u}, std::pair{4u, 0u}, std::pair{0u, 2u}}) {
       v1::ScoreRecipe recipe;
       recipe.set_kind(kind);
       recipe.set_recent_rows(recent);
+      recipe.set_t_squared_rows(t_squared);
       std::ranges::fill(observed, 1.0f);
       auto scale = FitScoreScale(recipe, kFeatures, kWidth, held);
       ASSERT_TRUE(scale.ok()) << scale.status();
@@ -71,7 +73,7 @@ TEST(ErrorFormula, AnErrorHasTheSameBitsAmongOthersAloneAndExplained) {
           formula.Errors(one, &scratch, std::span(&alone, 1));
           ASSERT_TRUE(SameBits(alone, errors[i])) << v1::ScoreKind_Name(kind) << " " << i;
           std::vector<float> parts(kFeatures);
-          ASSERT_TRUE(SameBits(formula.Explain(one, &scratch, parts), errors[i])) << v1::ScoreKind_Name(kind);
+          ASSERT_TRUE(SameBits(formula.Explain(one, &scratch, parts).error, errors[i])) << v1::ScoreKind_Name(kind);
           if (i == 7) continue;
           EXPECT_NEAR(std::accumulate(parts.begin(), parts.end(), 0.0), errors[i], 1e-5 * errors[i])
               << v1::ScoreKind_Name(kind);

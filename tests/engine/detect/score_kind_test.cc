@@ -29,7 +29,7 @@ float VectorError(const v1::ScoreScale& scale, std::span<const float> input, std
                                  .output = output.data(),
                                  .observed = observed.data()};
   ErrorFormula::Scratch scratch;
-  if (!feature_error.empty()) return ErrorFormula(scale).Explain(vector, &scratch, feature_error);
+  if (!feature_error.empty()) return ErrorFormula(scale).Explain(vector, &scratch, feature_error).error;
   float error = 0;
   ErrorFormula(scale).Errors(vector, &scratch, std::span(&error, 1));
   return error;
@@ -327,13 +327,32 @@ TEST(FitScoreScale, MahalanobisShrinksTheCorrelation) {
   for (int f = 0; f < 3; ++f) EXPECT_NEAR(scale->level_variance(f), 1.25, 0.06);
 }
 
-TEST(FitScoreScale, MahalanobisTakesItsVariancesFromHeldOutVectorsAlone) {
+TEST(FitScoreScale, AVarianceIsTheLargerOneOfHeldOutAndTrainingVectors) {
+  // The same but for the second feature, of which the training vectors have twice the residuals.
+  const Held held = CorrelatedResiduals(2000, 3, 2);
+  Held training = CorrelatedResiduals(2000, 3, 2);
+  for (size_t j = 1; j < training.output.size(); j += 3) training.output[j] *= 2;
+  for (size_t j = 2; j < training.output.size(); j += 3) training.output[j] /= 2;
+  for (const v1::ScoreKind kind : {v1::MAHALANOBIS, v1::WINDOW_SCALES}) {
+    const auto alone = FitScoreScale(Score(kind), 3, 6, {held.input, held.output, held.observed});
+    const auto both = FitScoreScale(Score(kind), 3, 6, {held.input, held.output, held.observed},
+                                    {training.input, training.output, training.observed});
+    ASSERT_TRUE(alone.ok() && both.ok()) << both.status();
+    const std::vector<float> larger = {1, 4, 1};
+    for (int f = 0; f < 3; ++f) {
+      EXPECT_FLOAT_EQ(both->level_variance(f), larger[static_cast<size_t>(f)] * alone->level_variance(f));
+    }
+    for (int j = 0; j < both->residual_variance_size(); ++j) {
+      EXPECT_FLOAT_EQ(both->residual_variance(j), larger[static_cast<size_t>(j % 3)] * alone->residual_variance(j));
+    }
+  }
+}
+
+TEST(FitScoreScale, MahalanobisLearnsItsCorrelationFromTrainingVectorsToo) {
   const Held held = CorrelatedResiduals(20, 3, 1), training = CorrelatedResiduals(4000, 3, 1);
-  const auto alone = FitScoreScale(Score(v1::MAHALANOBIS), 3, 3, {held.input, held.output, held.observed});
   const auto both = FitScoreScale(Score(v1::MAHALANOBIS), 3, 3, {held.input, held.output, held.observed},
                                   {training.input, training.output, training.observed});
-  ASSERT_TRUE(alone.ok() && both.ok()) << both.status();
-  for (int f = 0; f < 3; ++f) EXPECT_EQ(both->level_variance(f), alone->level_variance(f));
+  ASSERT_TRUE(both.ok()) << both.status();
   EXPECT_NEAR(Inverse(*both, 3)[1][0], -0.9 * 0.8, 0.02);
 }
 

@@ -35,6 +35,7 @@ v1::Recipe MakeRecipe(const SmallDetectorOptions& options) {
   recipe.mutable_features()->set_scaling(v1::STANDARD);
   recipe.mutable_features()->set_window(options.window);
   recipe.mutable_score()->set_kind(options.kind);
+  recipe.mutable_score()->set_t_squared_rows(options.t_squared_rows);
   recipe.set_loss(v1::HUBER);
   if (options.noise_level > 0) recipe.add_corruption()->mutable_gaussian()->set_sigma(options.noise_level);
   if (!google::protobuf::TextFormat::MergeFromString(options.rules, &recipe)) std::abort();

@@ -18,6 +18,7 @@ struct SmallDetectorOptions {
   uint32_t window = 3;
   uint64_t seed = 1;
   v1::ScoreKind kind = v1::FEATURE_NORMALISED;
+  uint32_t t_squared_rows = 0;
   size_t calibration_rows = 400;
   std::string rules = {};  // "rule { feature: 'flow' ignore_below: 0.5 }"
   float noise_level = 0;   // of a Gaussian corruption that the recipe then names

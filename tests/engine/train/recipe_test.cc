@@ -53,6 +53,27 @@ TEST(Recipe, AnUnknownFieldIsRefusedWithFileLineAndColumn) {
   EXPECT_FALSE(ParseRecipe(std::string(10'000, '{'), "p").ok());
 }
 
+TEST(Recipe, TSquaredIsOfWindowsWithoutRules) {
+  const auto rows = [](const std::string& text, size_t features = 3) {
+    return Complete(text, MakeData(500, features, true)).score().t_squared_rows();
+  };
+  EXPECT_EQ(rows(""), 5u);
+  EXPECT_EQ(rows("features { window: 3 }"), 3u);
+  EXPECT_EQ(rows("features { window: 1 }"), 0u);
+  EXPECT_EQ(rows("", 128), 5u);
+  EXPECT_EQ(rows("", 129), 0u);
+  EXPECT_EQ(rows("rule { ignore_below: 1 }"), 0u);
+  EXPECT_EQ(rows("score { kind: TRAINING_LOSS }"), 0u);
+  EXPECT_EQ(rows("score { t_squared_rows: 0 }"), 0u);
+  EXPECT_EQ(rows("features { window: 1 } score { t_squared_rows: 1 }"), 1u);
+  EXPECT_EQ(Refusal("features { window: 4 } score { t_squared_rows: 5 }"),
+            "score.t_squared_rows: expected at most the window of 4 rows, got 5");
+  EXPECT_THAT(Refusal("score { t_squared_rows: 5 } rule { ignore_below: 1 }"),
+              HasSubstr("score.t_squared_rows: expected 0 with rules"));
+  EXPECT_THAT(Refusal("score { kind: TRAINING_LOSS t_squared_rows: 5 }"),
+              HasSubstr("score.t_squared_rows: expected 0 with score.kind TRAINING_LOSS"));
+}
+
 TEST(Recipe, DefaultsAreChosenFromTheData) {
   const v1::Recipe timed = Complete("", MakeData(500, 3, true));
   EXPECT_EQ(timed.seed(), 1u);
@@ -80,6 +101,8 @@ TEST(Recipe, DefaultsAreChosenFromTheData) {
 
   EXPECT_EQ(Complete("", MakeData(500, 3, false)).features().window(), 1u) << "rows of no order";
   EXPECT_EQ(Complete("", MakeData(200, 3, true)).features().window(), 20u);
+  EXPECT_EQ(Complete("", MakeData(999, 3, true)).features().window(), 20u);
+  EXPECT_EQ(Complete("", MakeData(1000, 3, true)).features().window(), 40u);
   EXPECT_EQ(Complete("", MakeData(199, 3, true)).features().window(), 1u) << "too few rows";
   EXPECT_EQ(Complete("", MakeData(200, Pipeline::kMaxWidth / 19, true)).features().window(), 1u) << "too wide";
   EXPECT_THAT(Complete("", MakeData(500, 50, true)).network().encoder(), ElementsAre(256, 256));

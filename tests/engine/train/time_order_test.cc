@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "engine/base/random.h"
 
@@ -52,6 +53,16 @@ TEST(TimeOrder, TimestampsOrASlowFeatureSaySo) {
   data.timestamps.clear();
   data.timed = true;
   EXPECT_TRUE(IsTimeOrdered(data)) << "times that were not kept";
+}
+
+TEST(TimeOrder, ASingleColumnIsASeriesWhereItsValuesFollowFromEachOther) {
+  for (const auto& [rho, series] : {std::pair{0.6, true}, std::pair{0.4, false}}) {
+    const Dataset two = Autoregression(rho, 5000);
+    Dataset one{.feature_names = {"a"}};
+    for (size_t i = 0; i < two.rows(); ++i) one.values.push_back(two.row(i)[0]);
+    EXPECT_EQ(IsTimeOrdered(one), series) << rho;
+    EXPECT_FALSE(IsTimeOrdered(two)) << rho;
+  }
 }
 
 TEST(TimeOrder, RunsBeginWithAnotherEntityAndAfterAPause) {

@@ -236,6 +236,32 @@ TEST(Train, ARateTheRowsCannotHoldIsRefusedBeforeTrainingWithTheNumberItTakes) {
   EXPECT_THAT(std::string(trained.status().message()), HasSubstr("takes at least 999 calibration vectors, got 200"));
 }
 
+TEST(Train, SaysWhereRowsMayFollowEachOther) {
+  Dataset data = MakeData(600);
+  const auto warns = [&](const std::string& recipe) {
+    const auto trained = Train(MakeRecipe(recipe), data, {});
+    EXPECT_TRUE(trained.ok()) << trained.status();
+    return std::ranges::any_of(trained->report.warnings(), [](const v1::Warning& warning) {
+      const bool is_it = warning.kind() == v1::Warning::MAYBE_TIME_ORDERED;
+      if (is_it) {
+        EXPECT_THAT(warning.text(), HasSubstr("'pressure' follows from row to row"));
+      }
+      return is_it;
+    });
+  };
+  EXPECT_FALSE(warns("")) << "rows of no order";
+  Random random(3);
+  double pressure = 0;
+  for (size_t i = 0; i < data.rows(); ++i) {
+    pressure = 0.8 * pressure + random.Normal();
+    data.values[3 * i + 1] = static_cast<float>(pressure);
+  }
+  EXPECT_TRUE(warns(""));
+  EXPECT_FALSE(warns("features { window: 1 }")) << "asked for";
+  data.timestamps.assign(data.rows(), "t");
+  EXPECT_FALSE(warns("")) << "windows";
+}
+
 TEST(Train, MissingValuesAreNoObstacleButAColumnOfThemIs) {
   Dataset data = MakeData(1000);
   Random random(5);
