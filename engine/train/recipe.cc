@@ -31,7 +31,7 @@ namespace {
 // Below this many rows a window would leave too little to train, validate and calibrate on.
 constexpr size_t kMinRowsForWindow = 200;
 constexpr size_t kMinRowsForLongWindow = 1000;
-constexpr uint32_t kShortWindow = 20, kLongWindow = 40;
+constexpr uint32_t kShortWindow = 20, kLongWindow = 40, kSeriesWindow = 60;
 constexpr uint32_t kDefaultTSquaredRows = 5;
 
 absl::Status Refuse(absl::string_view text) { return absl::InvalidArgumentError(text); }
@@ -91,14 +91,18 @@ void FillTSquaredRows(size_t features, v1::Recipe* recipe) {
   score->set_t_squared_rows(fits ? std::min(kDefaultTSquaredRows, window) : 0);
 }
 
-// Rows that a window of the default length has. Longer ones see slower faults, but held-out rows must hold some.
-uint32_t DefaultWindow(size_t rows) { return rows >= kMinRowsForLongWindow ? kLongWindow : kShortWindow; }
+// Rows that a window of the default length has. Longer ones see slower faults, but held-out rows must hold some. A
+// column by itself has nothing but its past to be told by.
+uint32_t DefaultWindow(size_t rows, size_t features) {
+  if (rows < kMinRowsForLongWindow) return kShortWindow;
+  return features == 1 ? kSeriesWindow : kLongWindow;
+}
 
 void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
   if (features->scaling() == v1::SCALING_UNSPECIFIED)
     features->set_scaling(features->has_log() ? v1::LOG1P : v1::STANDARD);
   if (!features->has_window()) {
-    const uint32_t window = DefaultWindow(dataset.rows());
+    const uint32_t window = DefaultWindow(dataset.rows(), dataset.features());
     const bool fits = dataset.rows() >= kMinRowsForWindow && dataset.features() * window <= Pipeline::kMaxWidth;
     features->set_window(fits && IsTimeOrdered(*features, dataset) ? window : 1);
   }

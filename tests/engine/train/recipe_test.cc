@@ -103,6 +103,8 @@ TEST(Recipe, DefaultsAreChosenFromTheData) {
   EXPECT_EQ(Complete("", MakeData(200, 3, true)).features().window(), 20u);
   EXPECT_EQ(Complete("", MakeData(999, 3, true)).features().window(), 20u);
   EXPECT_EQ(Complete("", MakeData(1000, 3, true)).features().window(), 40u);
+  EXPECT_EQ(Complete("", MakeData(1000, 1, true)).features().window(), 60u);
+  EXPECT_EQ(Complete("", MakeData(999, 1, true)).features().window(), 20u);
   EXPECT_EQ(Complete("", MakeData(199, 3, true)).features().window(), 1u) << "too few rows";
   EXPECT_EQ(Complete("", MakeData(200, Pipeline::kMaxWidth / 19, true)).features().window(), 1u) << "too wide";
   EXPECT_THAT(Complete("", MakeData(500, 50, true)).network().encoder(), ElementsAre(256, 256));
