@@ -37,6 +37,7 @@ ErrorFormula::ErrorFormula(const v1::ScoreScale& scale)
                               .mean = {t_squared.mean().begin(), t_squared.mean().end()},
                               .inverse_deviation = {},
                               .distance = MahalanobisDistance(t_squared.precision(), scale.features()),
+                              .limit = t_squared.limit(),
                               .factor = t_squared.factor()});
   for (const double deviation : t_squared.deviation()) t_squared_->inverse_deviation.push_back(1 / deviation);
 }
@@ -227,7 +228,8 @@ float ErrorFormula::TSquaredError(const RebuiltVectors& vectors, size_t i, Scrat
   for (size_t f = 0; f < features; ++f) {
     if (count[f] > 0) mean[f] = (mean[f] / count[f] - t_squared_->mean[f]) * t_squared_->inverse_deviation[f];
   }
-  return static_cast<float>(Hold(t_squared_->factor * t_squared_->distance.Of(count, mean, &scratch->t_squared_term)));
+  const double distance = t_squared_->distance.Of(count, mean, &scratch->t_squared_term);
+  return distance <= t_squared_->limit ? 0 : static_cast<float>(Hold(t_squared_->factor * distance));
 }
 
 }  // namespace astray

@@ -47,11 +47,12 @@ class ErrorFormula {
     size_t rows;
     std::vector<double> mean, inverse_deviation;  // [features] each
     MahalanobisDistance distance;
-    double factor;
+    double limit, factor;
   };
 
   void ResidualErrors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
-  float TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;  // leaves each one's part
+  // 0 within the limit. Leaves each feature's part.
+  float TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
   float ErrorOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
   double CountObserved(const RebuiltVectors& vectors, size_t i) const;
   // Adds up the `rows` newest rows but `skip` of vector i in the scratch's sums of features.

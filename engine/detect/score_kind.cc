@@ -54,6 +54,10 @@ absl::Status CheckTSquared(const v1::TSquaredScale& scale, size_t features, size
   RETURN_IF_ERROR(CheckNumbers("t_squared: mean", scale.mean(), features, /*positive=*/false));
   RETURN_IF_ERROR(CheckNumbers("t_squared: deviation", scale.deviation(), features, /*positive=*/true));
   RETURN_IF_ERROR(CheckPrecision("t_squared: precision", scale.precision(), features));
+  if (!std::isfinite(scale.limit()) || scale.limit() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("score: t_squared: limit: expected a finite number from 0, got ", scale.limit()));
+  }
   if (std::isfinite(scale.factor()) && scale.factor() > 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("score: t_squared: factor: expected a finite number above 0, got ", scale.factor()));

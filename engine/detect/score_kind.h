@@ -15,10 +15,10 @@
 //
 // A network rebuilds well what moved along with what it learned: every reading of a window a little further up than any
 // was before. With t_squared_rows > 0 what counts is therefore
-//   max(error, c T²),  T² = zᵀ P z / |z|,  z_f = (x_f - µ_f) / σ_f
+//   max(error, c T²) where T² > L, else the error,  T² = zᵀ P z / |z|,  z_f = (x_f - µ_f) / σ_f
 // where x_f is the mean of feature f's observed readings in the newest t_squared_rows rows, µ_f, σ_f and P are what the
-// x_f of normal vectors give (Hotelling 1947), and c makes the T² that 0.1 % of them exceed as large as the error that
-// 1 % of the held-out ones do. The residual and T² are the two sides of process monitoring (Jackson & Mudholkar 1979).
+// x_f of normal vectors give (Hotelling 1947), L is what T² exceeds for 0.5 % of them, and c L the error that 1 % of
+// the held-out ones exceed. The residual and T² are the two sides of process monitoring (Jackson & Mudholkar 1979).
 //
 // ErrorFormula computes them.
 #pragma once

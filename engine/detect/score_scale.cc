@@ -223,7 +223,7 @@ v1::TSquaredScale FitReadings(size_t rows, size_t features, size_t width, const 
 // Adds T² to a fitted scale. It stays out where the normal vectors' errors or T² are all 0: there is nothing to
 // compare.
 void AddTSquared(size_t rows, size_t width, const Rebuilt& held_out, const Rebuilt& training, v1::ScoreScale* scale) {
-  constexpr double kErrorsBeyond = 0.01, kReadingsBeyond = 0.001;  // shares of normal vectors
+  constexpr double kErrorsBeyond = 0.01, kReadingsBeyond = 0.005;  // shares of normal vectors
   const std::vector<double> errors = KnownErrors(*scale, held_out, width);
   // With an error of 0 besides, what a scale gives is T² alone.
   v1::ScoreScale alone;
@@ -237,9 +237,11 @@ void AddTSquared(size_t rows, size_t width, const Rebuilt& held_out, const Rebui
     t_squared.insert(t_squared.end(), more.begin(), more.end());
   }
   if (errors.empty() || t_squared.empty()) return;
-  const double factor = UpperQuantile(errors, kErrorsBeyond) / UpperQuantile(t_squared, kReadingsBeyond);
+  const double limit = UpperQuantile(t_squared, kReadingsBeyond);
+  const double factor = UpperQuantile(errors, kErrorsBeyond) / limit;
   if (!std::isfinite(factor) || factor <= 0) return;
   *scale->mutable_t_squared() = std::move(*alone.mutable_t_squared());
+  scale->mutable_t_squared()->set_limit(limit);
   scale->mutable_t_squared()->set_factor(factor);
 }
 

@@ -124,19 +124,22 @@ TEST(TSquared, TheErrorIsTheLargerOne) {
     if (i / kWidth % 5 == 2 && random.Uniform() < 0.6) windows.observed[i] = 0;
   }
   const std::vector<float> errors = ErrorsOf(scale, windows), residual = ErrorsOf(WithoutTSquared(scale), windows);
-  size_t by_t_squared = 0, by_residual = 0, checked = 0;
+  size_t by_t_squared = 0, by_residual = 0, within = 0, checked = 0;
   for (size_t i = 0; i < errors.size(); ++i) {
     const auto newest = windows.observed.begin() + static_cast<std::ptrdiff_t>((i + 1) * kWidth);
     if (std::count(newest - kRows * kFeatures, newest, 1.0f) == 0) continue;
-    const double other = scale.t_squared().factor() * TSquaredOf(scale.t_squared(), windows, i);
+    const double t_squared = TSquaredOf(scale.t_squared(), windows, i);
+    const double other = t_squared > scale.t_squared().limit() ? scale.t_squared().factor() * t_squared : 0;
     const double expected = std::max<double>(residual[i], other);
     EXPECT_NEAR(errors[i], expected, 1e-4 * expected) << i;
     ++(other > residual[i] ? by_t_squared : by_residual);
+    within += other == 0 ? 1 : 0;
     ++checked;
   }
   EXPECT_GT(checked, 280u);
   EXPECT_GT(by_t_squared, 50u);
   EXPECT_GT(by_residual, 50u);
+  EXPECT_GT(within, 50u);
 }
 
 TEST(TSquared, IsScaledSoThatNormalVectorsHardlyReachIt) {
@@ -149,8 +152,9 @@ TEST(TSquared, IsScaledSoThatNormalVectorsHardlyReachIt) {
   std::ranges::sort(t_squared);
   std::vector<float> errors = ErrorsOf(WithoutTSquared(scale), held_out);
   std::ranges::sort(errors);
-  // 10 of 10,000 are beyond, 30 of 3,000.
-  EXPECT_NEAR(scale.t_squared().factor() * t_squared[9'989], errors[2'969], 1e-4 * errors[2'969]);
+  // 50 of 10,000 are beyond, 30 of 3,000.
+  EXPECT_NEAR(scale.t_squared().limit(), t_squared[9'949], 1e-4 * t_squared[9'949]);
+  EXPECT_NEAR(scale.t_squared().factor() * t_squared[9'949], errors[2'969], 1e-4 * errors[2'969]);
   // The readings' own statistics: means of two rows, of a load of 1 and noise of 0.2.
   EXPECT_NEAR(scale.t_squared().mean(0), 5, 0.05);
   EXPECT_NEAR(scale.t_squared().deviation(1), std::sqrt(4 + 0.02), 0.05);
@@ -162,7 +166,7 @@ TEST(TSquared, SeesWhatTheNetworkRebuilds) {
   const v1::ScoreScale scale = Fit(MakeWindows(400, 1), MakeWindows(900, 2));
   Windows windows = MakeWindows(1, 3);
   windows.output = windows.input;
-  EXPECT_LT(ErrorsOf(scale, windows)[0], scale.t_squared().factor() * 10);
+  EXPECT_EQ(ErrorsOf(scale, windows)[0], 0) << "within the limit";
   for (size_t j = 0; j < kWidth; j += kFeatures) windows.input[j] = windows.output[j] = 25;  // twenty loads away
   const float error = ErrorsOf(scale, windows)[0];
   EXPECT_GT(error, scale.t_squared().factor() * 50);
@@ -214,6 +218,9 @@ TEST(TSquared, AScaleThatCannotBeIsRefused) {
             "score: t_squared: precision: expected 6 values, got 5");
   EXPECT_EQ(refused([](auto& s) { s.set_precision(0, -1); }),
             "score: t_squared: precision: expected numbers above 0 in its diagonal, got -1");
+  EXPECT_EQ(refused([](auto& s) { s.set_limit(-1); }),
+            "score: t_squared: limit: expected a finite number from 0, got -1");
+  EXPECT_THAT(refused([](auto& s) { s.set_limit(std::nan("")); }), HasSubstr("t_squared: limit"));
   for (const double factor : {0.0, -1.0, HUGE_VAL, std::nan("")}) {
     EXPECT_THAT(refused([&](auto& s) { s.set_factor(factor); }),
                 HasSubstr("score: t_squared: factor: expected a finite number above 0, got"));
