@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """Detection quality on public data, through the command line and with defaults only, as one Markdown page.
 
-    scripts/bench quality [--out=docs/quality.md] [--sets=skab,nab] [--jobs=4]
+    scripts/bench quality [--out=docs/quality.md] [--sets=skab,nab] [--seeds=3] [--jobs=4]
 
 The data is found through ASTRAY_DATA_DIR (default ../shared/data); a set that is not there is left out, and said so. Every
-entity of a set is trained and judged by itself and the set's figure is the mean. The same program, data and defaults give
-the same page, byte for byte.
+entity of a set is trained and judged by itself, with some seeds, and the set's figure is the mean. The same program, data
+and defaults give the same page, byte for byte.
 """
 import argparse
 import collections
@@ -18,6 +18,7 @@ import os
 import pathlib
 import random
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -62,10 +63,10 @@ def entities(data_set):
     return sorted(path.name[:-len("_test.csv.gz")] for path in (DATA / data_set).glob("*_test.csv.gz"))
 
 
-def measure_entity(folder, data_set, entity):
+def measure_entity(folder, data_set, entity, seed=1):
     path = DATA / data_set / entity
     in_time = ["--time-ordered"] if data_set in TIME_SERIES else []
-    return evaluate(train(folder, f"{path}_train.csv.gz"), f"{path}_test.csv.gz", *in_time)
+    return evaluate(train(folder, f"{path}_train.csv.gz", f"--seed={seed}"), f"{path}_test.csv.gz", *in_time)
 
 
 def read_csv(path):
@@ -84,9 +85,9 @@ def smoothed_scores(model, run, rows=5):
     return smoothed
 
 
-def measure_tep(folder):
+def measure_tep(folder, seed):
     """Share of each fault's rows above the level that 1 % of the normal run's rows exceed."""
-    model = train(folder, DATA / "tep" / "normal_train.csv.gz")
+    model = train(folder, DATA / "tep" / "normal_train.csv.gz", f"--seed={seed}")
     normal = sorted(score for score in smoothed_scores(model, "normal_test.csv.gz") if score is not None)
     threshold = normal[math.ceil(0.99 * len(normal)) - 1]
     rates = {}
@@ -184,23 +185,31 @@ def cells(results):
     return [number(mean(results, field)) for field in FIELDS.values()]
 
 
+def deviation(values):
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
 def set_tables(results):
+    """results: {set: {entity: {seed: evaluation}}}"""
     rows, details = [], []
     for data_set, of_entities in results.items():
         baseline, goal = BASELINES.get(data_set, ("–", "–"))
-        measured = list(of_entities.values())
-        rows.append([data_set, str(len(measured)), *cells(measured), baseline, goal])
-        details += [[data_set, entity, *cells([result]), found(result)] for entity, result in of_entities.items()]
-    return (table(["set", "entities", *FIELDS, "best classical method", "goal"], rows),
+        of_seeds = zip(*(seeds.values() for seeds in of_entities.values()))
+        figures = cells([result for seeds in of_entities.values() for result in seeds.values()])
+        spread = deviation([mean(results_of_seed, "auroc") for results_of_seed in of_seeds])
+        rows.append([data_set, str(len(of_entities)), figures[0], number(spread), *figures[1:], baseline, goal])
+        details += [[data_set, entity, *cells(seeds.values()), found(list(seeds.values()))] for entity, seeds in of_entities.items()]
+    return (table(["set", "entities", "AUROC", "±", *list(FIELDS)[1:], "best classical method", "goal"], rows),
             table(["set", "entity", *FIELDS, "ranges found, median delay"], details))
 
 
-def found(result):
-    if not result["time_ordered"]:
+def found(results):
+    if not results[0]["time_ordered"]:
         return "–"
-    delay = result["detection_delay_rows_median"]
+    delay = mean(results, "detection_delay_rows_median")
     unit = "row" if delay == 1 else "rows"
-    return f"{result['ranges_detected']} of {result['ranges']}" + ("" if delay == "NaN" else f", {delay:g} {unit}")
+    return (f"{round(mean(results, 'ranges_detected'), 1):g} of {results[0]['ranges']}" +
+            ("" if delay is None else f", {round(delay, 1):g} {unit}"))
 
 
 def log_rows(results):
@@ -210,18 +219,20 @@ def log_rows(results):
                  [[name, *cells([result]), *notes.get(name, ("–", "–"))] for name, result in results.items()])
 
 
-def page(results):
+def page(results, seeds):
     text = ["# Detection quality on public data\n",
             "`scripts/bench quality` writes this page: every figure is `astray train` and `astray evaluate` with defaults only, each entity by\n"
-            "itself, then the mean. Nothing is tuned to a set. F1 and false alarms are at the threshold that calibration set for a false-positive\n"
+            f"itself, then the mean; of sensors, servers, tables and tep the mean of {seeds} seeds. Nothing is tuned to a set. F1 and false alarms are at the threshold that calibration set for a false-positive\n"
             "rate of 1 % (what the normal rows at hand resolve, where that is coarser); where test data drifted away from training data, more\n"
             "than 1 % of it is flagged, and a fresh calibration is the remedy.\n\n"
             "The classical methods were measured with scikit-learn on the same splits, each at its best setting; the goals are ours.\n"]
     if results["sets"]:
         summary, details = set_tables(results["sets"])
-        text += ["## Sensors, servers, tables\n", "Goal and classical method: AUROC / average precision / VUS-PR.\n", summary]
+        text += ["## Sensors, servers, tables\n",
+                 "Goal and classical method: AUROC / average precision / VUS-PR. ±: standard deviation of the AUROC from seed to seed.\n", summary]
     if "tep" in results:
-        rates = results["tep"]
+        of_seeds = results["tep"].values()
+        rates = {fault: statistics.fmean(rates[fault] for rates in of_seeds) for fault in next(iter(of_seeds))}
         detectable = [rate for fault, rate in rates.items() if fault not in UNDETECTABLE_TEP_FAULTS]
         text += ["## tep: Tennessee Eastman process\n",
                  "Share of a fault's rows that are detected, scores smoothed over 5 rows, at the level that 1 % of the normal run exceeds. Mean over\n"
@@ -246,7 +257,7 @@ def page(results):
     return "\n".join(text)
 
 
-def measure(sets, jobs):
+def measure(sets, seeds, jobs):
     """Everything at once, the longest first."""
     results = {"sets": {}, "logs": {}}
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -260,15 +271,18 @@ def measure(sets, jobs):
             print(f"note: no {name} in {DATA}: left out", file=sys.stderr)
         for name in sorted(set(present) & {*TIME_SERIES, "adbench"}, key=lambda name: name != "smd"):
             for entity in entities(name):
-                start(("sets", name, entity), measure_entity, name, entity)
+                for seed in range(1, seeds + 1):
+                    start(("sets", name, entity, seed), measure_entity, name, entity, seed)
         if "logs" in present:
             for entity in ["hdfs_blocks_a", "hdfs100k"]:
                 start(("logs", f"{entity}, raw lines"), measure_raw_log, entity)
             for entity in entities("logs"):
                 start(("logs", f"{entity}, counts"), measure_entity, "logs", entity)
-        for name, function in {"tep": measure_tep, "rrna16s": measure_rrna}.items():
-            if name in present:
-                start((name,), function)
+        if "tep" in present:
+            for seed in range(1, seeds + 1):
+                start(("tep", seed), measure_tep, seed)
+        if "rrna16s" in present:
+            start(("rrna16s",), measure_rrna)
         if "logparse" in present:
             for system in LOG_SYSTEMS:
                 start(("logparse", system), measure_templates, system)
@@ -277,7 +291,7 @@ def measure(sets, jobs):
             if future.exception():
                 pool.shutdown(cancel_futures=True)
             future.result()
-            print(f"{' '.join(keys[future])}", file=sys.stderr)
+            print(*keys[future], file=sys.stderr)
         for key, future in waiting.items():  # in the order of their start
             place = results
             for part in key[:-1]:
@@ -293,6 +307,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", default=str(ROOT / "docs" / "quality.md"), help="Markdown file to write; - is standard output")
     parser.add_argument("--sets", default=",".join(ALL_SETS), help="comma-separated")
+    parser.add_argument("--seeds", type=int, default=3, help="of each training: 1 to so many")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--astray", default=str(pathlib.Path(os.environ.get("ASTRAY_BUILD_DIR", ROOT / "build/release")) / "bin/astray"))
     flags = parser.parse_args()
@@ -300,9 +315,11 @@ if __name__ == "__main__":
     chosen = flags.sets.split(",")
     if unknown := set(chosen) - set(ALL_SETS):
         parser.error(f"--sets: expected some of {', '.join(ALL_SETS)}, got {', '.join(sorted(unknown))}")
+    if flags.seeds < 1:
+        parser.error(f"--seeds: expected at least 1, got {flags.seeds}")
     if not any((DATA / name).is_dir() for name in chosen):
         parser.exit(1, f"no data in {DATA}: set ASTRAY_DATA_DIR\n")
-    written = page(measure(chosen, flags.jobs))
+    written = page(measure(chosen, flags.seeds, flags.jobs), flags.seeds)
     if flags.out == "-":
         print(written)
     else:
