@@ -192,7 +192,7 @@ std::vector<double> KnownErrors(const v1::ScoreScale& scale, const Rebuilt& vect
   return known;
 }
 
-// What T² (score_kind.h) needs, of the readings alone; without its factor.
+// What T² (score_kind.h) needs, of the readings alone; without limit and factor.
 v1::TSquaredScale FitReadings(size_t rows, size_t features, size_t width, const Rebuilt& held_out,
                               const Rebuilt& training) {
   v1::TSquaredScale scale;
@@ -270,7 +270,7 @@ absl::StatusOr<v1::ScoreScale> FitResiduals(const v1::ScoreRecipe& recipe, size_
   ASSIGN_OR_RETURN(const MeanSquares positions, PositionSquares(held_out, width));
   std::vector<double> means = Means(MeanOf::kResiduals, held_out, features, width, recent);
   const std::vector<double> taught = Means(MeanOf::kResiduals, training, features, width, recent);
-  // Of windows, which overlap, few are held out.
+  // Windows overlap, so that the held-out ones say less than their number.
   const Rebuilt at_least = window > 1 ? training : Rebuilt{};
   const std::vector<double> levels =
       Variances(SquaresOf(means, features), SquaresOf(window > 1 ? taught : std::vector<double>{}, features));
