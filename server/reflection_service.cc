@@ -29,10 +29,11 @@ void SetError(grpc::StatusCode code, const std::string& message, ServerReflectio
   response->mutable_error_response()->set_error_message(message);
 }
 
-// The file and all it imports, itself or through others, each once.
-void SetFiles(const FileDescriptor& asked, ServerReflectionResponse* response) {
-  std::vector<const FileDescriptor*> files = {&asked};
-  std::set<const FileDescriptor*> seen = {&asked};
+// The file and all it imports, itself or through others, each once; where there is none, `missing`.
+void SetFiles(const FileDescriptor* asked, const std::string& missing, ServerReflectionResponse* response) {
+  if (asked == nullptr) return SetError(grpc::NOT_FOUND, missing, response);
+  std::vector<const FileDescriptor*> files = {asked};
+  std::set<const FileDescriptor*> seen = {asked};
   for (size_t i = 0; i < files.size(); ++i) {
     google::protobuf::FileDescriptorProto file;
     files[i]->CopyTo(&file);
@@ -45,35 +46,22 @@ void SetFiles(const FileDescriptor& asked, ServerReflectionResponse* response) {
 }
 
 void FindFile(const std::string& name, ServerReflectionResponse* response) {
-  const FileDescriptor* file = Pool().FindFileByName(name);
-  if (file == nullptr) {
-    SetError(grpc::NOT_FOUND, absl::StrCat("file_by_filename: there is no file '", name, "'"), response);
-    return;
-  }
-  SetFiles(*file, response);
+  SetFiles(Pool().FindFileByName(name), absl::StrCat("file_by_filename: there is no file '", name, "'"), response);
 }
 
 void FindSymbol(const std::string& symbol, ServerReflectionResponse* response) {
-  const FileDescriptor* file = Pool().FindFileContainingSymbol(symbol);
-  if (file == nullptr) {
-    SetError(grpc::NOT_FOUND, absl::StrCat("file_containing_symbol: there is no symbol '", symbol, "'"), response);
-    return;
-  }
-  SetFiles(*file, response);
+  SetFiles(Pool().FindFileContainingSymbol(symbol),
+           absl::StrCat("file_containing_symbol: there is no symbol '", symbol, "'"), response);
 }
 
 void FindExtension(const ExtensionRequest& request, ServerReflectionResponse* response) {
   const google::protobuf::Descriptor* type = Pool().FindMessageTypeByName(request.containing_type());
   const FieldDescriptor* extension =
       type == nullptr ? nullptr : Pool().FindExtensionByNumber(type, request.extension_number());
-  if (extension == nullptr) {
-    SetError(grpc::NOT_FOUND,
-             absl::StrCat("file_containing_extension: '", request.containing_type(), "' has no extension ",
-                          request.extension_number()),
-             response);
-    return;
-  }
-  SetFiles(*extension->file(), response);
+  SetFiles(extension == nullptr ? nullptr : extension->file(),
+           absl::StrCat("file_containing_extension: '", request.containing_type(), "' has no extension ",
+                        request.extension_number()),
+           response);
 }
 
 void ListExtensions(const std::string& name, ServerReflectionResponse* response) {

@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "grpcpp/grpcpp.h"
+#include "tests/testing/lane_server.h"
 
 namespace astray {
 namespace {
@@ -22,21 +23,15 @@ using grpc::health::v1::HealthCheckResponse;
 class HealthServiceTest : public testing::Test {
  protected:
   HealthServiceTest() {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&health_);
-    lane_.emplace(builder.AddCompletionQueue());
-    server_ = builder.BuildAndStart();
-    health_.Post(&*lane_);
-    lane_->Start();
-    stub_ = Health::NewStub(grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+    health_.Post(server_.lane());
+    server_.lane()->Start();
+    stub_ = Health::NewStub(server_.Connect());
   }
   ~HealthServiceTest() override { Shutdown(); }
 
   void Shutdown() {
-    server_->Shutdown(std::chrono::system_clock::now());
-    lane_->Shutdown();
+    server_.Cancel();
+    server_.lane()->Shutdown();
   }
   grpc::Status Check(const std::string& service, HealthCheckResponse* response) {
     grpc::ClientContext context;
@@ -82,8 +77,7 @@ class HealthServiceTest : public testing::Test {
   };
 
   HealthService health_{{"plant.Pumps", "plant.Valves"}};
-  std::optional<Lane> lane_;
-  std::unique_ptr<grpc::Server> server_;
+  LaneServer server_{&health_};
   std::unique_ptr<Health::Stub> stub_;
 };
 

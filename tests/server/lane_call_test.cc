@@ -9,6 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
+#include "tests/testing/lane_server.h"
 
 namespace astray {
 namespace {
@@ -22,7 +23,7 @@ class LaneCallTest : public testing::Test {
   // Ends at once, but for a tag that the test sends.
   class WatchCall final : public LaneCall {
    public:
-    explicit WatchCall(LaneCallTest* test) : LaneCall(&*test->lane_), test_(test), writer_(context()) {
+    explicit WatchCall(LaneCallTest* test) : LaneCall(test->server_.lane()), test_(test), writer_(context()) {
       ++test_->alive_;
       test_->service_.RequestWatch(context(), &request_, &writer_, lane()->queue(), lane()->queue(), arrived_tag());
     }
@@ -49,25 +50,18 @@ class LaneCallTest : public testing::Test {
   };
 
   LaneCallTest() {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(&service_);
-    lane_.emplace(builder.AddCompletionQueue());
-    server_ = builder.BuildAndStart();
     new WatchCall(this);
-    lane_->Start();
+    server_.lane()->Start();
   }
   ~LaneCallTest() override { Shutdown(); }
 
   void Shutdown() {
-    server_->Shutdown(std::chrono::system_clock::now());
-    lane_->Shutdown();
+    server_.Cancel();
+    server_.lane()->Shutdown();
   }
 
   Health::AsyncService service_;
-  int port_ = 0;
-  std::optional<Lane> lane_;
-  std::unique_ptr<grpc::Server> server_;
+  LaneServer server_{&service_};
   std::atomic<int> alive_ = 0;
   LaneTag* late_ = nullptr;  // of the call that began
   absl::Notification gone_, late_came_;
@@ -75,12 +69,11 @@ class LaneCallTest : public testing::Test {
 };
 
 TEST_F(LaneCallTest, GoesWithItsLastTag) {
-  const auto stub =
-      Health::NewStub(grpc::CreateChannel(absl::StrCat("127.0.0.1:", port_), grpc::InsecureChannelCredentials()));
+  const auto stub = Health::NewStub(server_.Connect());
   grpc::ClientContext context;
   EXPECT_TRUE(stub->Watch(&context, {})->Finish().ok());
   EXPECT_TRUE(gone_.WaitForNotificationWithTimeout(absl::Seconds(30)));
-  lane_->Send(late_);
+  server_.lane()->Send(late_);
   EXPECT_TRUE(late_came_.WaitForNotificationWithTimeout(absl::Seconds(30)));
   Shutdown();  // waits for the call
   EXPECT_TRUE(finished_);

@@ -11,6 +11,7 @@
 #include "google/protobuf/descriptor.pb.h"
 #include "google/protobuf/descriptor_database.h"
 #include "grpcpp/grpcpp.h"
+#include "tests/testing/lane_server.h"
 
 namespace astray {
 namespace {
@@ -148,26 +149,18 @@ TEST(ReflectionService, ANameOfManyPartsIsRefused) {
 class ReflectionCallTest : public testing::Test {
  protected:
   ReflectionCallTest() {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
-    lane_.emplace(builder.AddCompletionQueue());
-    server_ = builder.BuildAndStart();
-    service_.Post(&*lane_);
-    lane_->Start();
-    stub_ = ServerReflection::NewStub(
-        grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+    service_.Post(server_.lane());
+    server_.lane()->Start();
+    stub_ = ServerReflection::NewStub(server_.Connect());
   }
   ~ReflectionCallTest() override { Shutdown(); }
   void Shutdown() {
-    server_->Shutdown(std::chrono::system_clock::now());
-    lane_->Shutdown();
+    server_.Cancel();
+    server_.lane()->Shutdown();
   }
 
   ReflectionService service_{{"plant.Pumps"}};
-  std::optional<Lane> lane_;
-  std::unique_ptr<grpc::Server> server_;
+  LaneServer server_{&service_};
   std::unique_ptr<ServerReflection::Stub> stub_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grpcpp/grpcpp.h"
+#include "tests/testing/lane_server.h"
 #include "tests/testing/running_server.h"
 
 namespace astray {
@@ -20,24 +21,17 @@ class ScoreLaneTest : public testing::Test {
     WriteTinyArtifact(models_);
     WriteTinyArtifact(models_, {.name = "valve"});
     EXPECT_TRUE(registry_.Poll().ok());
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
-    lane_.emplace(builder.AddCompletionQueue());
-    server_ = builder.BuildAndStart();
-    score_.emplace(&service_, &*lane_);
+    score_.emplace(&service_, server_.lane());
     score_->PostAll();
-    lane_->Start();
-    stub_ = v1::DetectionService::NewStub(
-        grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+    server_.lane()->Start();
+    stub_ = v1::DetectionService::NewStub(server_.Connect());
   }
   ~ScoreLaneTest() override {
     gate_.Close();
     EXPECT_TRUE(gate_.AwaitEmpty(absl::Seconds(30)));
-    server_->Shutdown();
+    server_.Shutdown();
     queue_.Shutdown();
-    lane_->Shutdown();
+    server_.lane()->Shutdown();
   }
   grpc::Status Score(const v1::ScoreRequest& request, v1::ScoreResponse* response) {
     grpc::ClientContext context;
@@ -52,8 +46,7 @@ class ScoreLaneTest : public testing::Test {
   SerialExecutor executor_;
   CallGate gate_;
   DetectionService service_{{&registry_, &queue_, &executor_, &gate_, &metrics_, 1000, &feedback_, &executor_}};
-  std::optional<Lane> lane_;
-  std::unique_ptr<grpc::Server> server_;
+  LaneServer server_{&service_};
   std::optional<ScoreLane> score_;
   std::unique_ptr<v1::DetectionService::Stub> stub_;
 };

@@ -9,6 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "grpcpp/grpcpp.h"
 #include "server/model_service.h"
+#include "tests/testing/lane_server.h"
 #include "tests/testing/running_server.h"
 
 namespace astray {
@@ -20,24 +21,17 @@ class UnaryMethodTest : public testing::Test {
     WriteTinyArtifact(models_);
     EXPECT_TRUE(registry_.Poll().ok());
     executor_.Add([this] { go_on_.WaitForNotification(); });
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
-    lane_.emplace(builder.AddCompletionQueue());
-    server_ = builder.BuildAndStart();
-    service_.Post(&*lane_);
-    lane_->Start();
-    stub_ = v1::ModelService::NewStub(
-        grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+    service_.Post(server_.lane());
+    server_.lane()->Start();
+    stub_ = v1::ModelService::NewStub(server_.Connect());
   }
   ~UnaryMethodTest() override {
     GoOn();
     gate_.Close();
     EXPECT_TRUE(gate_.AwaitEmpty(absl::Seconds(30)));
-    server_->Shutdown();
+    server_.Shutdown();
     executor_.Shutdown();
-    lane_->Shutdown();
+    server_.lane()->Shutdown();
   }
   void GoOn() {
     if (!go_on_.HasBeenNotified()) go_on_.Notify();
@@ -71,8 +65,7 @@ class UnaryMethodTest : public testing::Test {
   SerialExecutor executor_;
   CallGate gate_;
   ModelService service_{&registry_, &feedback_, &executor_, &gate_, &metrics_};
-  std::optional<Lane> lane_;
-  std::unique_ptr<grpc::Server> server_;
+  LaneServer server_{&service_};
   std::unique_ptr<v1::ModelService::Stub> stub_;
 };
 
