@@ -29,9 +29,6 @@ class MeanSquares {
     squares_[i] += value * value;
     counts_[i] += 1;
   }
-  void AddAll(const std::vector<double>& values) {
-    for (size_t i = 0; i < values.size(); ++i) Add(i % squares_.size(), values[i]);
-  }
 
   size_t size() const { return squares_.size(); }
   double mean(size_t i) const { return counts_[i] == 0 ? kNaN : squares_[i] / counts_[i]; }
@@ -165,7 +162,7 @@ absl::StatusOr<MeanSquares> PositionSquares(const Rebuilt& vectors, size_t width
 
 MeanSquares SquaresOf(const std::vector<double>& means, size_t features) {
   MeanSquares squares(features);
-  squares.AddAll(means);
+  for (size_t i = 0; i < means.size(); ++i) squares.Add(i % features, means[i]);
   return squares;
 }
 
@@ -267,22 +264,25 @@ absl::StatusOr<v1::ScoreScale> FitResiduals(const v1::ScoreRecipe& recipe, size_
   if (recent < window) scale.set_recent_rows(static_cast<uint32_t>(recent));
   if (kind == v1::MEAN_SQUARED || kind == v1::TRAINING_LOSS) return scale;
 
-  ASSIGN_OR_RETURN(const MeanSquares positions, PositionSquares(held_out, width));
-  std::vector<double> means = Means(MeanOf::kResiduals, held_out, features, width, recent);
-  const std::vector<double> taught = Means(MeanOf::kResiduals, training, features, width, recent);
+  const auto means = [&](const Rebuilt& vectors) {
+    return Means(MeanOf::kResiduals, vectors, features, width, recent);
+  };
   // Windows overlap, so that the held-out ones say less than their number.
   const Rebuilt at_least = window > 1 ? training : Rebuilt{};
-  const std::vector<double> levels =
-      Variances(SquaresOf(means, features), SquaresOf(window > 1 ? taught : std::vector<double>{}, features));
+  ASSIGN_OR_RETURN(const MeanSquares positions, PositionSquares(held_out, width));
+  if (kind == v1::MAHALANOBIS || kind == v1::WINDOW_NORMALISED || kind == v1::WINDOW_SCALES) {
+    Store(Variances(SquaresOf(means(held_out), features), SquaresOf(means(at_least), features)),
+          scale.mutable_level_variance());
+  }
   if (kind == v1::MAHALANOBIS) {
-    Store(levels, scale.mutable_level_variance());
-    means.insert(means.end(), taught.begin(), taught.end());
-    StorePrecision(means, features, scale.mutable_precision());
+    std::vector<double> all = means(held_out);
+    const std::vector<double> taught = means(training);
+    all.insert(all.end(), taught.begin(), taught.end());
+    StorePrecision(all, features, scale.mutable_precision());
     return scale;
   }
   ASSIGN_OR_RETURN(const MeanSquares taught_positions, PositionSquares(at_least, width));
   Store(Variances(positions, taught_positions), scale.mutable_residual_variance());
-  if (kind == v1::WINDOW_NORMALISED || kind == v1::WINDOW_SCALES) Store(levels, scale.mutable_level_variance());
   return scale;
 }
 
