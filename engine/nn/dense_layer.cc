@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <new>
 #include <type_traits>
 #include <utility>
 
 #include "engine/nn/activation.h"
+#include "engine/nn/bfloat16.h"
 
 // The kernel is compiled for each target that Highway knows but these, which add nothing to a float's multiply-add, and
 // the best one is chosen at run time.
@@ -44,6 +47,7 @@ constexpr size_t kMaxRows = kAccumulators / 2;
 constexpr size_t kMaxVectors = std::min<size_t>(8, kAccumulators);
 // Inputs of one pass over the rows: their weights for two vectors of outputs stay in the first-level cache.
 constexpr size_t kPassInputs = 512;
+static_assert(kPassInputs % 2 == 0, "pairs of inputs stay together");
 
 constexpr size_t VectorsFor(size_t rows) { return std::min(kMaxVectors, kAccumulators / rows); }
 constexpr std::array<size_t, kMaxRows> kVectors = [] {
@@ -77,14 +81,31 @@ HWY_INLINE void StoreFirst(Vector values, size_t count, float* to) {
 #endif
 }
 
+// Inputs whose weights for an output one element holds: Operands::weights or weight_pairs.
+template <typename Weights>
+constexpr size_t kInputsIn = std::is_same_v<Weights, float> ? 1 : 2;
+
+// For a vector of outputs, of input `part` of those that the elements hold.
+template <size_t part>
+HWY_INLINE Vector LoadWeights(const float* from) {
+  return hn::LoadU(kFloats, from);
+}
+template <size_t part>
+HWY_INLINE Vector LoadWeights(const uint32_t* from) {
+  const hn::RebindToUnsigned<decltype(kFloats)> bits;
+  const auto pairs = hn::LoadU(bits, from);
+  return hn::BitCast(kFloats, part == 0 ? hn::ShiftLeft<16>(pairs) : hn::And(pairs, hn::Set(bits, 0xffff0000)));
+}
+
 // Part of the outputs of some rows, over part of the inputs.
+template <typename Weights>
 struct Block {
   const float* x;
   size_t x_stride;
   size_t inputs;
-  const float* weights;   // of the first vector and the first input
-  size_t weights_stride;  // to the next vector's
-  const float* bias;      // null: goes on from what is in y
+  const Weights* weights;  // of the first vector and the first input
+  size_t weights_stride;   // to the next vector's
+  const float* bias;       // null: goes on from what is in y
   float* y;
   size_t y_stride;
   size_t last_count;          // outputs in the last vector
@@ -123,8 +144,8 @@ HWY_INLINE void Unrolled(const Body& body) {
   (std::make_index_sequence<N>());
 }
 
-template <size_t R, size_t V>
-void RunBlock(const Block& block) {
+template <typename Weights, size_t R, size_t V>
+void RunBlock(const Block<Weights>& block) {
   Vector sums[R][V];
   const size_t y_stride = block.y_stride;
   const auto count = [&](size_t v) ASTRAY_INLINE_LAMBDA { return v + 1 == V ? block.last_count : kLanes; };
@@ -146,12 +167,14 @@ void RunBlock(const Block& block) {
   Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { x[p] = block.x + 3 * p * x_stride; });
   constexpr size_t kWeightPointers = (V + 1) / 2;
   size_t weights_stride = block.weights_stride;
-  const float* weights[kWeightPointers];
+  const Weights* weights[kWeightPointers];
   Unrolled<kWeightPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { weights[p] = block.weights + 2 * p * weights_stride; });
+  constexpr size_t kIn = kInputsIn<Weights>;
   const auto step = [&](auto k) ASTRAY_INLINE_LAMBDA {
-    KeepLoadsBelow();
+    // Few rows leave registers for the pairs that the step before has read.
+    if constexpr (k % kIn == 0 || R > 2) KeepLoadsBelow();
     const auto weight = [&](auto v) ASTRAY_INLINE_LAMBDA {
-      return hn::LoadU(kFloats, weights[v / 2] + v % 2 * weights_stride + k * kLanes);
+      return LoadWeights<k % kIn>(weights[v / 2] + v % 2 * weights_stride + k / kIn * kLanes);
     };
     const auto value = [&](auto r) ASTRAY_INLINE_LAMBDA { return hn::Set(kFloats, x[r / 3][r % 3 * x_stride + k]); };
     // Whichever are fewer stay in registers for the step.
@@ -173,10 +196,10 @@ void RunBlock(const Block& block) {
   };
   const auto advance = [&](size_t steps) ASTRAY_INLINE_LAMBDA {
     Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(x[p] += steps); });
-    Unrolled<kWeightPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(weights[p] += steps * kLanes); });
+    Unrolled<kWeightPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(weights[p] += steps / kIn * kLanes); });
   };
   // Of narrow vectors a step takes half as long, and the loop's own additions weigh twice as much.
-  constexpr size_t kSteps = kSanitized ? 1 : HWY_TARGET == HWY_AVX2 ? 8 : 4;
+  constexpr size_t kSteps = kSanitized ? kIn : HWY_TARGET == HWY_AVX2 ? 8 : 4;
   size_t k = 0;
   for (; k + kSteps <= block.inputs; k += kSteps) {
     HideOrigin(x_stride);
@@ -184,10 +207,11 @@ void RunBlock(const Block& block) {
     Unrolled<kSteps>(step);
     advance(kSteps);
   }
-  for (; k < block.inputs; ++k) {
-    step(std::integral_constant<size_t, 0>());
-    advance(1);
+  for (; k + kIn <= block.inputs; k += kIn) {
+    Unrolled<kIn>(step);
+    advance(kIn);
   }
+  if (k < block.inputs) step(std::integral_constant<size_t, 0>());
 
   const Vector zero = hn::Zero(kFloats);
   if (block.activation == v1::RELU) {
@@ -202,20 +226,23 @@ void RunBlock(const Block& block) {
            ASTRAY_INLINE_LAMBDA { StoreFirst(sums[r][v], count(v), block.y + r * y_stride + v * kLanes); });
 }
 
-using BlockFunction = void (*)(const Block& block);
-using BlockTable = std::array<std::array<BlockFunction, kMaxVectors>, kMaxRows>;  // [rows - 1][vectors - 1]
+template <typename Weights>
+using BlockFunction = void (*)(const Block<Weights>& block);
+template <typename Weights>
+using BlockTable = std::array<std::array<BlockFunction<Weights>, kMaxVectors>, kMaxRows>;  // [rows - 1][vectors - 1]
 
-template <size_t R, size_t... V>
-constexpr std::array<BlockFunction, kMaxVectors> BlocksOf(std::index_sequence<V...> /*up to VectorsFor(R)*/) {
-  return {RunBlock<R, V + 1>...};
+template <typename Weights, size_t R, size_t... V>
+constexpr std::array<BlockFunction<Weights>, kMaxVectors> BlocksOf(std::index_sequence<V...> /*up to VectorsFor(R)*/) {
+  return {RunBlock<Weights, R, V + 1>...};
 }
 
-template <size_t... R>
-constexpr BlockTable MakeBlockTable(std::index_sequence<R...> /*up to kMaxRows*/) {
-  return {BlocksOf<R + 1>(std::make_index_sequence<VectorsFor(R + 1)>())...};
+template <typename Weights, size_t... R>
+constexpr BlockTable<Weights> MakeBlockTable(std::index_sequence<R...> /*up to kMaxRows*/) {
+  return {BlocksOf<Weights, R + 1>(std::make_index_sequence<VectorsFor(R + 1)>())...};
 }
 
-constexpr BlockTable kBlocks = MakeBlockTable(std::make_index_sequence<kMaxRows>());
+template <typename Weights>
+constexpr BlockTable<Weights> kBlocks = MakeBlockTable<Weights>(std::make_index_sequence<kMaxRows>());
 
 // Sigmoid and tanh of whole rows, after the sums: the same vectors whatever the number of rows.
 void ActivateRows(const DenseLayer::Operands& o) {
@@ -245,28 +272,39 @@ struct Parts {
   size_t count = 1, size, larger = 0;
 };
 
-void RunDense(const DenseLayer::Operands& o) {
+template <typename Weights>
+void RunWith(const Weights* weights, const DenseLayer::Operands& o) {
   const size_t vectors = (o.outputs + kLanes - 1) / kLanes;
   // Three vectors are better taken at once by fewer rows than as two and one.
   const Parts groups(o.rows, vectors == 3 ? kAccumulators / 3 : kMaxRows);
   const Parts widths(vectors, kVectors[groups[0] - 1]);
   const size_t pass = groups.count == 1 ? o.inputs : kPassInputs;
-  Block block = {.x_stride = o.x_stride, .weights_stride = o.inputs * kLanes, .y_stride = o.y_stride};
+  constexpr size_t kIn = kInputsIn<Weights>;
+  const size_t elements = (o.inputs + kIn - 1) / kIn;  // of an output
+  Block<Weights> block = {.x_stride = o.x_stride, .weights_stride = elements * kLanes, .y_stride = o.y_stride};
   for (size_t i = 0, output = 0; i < widths.count; output += widths[i] * kLanes, ++i) {
     block.last_count = std::min(kLanes, o.outputs - output - (widths[i] - 1) * kLanes);
     for (size_t k = 0; k < o.inputs; k += pass) {
       block.inputs = std::min(pass, o.inputs - k);
-      block.weights = o.weights + output * o.inputs + k * kLanes;
+      block.weights = weights + output * elements + k / kIn * kLanes;
       block.bias = k == 0 ? o.bias + output : nullptr;
       block.activation = k + block.inputs == o.inputs ? o.activation : v1::LINEAR;
       for (size_t g = 0, row = 0; g < groups.count; row += groups[g], ++g) {
         block.x = o.x + row * o.x_stride + k;
         block.y = o.y + row * o.y_stride + output;
-        kBlocks[groups[g] - 1][widths[i] - 1](block);
+        kBlocks<Weights>[groups[g] - 1][widths[i] - 1](block);
       }
     }
   }
   if (o.activation == v1::TANH || o.activation == v1::SIGMOID) ActivateRows(o);
+}
+
+void RunDense(const DenseLayer::Operands& o) {
+  if (o.weight_pairs != nullptr) {
+    RunWith(o.weight_pairs, o);
+  } else {
+    RunWith(o.weights, o);
+  }
 }
 
 size_t Lanes() { return kLanes; }
@@ -277,6 +315,15 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace astray {
+namespace {
+
+// Half the bytes take half the time to read, but each vector of weights an instruction more. Weights beyond the
+// first-level cache are read as pairs for a single row, those that do not fit the second-level cache beside others for
+// as many rows as the arithmetic does not hide the reading (docs/decisions/0019).
+constexpr size_t kFirstLevelFloats = size_t{1} << 13, kSecondLevelFloats = size_t{1} << 18;
+constexpr size_t kMaxPairRows = 16;
+
+}  // namespace
 
 HWY_EXPORT(RunDense);
 HWY_EXPORT(Lanes);
@@ -298,7 +345,24 @@ DenseLayer::DenseLayer(const Network& network, size_t index)
     float* column = weights_.data() + j / lanes * lanes * inputs_ + j % lanes;
     for (size_t k = 0; k < inputs_; ++k) column[k * lanes] = weights[j * output_step + k * input_step];
   }
+  if (weights_.size() > kFirstLevelFloats && std::ranges::all_of(weights_.span(), IsBfloat16)) PackPairs(lanes);
   std::copy_n(network.parameters().data() + network.offsets(index).bias, outputs_, bias_.data());
+}
+
+void DenseLayer::PackPairs(size_t lanes) {
+  pair_rows_ = weights_.size() > kSecondLevelFloats ? kMaxPairRows : 1;
+  const size_t height = (inputs_ + 1) / 2;
+  weight_pairs_ = hwy::MakeUniqueAlignedArray<uint32_t>(weights_.size() / inputs_ * height);
+  if (weight_pairs_ == nullptr) throw std::bad_alloc();
+  const float* from = weights_.data();
+  for (uint32_t* pairs = weight_pairs_.get(); from != weights_.data() + weights_.size(); pairs += height * lanes) {
+    for (size_t k = 0; k < inputs_; ++k) {
+      for (size_t lane = 0; lane < lanes; ++lane, ++from) {
+        const uint32_t bits = std::bit_cast<uint32_t>(*from);
+        pairs[k / 2 * lanes + lane] |= k % 2 == 0 ? bits >> 16 : bits;
+      }
+    }
+  }
 }
 
 void DenseLayer::Run(size_t rows, const float* x, size_t x_stride, float* y, size_t y_stride) const {
@@ -307,6 +371,7 @@ void DenseLayer::Run(size_t rows, const float* x, size_t x_stride, float* y, siz
            .outputs = outputs_,
            .activation = activation_,
            .weights = weights_.data(),
+           .weight_pairs = rows <= pair_rows_ ? weight_pairs_.get() : nullptr,
            .bias = bias_.data(),
            .rows = rows,
            .x = x,

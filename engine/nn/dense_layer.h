@@ -1,13 +1,17 @@
 // A dense layer of a network for serving: y = activation(W x + b), on the widest vectors that the machine has.
 //
 // Every output is one chain of multiply-adds, from the bias over the inputs in order, whatever the number of rows: a
-// row has the same bits in every batch. Takes a copy of the weights. Immutable, so threads may share one.
+// row has the same bits in every batch. Takes a copy of the weights, and where they all are bfloat16 numbers and too
+// many for the first-level cache a second one of half the size, for few rows: the same numbers, read in half the time.
+// Immutable, so threads may share one.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "engine/nn/aligned_buffer.h"
 #include "engine/nn/network.h"
+#include "hwy/aligned_allocator.h"
 
 namespace astray {
 
@@ -25,7 +29,10 @@ class DenseLayer {
     size_t inputs, outputs;
     v1::Activation activation;
     const float* weights;  // [outputs / lanes, rounded up x inputs x lanes]: what is read together lies together
-    const float* bias;     // [outputs, rounded up to lanes]
+    // [outputs / lanes, rounded up x inputs / 2, rounded up x lanes]: the weight of an even input, a bfloat16, in the
+    // lower half, that of the next in the upper one. Null: `weights` are read.
+    const uint32_t* weight_pairs;
+    const float* bias;  // [outputs, rounded up to lanes]
     size_t rows;
     const float* x;
     size_t x_stride;
@@ -34,9 +41,13 @@ class DenseLayer {
   };
 
  private:
+  void PackPairs(size_t lanes);
+
   size_t inputs_, outputs_;
   v1::Activation activation_;
   void (*kernel_)(const Operands& operands);
+  hwy::AlignedUniquePtr<uint32_t[]> weight_pairs_;
+  size_t pair_rows_ = 0;          // up to so many they are read
   AlignedBuffer weights_, bias_;  // as in Operands
 };
 

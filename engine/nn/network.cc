@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/nn/bfloat16.h"
 
 namespace astray {
 namespace {
@@ -72,6 +73,16 @@ absl::Status Network::SetParameters(std::span<const float> parameters) {
   }
   std::ranges::copy(parameters, parameters_.data());
   return absl::OkStatus();
+}
+
+void Network::RoundDenseWeights() {
+  for (size_t i = 0; i < layers(); ++i) {
+    if (!spec_.layers(static_cast<int>(i)).has_dense()) continue;
+    for (float& weight : parameters_.span().subspan(offsets_[i].weights, shapes_[i].weights)) {
+      const float rounded = RoundToBfloat16(weight);
+      if (std::isfinite(rounded)) weight = rounded;
+    }
+  }
 }
 
 size_t Network::reconstruction_size() const {

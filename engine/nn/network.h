@@ -35,6 +35,10 @@ class Network {
   // Copies `parameters` in; InvalidArgument on a wrong size or a non-finite number (names layer and index).
   absl::Status SetParameters(std::span<const float> parameters);
 
+  // Makes the weights of dense layers bfloat16 numbers, each the nearest: DenseLayer reads those in half the time. One
+  // beyond the largest such number stays as it is.
+  void RoundDenseWeights();
+
   const astray::v1::NetworkSpec& spec() const { return spec_; }
   size_t input_size() const { return shapes_.front().input.size(); }
   size_t output_size() const { return shapes_.back().output.size(); }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include "hwy/targets.h"
@@ -13,11 +15,26 @@
 namespace astray {
 namespace {
 
+enum class WeightsAre { kFloats, kBfloat16 };
+
 // With every kernel that this machine can run, named by Highway's target: that one and those below it are allowed.
-class DenseLayerOn : public ::testing::TestWithParam<int64_t> {
+class DenseLayerOn : public ::testing::TestWithParam<std::tuple<int64_t, WeightsAre>> {
  protected:
-  DenseLayerOn() { Allow(hwy::SupportedTargets() & ~(GetParam() - 1)); }
+  DenseLayerOn() { Allow(hwy::SupportedTargets() & ~(target() - 1)); }
   ~DenseLayerOn() override { Allow(0); }
+
+  int64_t target() const { return std::get<0>(GetParam()); }
+
+  Network RandomNetwork(const std::vector<uint32_t>& sizes, v1::Activation activation) {
+    Network network = *Network::Create(testing::DenseSpec(sizes, activation, activation));
+    Random random(7);
+    network.Initialise(random);
+    if (std::get<1>(GetParam()) == WeightsAre::kBfloat16) network.RoundDenseWeights();
+    for (size_t i = 0; i < network.layers(); ++i) {
+      random.FillNormal(network.parameters().subspan(network.offsets(i).bias, network.shape(i).biases));
+    }
+    return network;
+  }
 
  private:
   // 0: what the machine has.
@@ -26,16 +43,6 @@ class DenseLayerOn : public ::testing::TestWithParam<int64_t> {
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   }
 };
-
-Network RandomNetwork(const std::vector<uint32_t>& sizes, v1::Activation activation) {
-  Network network = *Network::Create(testing::DenseSpec(sizes, activation, activation));
-  Random random(7);
-  network.Initialise(random);
-  for (size_t i = 0; i < network.layers(); ++i) {
-    random.FillNormal(network.parameters().subspan(network.offsets(i).bias, network.shape(i).biases));
-  }
-  return network;
-}
 
 std::vector<float> RandomRows(size_t rows, size_t width) {
   std::vector<float> values(rows * width);
@@ -49,10 +56,11 @@ std::vector<float> RunLayer(const DenseLayer& layer, size_t rows, size_t inputs,
   return y;
 }
 
+// Up to weights that the second-level cache does not hold.
 const std::vector<std::vector<uint32_t>>& Sizes() {
-  static const std::vector<std::vector<uint32_t>> sizes = {{1, 1},    {3, 1},     {1, 17},    {7, 5},     {38, 64},
-                                                           {64, 16},  {64, 38},   {100, 130}, {513, 33},  {784, 50},
-                                                           {16, 300}, {1100, 71}, {32, 128},  {256, 129}, {512, 15}};
+  static const std::vector<std::vector<uint32_t>> sizes = {
+      {1, 1},    {3, 1},    {1, 17},   {7, 5},     {38, 64},  {64, 16},   {64, 38},  {100, 130},
+      {513, 33}, {784, 50}, {16, 300}, {1100, 71}, {32, 128}, {256, 129}, {512, 15}, {1101, 241}};
   return sizes;
 }
 
@@ -97,7 +105,7 @@ TEST_P(DenseLayerOn, ARowHasTheSameBitsInEveryBatch) {
 
 // What makes the bits the same on machines of other vector widths, too: one rounding a step, inputs in order.
 TEST_P(DenseLayerOn, SumsFromTheBiasOverTheInputsInOrder) {
-  if (GetParam() > HWY_AVX2) GTEST_SKIP() << "no fused multiply-add";
+  if (target() > HWY_AVX2) GTEST_SKIP() << "no fused multiply-add";
   for (const std::vector<uint32_t>& sizes : Sizes()) {
     const Network network = RandomNetwork(sizes, v1::LINEAR);
     constexpr size_t kRows = 13;
@@ -160,8 +168,15 @@ std::vector<int64_t> Targets() {
   return targets;
 }
 
-INSTANTIATE_TEST_SUITE_P(Machine, DenseLayerOn, ::testing::ValuesIn(Targets()),
-                         [](const auto& info) { return std::string(hwy::TargetName(info.param)); });
+std::string NameOf(const ::testing::TestParamInfo<DenseLayerOn::ParamType>& info) {
+  const auto [target, weights] = info.param;
+  return hwy::TargetName(target) + std::string(weights == WeightsAre::kBfloat16 ? "_bfloat16" : "_floats");
+}
+
+INSTANTIATE_TEST_SUITE_P(Machine, DenseLayerOn,
+                         ::testing::Combine(::testing::ValuesIn(Targets()),
+                                            ::testing::Values(WeightsAre::kFloats, WeightsAre::kBfloat16)),
+                         NameOf);
 
 }  // namespace
 }  // namespace astray
