@@ -52,6 +52,9 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
   if (!v1::Schedule_IsValid(recipe.training().schedule())) return Refuse("training.schedule: unknown value");
   if (!v1::Loss_IsValid(recipe.loss())) return Refuse("loss: unknown value");
   if (!v1::Preset_IsValid(recipe.network().preset())) return Refuse("network.preset: unknown value");
+  if (!v1::WeightPrecision_IsValid(recipe.network().weight_precision())) {
+    return Refuse("network.weight_precision: unknown value");
+  }
   if (!v1::ScoreKind_IsValid(recipe.score().kind())) return Refuse("score.kind: unknown value");
   for (const auto& [field, activation] :
        {std::pair{"network.activation", recipe.network().activation()},

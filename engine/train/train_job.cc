@@ -24,6 +24,7 @@
 #include "engine/train/recipe.h"
 #include "engine/train/score_choice.h"
 #include "engine/train/time_order.h"
+#include "engine/train/weight_precision.h"
 
 namespace astray {
 namespace {
@@ -220,6 +221,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   const auto pretraining_losses = checkpoint.state.pretraining_losses();
   ASSIGN_OR_RETURN(const TrainingResult result,
                    TrainNetwork(recipe, training, validation, &network, progress, std::move(checkpoint), threads));
+  RETURN_IF_ERROR(SetWeightPrecision(validation, &network, &recipe));
 
   TrainedDetector trained;
   v1::TrainingReport& report = trained.report;

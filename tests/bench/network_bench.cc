@@ -27,13 +27,17 @@ T ValueOrDie(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-Network NetworkOf(const Shape& shape) {
+enum class Weights { kFloats, kBfloat16 };
+
+// As training leaves them, or with all the bits of floats.
+Network NetworkOf(const Shape& shape, Weights weights = Weights::kBfloat16) {
   std::vector<uint32_t> sizes = {static_cast<uint32_t>(shape.width)};
   sizes.insert(sizes.end(), shape.hidden.begin(), shape.hidden.end());
   sizes.push_back(static_cast<uint32_t>(shape.width));
   Network network = ValueOrDie(Network::Create(testing::DenseSpec(sizes, v1::RELU, v1::LINEAR)));
   Random random(1);
   network.Initialise(random);
+  if (weights == Weights::kBfloat16) network.RoundDenseWeights();
   return network;
 }
 
@@ -70,10 +74,13 @@ class Forward {
   std::vector<float> input_, output_;
 };
 
-void ComparePeak(const Shape& shape, size_t rows) {
-  Forward forward(shape, NetworkOf(shape), rows);
+// Of a figure with these weights.
+std::string SuffixOf(Weights weights) { return weights == Weights::kFloats ? "_floats" : ""; }
+
+void ComparePeak(const Shape& shape, size_t rows, Weights weights = Weights::kBfloat16) {
+  Forward forward(shape, NetworkOf(shape, weights), rows);
   const double flops = FlopsOf(shape) * static_cast<double>(rows);
-  Print("peak_" + std::string(shape.name) + "_" + std::to_string(rows),
+  Print("peak_" + std::string(shape.name) + "_" + std::to_string(rows) + SuffixOf(weights),
         Compare(
             kRounds, [&] { return 1e-9 * flops / SecondsOf([&] { forward(); }); }, [] { return 1e-9 * FlopsASecond(); },
             [](double ours, double peak) { return ours / peak; }),
@@ -111,14 +118,14 @@ void CompareThreads(const Shape& shape, size_t rows) {
         "s");
 }
 
-void CompareOnnxRuntime(const Shape& shape) {
-  const Network network = NetworkOf(shape);
+void CompareOnnxRuntime(const Shape& shape, const std::vector<size_t>& batches, Weights weights = Weights::kBfloat16) {
+  const Network network = NetworkOf(shape, weights);
   absl::StatusOr<std::unique_ptr<OnnxRuntime>> theirs = OnnxRuntime::Create(OnnxModel(network).SerializeAsString());
   if (!theirs.ok()) {
     std::fprintf(stderr, "no comparison with ONNX Runtime: %s\n", std::string(theirs.status().message()).c_str());
     return;
   }
-  for (const size_t rows : {1, 8, 128, 1024}) {
+  for (const size_t rows : batches) {
     Forward ours(shape, network, rows);
     std::vector<float> output(rows * shape.width);
     if (!(*theirs)->Bind(rows, ours.input(), "reconstruction", output).ok()) std::abort();
@@ -133,7 +140,7 @@ void CompareOnnxRuntime(const Shape& shape) {
         std::exit(1);
       }
     }
-    Print("ort_" + std::string(shape.name) + "_" + std::to_string(rows),
+    Print("ort_" + std::string(shape.name) + "_" + std::to_string(rows) + SuffixOf(weights),
           Compare(
               kRounds, [&] { return 1e6 * SecondsOf([&] { ours(); }); }, [&] { return 1e6 * SecondsOf(run); },
               [](double ours_us, double theirs_us) { return theirs_us / ours_us; }),
@@ -146,11 +153,14 @@ int Main() {
   Print("fma_peak", Compare(kRounds, peak, peak, [](double, double) { return 1.0; }), "GFLOP/s");
   const std::vector<Shape>& shapes = Shapes();
   ComparePeak(shapes[2], 8);
+  ComparePeak(shapes[2], 8, Weights::kFloats);
   ComparePeak(shapes[2], 1024);
   ComparePeak(shapes[1], 128);
   ComparePeak(shapes[0], 1024);
   CompareThreads(shapes[2], 1024);
-  for (const Shape& shape : shapes) CompareOnnxRuntime(shape);
+  for (const Shape& shape : shapes) CompareOnnxRuntime(shape, {1, 8, 128, 1024});
+  CompareOnnxRuntime(shapes[1], {1}, Weights::kFloats);
+  CompareOnnxRuntime(shapes[2], {1, 8}, Weights::kFloats);
   return 0;
 }
 

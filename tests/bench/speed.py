@@ -43,6 +43,7 @@ FIGURES = {
     },
     "Network, as a share of the core's fused multiply-add peak": {
         "peak_s3_8": ("S3, batch 8", AT_LEAST, 0.90),
+        "peak_s3_8_floats": ("the same with weights of 32 bits", None, None),
         "peak_s3_1024": ("S3, batch 1,024", AT_LEAST, 0.90),
         "peak_s2_128": ("S2, batch 128", AT_LEAST, 0.88),
         "peak_s1_1024": ("S1, batch 1,024", AT_LEAST, 0.80),
@@ -52,6 +53,10 @@ FIGURES = {
         f"ort_{shape}_{batch}": (f"{shape.upper()}, batch {batch:,}", AT_LEAST, goal)
         for shape, goals in {"s1": (12, 3, 1.4, 1.4), "s2": (3, 1.4, 1.15, 1.08), "s3": (1.35, 1.2, 1.05, 1.05)}.items()
         for batch, goal in zip((1, 8, 128, 1024), goals)
+    } | {
+        "ort_s2_1_floats": ("S2, batch 1, weights of 32 bits", None, None),
+        "ort_s3_1_floats": ("S3, batch 1, weights of 32 bits", None, None),
+        "ort_s3_8_floats": ("S3, batch 8, weights of 32 bits", None, None),
     },
     "Full verdict (error, threshold, p-value, top 3 contributors) against the forward pass alone": {
         "verdict_s1_1024": ("S1, batch 1,024", AT_MOST, 1.25),

@@ -48,6 +48,7 @@ Network MakeNetwork(uint32_t width, const std::vector<uint32_t>& hidden, v1::Act
   Network network = ValueOrDie(Network::Create(std::move(spec)));
   Random random(seed);
   network.Initialise(random);
+  network.RoundDenseWeights();  // as training does
   return network;
 }
 

@@ -4,6 +4,7 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -172,6 +173,26 @@ TEST(Network, ATiedLayerHasItsOwnersWeightsAndABiasOfItsOwn) {
   const Network network = *Network::Create(spec);
   EXPECT_EQ(network.offsets(1).weights, network.offsets(0).weights);
   EXPECT_EQ(network.parameter_count(), 4u * 3 + 3 + 4);
+}
+
+TEST(Network, RoundsTheWeightsOfDenseLayersAlone) {
+  v1::NetworkSpec spec;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      "layers { name: 'c' convolution { input { height: 1 width: 4 channels: 1 } channels: 2 kernel { height: 1 width: "
+      "3 } "
+      "padding { width: 1 } activation: RELU } } layers { name: 'd' dense { outputs: 4 activation: LINEAR } }",
+      &spec));
+  Network network = *Network::Create(spec);
+  constexpr float kOdd = 1 + 0x1p-9f;  // no bfloat16
+  std::ranges::fill(network.parameters(), kOdd);
+  network.parameters()[network.offsets(1).weights] = std::numeric_limits<float>::max();  // none is near
+  network.RoundDenseWeights();
+  EXPECT_EQ(network.parameters()[network.offsets(0).weights], kOdd);
+  EXPECT_EQ(network.parameters()[network.offsets(1).bias], kOdd);
+  EXPECT_EQ(network.parameters()[network.offsets(1).weights], std::numeric_limits<float>::max());
+  for (size_t i = 1; i < network.shape(1).weights; ++i) {
+    EXPECT_EQ(network.parameters()[network.offsets(1).weights + i], 1);
+  }
 }
 
 }  // namespace

@@ -198,6 +198,7 @@ TEST(Recipe, EveryNumberHasItsRange) {
            {"features { window: 4097 }", "features.window: expected 1 to 4096, got 4097"},
            {"features { scaling: 17 }", "features.scaling: unknown value"},
            {"network { activation: 99 }", "network.activation: unknown value"},
+           {"network { weight_precision: 3 }", "network.weight_precision: unknown value"},
            {"network { output_activation: 99 }", "network.output_activation: unknown value"},
            {"network { encoder: 0 }", "network.encoder: layer 'code': outputs: expected 1 to 65536, got 0"},
            {"network { encoder: 4000000000 encoder: 4000000000 }", "network.encoder: layer 'encoder_1': outputs: "},

@@ -152,9 +152,11 @@ TEST(Train, RefusesToCalibrateOnRowsWithoutAValue) {
 
 TEST(Train, ComparesWithTheNetworkBeforeItsFirstStepWhichTheSeedDraws) {
   const auto comparison = [](const std::string& seed) {
-    const auto trained =
-        Train(*ParseRecipe("name: 'pump' training { max_steps: 1 sgd { learning_rate: 1e-30 } } seed: " + seed, "r"),
-              MakeTimedData(), {});
+    const auto trained = Train(*ParseRecipe("name: 'pump' network { weight_precision: FLOAT32 } "
+                                            "training { max_steps: 1 sgd { learning_rate: 1e-30 } } seed: " +
+                                                seed,
+                                            "r"),
+                               MakeTimedData(), {});
     EXPECT_TRUE(trained.ok()) << trained.status();
     return trained->report.comparison();
   };
