@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
@@ -23,7 +24,6 @@
 #include "engine/nn/regularizer.h"
 #include "engine/train/corruption.h"
 #include "engine/train/network_recipe.h"
-#include "engine/train/time_order.h"
 
 namespace astray {
 namespace {
@@ -98,13 +98,13 @@ uint32_t DefaultWindow(size_t rows, size_t features) {
   return features == 1 ? kSeriesWindow : kLongWindow;
 }
 
-void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
+void FillFeatures(const Dataset& dataset, TimeOrder* order, v1::FeaturesRecipe* features) {
   if (features->scaling() == v1::SCALING_UNSPECIFIED)
     features->set_scaling(features->has_log() ? v1::LOG1P : v1::STANDARD);
   if (!features->has_window()) {
     const uint32_t window = DefaultWindow(dataset.rows(), dataset.features());
     const bool fits = dataset.rows() >= kMinRowsForWindow && dataset.features() * window <= Pipeline::kMaxWidth;
-    features->set_window(fits && IsTimeOrdered(*features, dataset) ? window : 1);
+    features->set_window(fits && order->IsTimeOrdered(*features) ? window : 1);
   }
 }
 
@@ -259,10 +259,15 @@ absl::StatusOr<v1::Recipe> ReadRecipe(const std::string& path) {
 }
 
 absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& dataset) {
+  TimeOrder order(dataset);
+  return CompleteRecipe(std::move(recipe), dataset, &order);
+}
+
+absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& dataset, TimeOrder* order) {
   RETURN_IF_ERROR(CheckModelName(recipe.name()));
   RETURN_IF_ERROR(CheckEnums(recipe));
   if (!recipe.has_seed()) recipe.set_seed(1);
-  FillFeatures(dataset, recipe.mutable_features());
+  FillFeatures(dataset, order, recipe.mutable_features());
   RETURN_IF_ERROR(CheckCount("features.window", recipe.features().window(), Pipeline::kMaxWindow));
   if (recipe.features().has_sequence()) RETURN_IF_ERROR(CheckSequence(recipe.features(), dataset));
   if (recipe.features().has_log()) RETURN_IF_ERROR(FillLog(recipe.mutable_features()));

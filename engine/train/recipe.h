@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "astray/v1/recipe.pb.h"
 #include "engine/data/dataset.h"
+#include "engine/train/time_order.h"
 
 namespace astray {
 
@@ -19,6 +20,8 @@ absl::StatusOr<astray::v1::Recipe> ReadRecipe(const std::string& path);
 //   "network.output_activation: SIGMOID reaches only (0, 1), but features.scaling STANDARD makes targets outside it;
 //    use LINEAR, or MIN_MAX scaling"
 absl::StatusOr<astray::v1::Recipe> CompleteRecipe(astray::v1::Recipe recipe, const Dataset& dataset);
+// The same for a caller that asks about the data's order as well: `order` is of `dataset`.
+absl::StatusOr<astray::v1::Recipe> CompleteRecipe(astray::v1::Recipe recipe, const Dataset& dataset, TimeOrder* order);
 
 std::string FormatRecipe(const astray::v1::Recipe& recipe);  // textproto, human-readable
 

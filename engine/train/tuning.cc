@@ -197,7 +197,8 @@ std::vector<uint8_t> InjectAnomalies(size_t run, size_t window, uint64_t seed, D
 absl::StatusOr<v1::TuningReport> Tune(const v1::Recipe& incomplete, const Dataset& dataset,
                                       const TuningOptions& options,
                                       const std::function<void(size_t, size_t)>& progress) {
-  ASSIGN_OR_RETURN(const v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
+  TimeOrder order(dataset);
+  ASSIGN_OR_RETURN(const v1::Recipe recipe, CompleteRecipe(incomplete, dataset, &order));
   const size_t window = recipe.features().window();
   const std::vector<double> levels = options.levels.empty() ? DefaultLevels(recipe) : options.levels;
   const std::vector<uint32_t> widths =
@@ -209,7 +210,7 @@ absl::StatusOr<v1::TuningReport> Tune(const v1::Recipe& incomplete, const Datase
   }
   Parts parts;
   if (options.labelled == nullptr) {
-    parts = Split(dataset, IsTimeOrdered(recipe.features(), dataset), window, recipe.seed());
+    parts = Split(dataset, order.IsTimeOrdered(recipe.features()), window, recipe.seed());
   }
   const Dataset& training = options.labelled == nullptr ? parts.training : dataset;
   const Dataset& judging = options.labelled == nullptr ? parts.judging : *options.labelled;
