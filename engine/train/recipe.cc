@@ -13,7 +13,6 @@
 #include "engine/detect/artifact.h"
 #include "engine/detect/block_picker.h"
 #include "engine/detect/deviation_rules.h"
-#include "engine/detect/mahalanobis.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/stream_policy.h"
 #include "engine/features/log_rules.h"
@@ -64,14 +63,7 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
 // Before anybody waits for a training that cannot be scored. No kind: it is chosen after the training.
 absl::Status CheckScore(const v1::Recipe& recipe, size_t features) {
   const v1::ScoreRecipe& score = recipe.score();
-  RETURN_IF_ERROR(
-      CheckTSquaredRows("score.t_squared_rows", score.t_squared_rows(), features, recipe.features().window()));
-  if (score.t_squared_rows() > 0 && score.kind() == v1::TRAINING_LOSS) {
-    return Refuse("score.t_squared_rows: expected 0 with score.kind TRAINING_LOSS");
-  }
-  if (score.t_squared_rows() > 0 && !recipe.rule().empty()) {
-    return Refuse("score.t_squared_rows: expected 0 with rules, which are about what the network expects");
-  }
+  RETURN_IF_ERROR(CheckTSquared(recipe, score.t_squared_rows(), features));
   if (score.kind() == v1::SCORE_KIND_UNSPECIFIED) {
     if (!score.has_recent_rows()) return absl::OkStatus();
     return Refuse("score.recent_rows: needs a score.kind");
@@ -85,10 +77,8 @@ absl::Status CheckScore(const v1::Recipe& recipe, size_t features) {
 void FillTSquaredRows(size_t features, v1::Recipe* recipe) {
   v1::ScoreRecipe* score = recipe->mutable_score();
   if (score->has_t_squared_rows()) return;
-  const uint32_t window = recipe->features().window();
-  const bool fits =
-      window > 1 && features <= kMaxMahalanobisFeatures && recipe->rule().empty() && score->kind() != v1::TRAINING_LOSS;
-  score->set_t_squared_rows(fits ? std::min(kDefaultTSquaredRows, window) : 0);
+  const uint32_t window = recipe->features().window(), rows = std::min(kDefaultTSquaredRows, window);
+  score->set_t_squared_rows(window > 1 && CheckTSquared(*recipe, rows, features).ok() ? rows : 0);
 }
 
 // Rows that a window of the default length has. Longer ones see slower faults, but held-out rows must hold some. A
@@ -300,6 +290,16 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   ASSIGN_OR_RETURN(const Network network, Network::Create(BuildNetworkSpec(recipe, width)));
   RETURN_IF_ERROR(CheckRegularizers(recipe.regularizer(), network));
   return recipe;
+}
+
+absl::Status CheckTSquared(const v1::Recipe& recipe, uint32_t rows, size_t features) {
+  if (rows == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckTSquaredRows("score.t_squared_rows", rows, features, recipe.features().window()));
+  if (recipe.score().kind() == v1::TRAINING_LOSS) {
+    return Refuse("score.t_squared_rows: expected 0 with score.kind TRAINING_LOSS");
+  }
+  if (recipe.rule().empty()) return absl::OkStatus();
+  return Refuse("score.t_squared_rows: expected 0 with rules, which are about what the network expects");
 }
 
 std::string FormatRecipe(const v1::Recipe& recipe) {
