@@ -87,6 +87,8 @@ void AppendFields(const v1::Verdict& verdict, std::string* out) {
   AppendNumber(verdict.threshold(), out);
   *out += ",\"selected\":";
   AppendBool(verdict.selected(), out);
+  *out += ",\"by_t_squared\":";
+  AppendBool(verdict.by_t_squared(), out);
   *out += '}';
 }
 
