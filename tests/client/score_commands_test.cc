@@ -6,12 +6,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "engine/base/random.h"
 #include "tests/client/command_runner.h"
 #include "tests/client/server_commands.h"
 
@@ -42,6 +46,67 @@ TEST_F(WindowedServerCommands, OneServerManyMessagesAndNoServerGiveTheSameBits) 
     EXPECT_THAT(repaired, HasSubstr("\"repair\":{\"features\":["));
     EXPECT_EQ(Ok(with({"score", "--model=pump", data, "--format=jsonl", repair})), repaired);
     EXPECT_EQ(Ok(with({"stream", "--model=pump", source, "--format=jsonl", repair})), repaired);
+  }
+}
+
+// Where all readings move on together the network rebuilds them, and T² decides; where one of them leaves the others,
+// the residual does.
+TEST_F(ServerCommands, AVerdictSaysWhetherItIsByTheLevelOfTheReadings) {
+  const auto write = [&](const std::string& name, int rows, const std::function<double(int)>& load,
+                         const std::function<bool(int)>& broken) {
+    Random random(static_cast<uint64_t>(rows));
+    std::string path = WriteRows(1, 1, name);
+    std::ofstream file(path);
+    file << "time,flow,pressure,temperature\n";
+    for (int i = 0; i < rows; ++i) {
+      const double own = broken(i) ? -load(i) : load(i);
+      file << i << "," << 20 + 3 * load(i) + 0.15 * random.Normal() << ","
+           << 1000 - 50 * load(i) + 2.5 * random.Normal() << "," << 0.5 - 0.2 * own + 0.01 * random.Normal() << "\n";
+    }
+    return path;
+  };
+  const auto in_turns = [](int i) { return std::sin(i / 17.0); };
+  const std::string normal = write("normal.csv", 800, in_turns, [](int) { return false; });
+  const std::string recipe = WriteRows(1, 1, "level.textproto");
+  std::ofstream(recipe)
+      << "features { window: 4 } network { activation: LINEAR encoder: 2 } score { t_squared_rows: 2 }"
+         "training { max_steps: 400 } calibration { false_positive_rate: 0.02 }";
+  const CommandOutput trained = RunCommand({"train", "--name=plant", "--data=" + normal, "--recipe=" + recipe,
+                                            "--model-base-path=" + running_.models().string()});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  Ok({"models", "load", "--model=plant"});
+
+  constexpr int kShifted = 40, kBroken = 70, kLength = 10;
+  const auto within = [](int i, int begin) { return i >= begin && i < begin + kLength; };
+  const std::string today = write(
+      "today.csv", 100, [&](int i) { return within(i, kShifted)  ? 4
+                                            : within(i, kBroken) ? 0.9
+                                                                 : in_turns(i); },
+      [&](int i) { return within(i, kBroken); });
+  const std::string artifact = (running_.models() / "plant" / "1").string();
+  for (const std::string format : {"csv", "jsonl"}) {
+    const std::string offline =
+        RunCommand({"score", "--offline", "--model=" + artifact, "--data=" + today, "--format=" + format}).out;
+    EXPECT_EQ(Ok({"score", "--model=plant", "--data=" + today, "--format=" + format}), offline);
+    EXPECT_EQ(Ok({"stream", "--model=plant", "--source=" + today, "--format=" + format}), offline);
+    std::vector<std::string> lines = absl::StrSplit(offline, '\n', absl::SkipEmpty());
+    if (format == "csv") {
+      EXPECT_TRUE(absl::EndsWith(lines[0], ",by_t_squared"));
+      lines.erase(lines.begin());
+    }
+    ASSERT_EQ(lines.size(), 100u);
+    const auto says = [&](int row, bool by_t_squared) {
+      const std::string& line = lines[static_cast<size_t>(row)];
+      const std::string said = format == "csv" ? absl::StrCat(",", by_t_squared ? 1 : 0)
+                                               : absl::StrCat("\"by_t_squared\":", by_t_squared ? "true}" : "false}");
+      EXPECT_TRUE(absl::EndsWith(line, said)) << line;
+      EXPECT_TRUE(absl::StrContains(line, format == "csv" ? ",scored,1," : "\"anomalous\":true")) << line;
+    };
+    for (int i = 3; i < kLength; ++i) {  // the window is all of such rows
+      says(kShifted + i, true);
+      says(kBroken + i, false);
+    }
+    EXPECT_TRUE(absl::EndsWith(lines[20], format == "csv" ? ",0" : "\"by_t_squared\":false}")) << "normal";
   }
 }
 
