@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "client/command.h"
 #include "engine/base/shown_text.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/utf8.h"
@@ -142,6 +143,18 @@ absl::StatusOr<LabelledLog> ReadLabelledLog(const std::string& path, const LogTr
   }
   data.lines_without_session = sessions.lines_without_session();
   data.unused = labels.size() - used.size();
+  return data;
+}
+
+absl::StatusOr<LabelledLog> ReadLabelledSessions(const std::string& path, const LogTransform& log,
+                                                 const std::string& labels_path, std::ostream& notes) {
+  if (labels_path.empty()) return UsageError("--labels: expected a CSV of session keys and labels, got none");
+  ASSIGN_OR_RETURN(const SessionLabels labels, ReadSessionLabels(labels_path));
+  ASSIGN_OR_RETURN(LabelledLog data, ReadLabelledLog(path, log, labels));
+  if (data.lines_without_session > 0)
+    notes << "note: " << data.lines_without_session << " lines belong to no session\n";
+  if (data.unlabelled > 0) notes << "note: " << data.unlabelled << " sessions have no label and count as normal\n";
+  if (data.unused > 0) notes << "note: " << data.unused << " labels are of sessions that never occur\n";
   return data;
 }
 

@@ -1,6 +1,7 @@
 // The sessions of a log as rows of numbers, and the labels of sessions.
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -36,5 +37,9 @@ struct LabelledLog {
 };
 absl::StatusOr<LabelledLog> ReadLabelledLog(const std::string& path, const LogTransform& log,
                                             const SessionLabels& labels);
+// The same with the labels of the file that --labels names, and with notes of what does not fit together. A usage error
+// where it names none.
+absl::StatusOr<LabelledLog> ReadLabelledSessions(const std::string& path, const LogTransform& log,
+                                                 const std::string& labels_path, std::ostream& notes);
 
 }  // namespace astray

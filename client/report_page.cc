@@ -162,7 +162,7 @@ std::string Alarm(const ReportInput& input, const FlaggedRun& run) {
                       ",\"name\":", Text(names.empty() ? "" : names[run.peak], 60),
                       ",\"score\":", Number(run.verdict.score), ",\"p\":", Number(run.verdict.p_value),
                       ",\"anomalous\":", std::ranges::count_if(labels, [](uint8_t label) { return label != 0; }),
-                      ",\"causes\":", causes, "}");
+                      ",\"by_t_squared\":", run.verdict.by_t_squared ? "true" : "false", ",\"causes\":", causes, "}");
 }
 
 }  // namespace

@@ -20,10 +20,9 @@ constexpr int kMaxThreads = 256;
 
 void TrainingFlags::Add(CLI::App* command) {
   command
-      ->add_option(
-          "--data", data,
-          "CSV of normal rows, FASTA (.fasta, .fa, .fna) or log lines (.log, train only), gzip too; - is standard "
-          "input, CSV; or prometheus:http://host:9090 with --query and --range")
+      ->add_option("--data", data,
+                   "CSV of normal rows, FASTA (.fasta, .fa, .fna) or log lines (.log), gzip too; - is standard "
+                   "input, CSV; or prometheus:http://host:9090 with --query and --range")
       ->required();
   command->add_option("--name", name, "Name of the model (default: the recipe's)");
   command->add_option("--recipe", recipe, "Recipe, a textproto; what it leaves out is chosen from the data");

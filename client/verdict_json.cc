@@ -87,7 +87,7 @@ void AppendFields(const v1::Verdict& verdict, std::string* out) {
   AppendNumber(verdict.threshold(), out);
   *out += ",\"selected\":";
   AppendBool(verdict.selected(), out);
-  *out += '}';
+  *out += verdict.by_t_squared() ? ",\"by_t_squared\":true}" : ",\"by_t_squared\":false}";
 }
 
 }  // namespace

@@ -49,7 +49,8 @@ void VerdictWriter::WriteLines(absl::string_view lines) {
   if (lines.empty()) return;
   if (format_ == VerdictFormat::kCsv && !header_written_) {
     *out_ << "row,timestamp," << (entities_ ? "entity," : "")
-          << "state,anomalous,score,error,p_value,contributors,alarm" << (selected_ ? ",selected\n" : "\n");
+          << "state,anomalous,score,error,p_value,contributors,alarm,by_t_squared"
+          << (selected_ ? ",selected\n" : "\n");
     header_written_ = true;
   }
   out_->write(lines.data(), static_cast<std::streamsize>(lines.size()));
@@ -95,6 +96,7 @@ void VerdictWriter::AppendCsv(const Row& row, const v1::Verdict& verdict, std::s
   }
   *line += ',';
   if (verdict.has_alarm()) AppendLower(v1::Alarm::State_Name(verdict.alarm().state()), line);
+  *line += verdict.by_t_squared() ? ",1" : ",0";
   if (selected_) *line += verdict.selected() ? ",1" : ",0";
   *line += '\n';
 }

@@ -31,23 +31,11 @@ struct LabelledRows {
   std::vector<std::string> names;  // one a row, or none
 };
 
-// One row a session.
-absl::StatusOr<LabelledRows> ReadSessions(const Flags& flags, const LogTransform& log, CommandContext& context) {
-  if (flags.labels.empty()) return UsageError("--labels: expected a CSV of session keys and labels, got none");
-  ASSIGN_OR_RETURN(const SessionLabels labels, ReadSessionLabels(flags.labels));
-  ASSIGN_OR_RETURN(LabelledLog data, ReadLabelledLog(flags.data, log, labels));
-  if (data.lines_without_session > 0) {
-    context.err << "note: " << data.lines_without_session << " lines belong to no session\n";
-  }
-  if (data.unlabelled > 0) {
-    context.err << "note: " << data.unlabelled << " sessions have no label and count as normal\n";
-  }
-  if (data.unused > 0) context.err << "note: " << data.unused << " labels are of sessions that never occur\n";
-  return LabelledRows{std::move(data.rows), std::move(data.keys)};
-}
-
 absl::StatusOr<LabelledRows> ReadLabelled(const Flags& flags, const Detector& detector, CommandContext& context) {
-  if (const LogTransform* log = detector.model().pipeline.log()) return ReadSessions(flags, *log, context);
+  if (const LogTransform* log = detector.model().pipeline.log()) {
+    ASSIGN_OR_RETURN(LabelledLog sessions, ReadLabelledSessions(flags.data, *log, flags.labels, context.err));
+    return LabelledRows{std::move(sessions.rows), std::move(sessions.keys)};
+  }
   if (!flags.labels.empty()) return UsageError("--labels: is for models of logs; rows have a label column");
   if (IsNamedFasta(flags.data)) {
     LabelledRows rows;

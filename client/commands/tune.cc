@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/heat_map.h"
+#include "client/log_rows.h"
 #include "client/training_flags.h"
 #include "engine/base/file.h"
 #include "engine/base/status_macros.h"
@@ -61,24 +63,32 @@ void PrintTable(const v1::TuningReport& report, std::ostream& out) {
       best.level(), best.code_units(), best.auroc(), report.judged_rows(), 100 * best.clean());
 }
 
+// Labelled rows to judge on; of a log, one a session.
+absl::StatusOr<Dataset> ReadTest(const Flags& flags, const TrainingData& training, CommandContext& context) {
+  if (training.log != nullptr) {
+    ASSIGN_OR_RETURN(LabelledLog sessions, ReadLabelledSessions(flags.test, *training.log, flags.labels, context.err));
+    return std::move(sessions.rows);
+  }
+  CsvOptions options = flags.csv;
+  options.find_labels = true;
+  ASSIGN_OR_RETURN(Dataset rows, ReadCsv(flags.test, options));
+  if (rows.labels.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(flags.test, ": expected a column of labels, got none"));
+  }
+  if (rows.feature_names != training.rows.feature_names) {
+    return absl::InvalidArgumentError(absl::StrCat(flags.test, ": expected the features of ", flags.data));
+  }
+  return rows;
+}
+
 absl::Status RunTune(Flags flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const v1::Recipe recipe, flags.MakeRecipe("tuned"));
-  if (flags.IsLog()) {
-    return absl::InvalidArgumentError(absl::StrCat(flags.data, ": expected rows, got a log: astray train takes those"));
-  }
   ASSIGN_OR_RETURN(const TrainingData training, flags.ReadData(recipe, context));
   const Dataset& data = training.rows;
+  flags.options.log = training.log;
   Dataset labelled;
   if (!flags.test.empty()) {
-    CsvOptions options = flags.csv;
-    options.find_labels = true;
-    ASSIGN_OR_RETURN(labelled, ReadCsv(flags.test, options));
-    if (labelled.labels.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(flags.test, ": expected a column of labels, got none"));
-    }
-    if (labelled.feature_names != data.feature_names) {
-      return absl::InvalidArgumentError(absl::StrCat(flags.test, ": expected the features of ", flags.data));
-    }
+    ASSIGN_OR_RETURN(labelled, ReadTest(flags, training, context));
     flags.options.labelled = &labelled;
   }
   flags.options.threads = std::max(1u, std::thread::hardware_concurrency());
@@ -111,16 +121,20 @@ void AddTuneCommand(CLI::App& app, CommandContext& context) {
   CLI::App* command =
       AddCommand(app, context, "tune", "Search for the corruption level and code width that tell anomalies best",
                  "  astray tune --data=normal.csv --plot=tune.svg --best-recipe=pump.textproto\n"
-                 "  astray tune --data=normal.csv --levels=0.25,0.5,1 --widths=8,32,128 --test=labelled.csv",
+                 "  astray tune --data=normal.csv --levels=0.25,0.5,1 --widths=8,32,128 --test=labelled.csv\n"
+                 "  astray tune --data=service.log --session-pattern='req-[0-9]+' --test=test.log --labels=labels.csv",
                  [flags, &context] { return RunTune(*flags, context); });
   flags->Add(command);
+  flags->AddLog(command);
   command
       ->add_option("--levels", flags->options.levels, "Corruption levels (default: five, by the recipe's corruption)")
       ->delimiter(',');
   command->add_option("--widths", flags->options.widths, "Units of the code (default: four, by the vector's width)")
       ->delimiter(',');
-  command->add_option("--test", flags->test,
-                      "Judge on these labelled rows (default: on a fifth of the data, with anomalies injected)");
+  command->add_option(
+      "--test", flags->test,
+      "Judge on these labelled rows (default: on a fifth of the data, with anomalies injected); of a log, on its "
+      "sessions, by --labels");
   command->add_option("--plot", flags->plot, "Draw the table into this SVG file");
   command->add_option("--best-recipe", flags->best_recipe, "Write the winner's recipe into this file");
   command->add_flag("--json", flags->json, "Print the report as JSON");

@@ -148,10 +148,12 @@ function drawAlarms() {
     const rows = alarm.last - alarm.first + 1;
     const label = alarm.anomalous ? html('span', 'mark hit', alarm.anomalous === rows ? 'anomaly' : 'partly anomaly') :
                                     html('span', 'mark', 'normal');
+    const instead = alarm.by_t_squared ? ', normally about' : ' instead of';
     const causes = alarm.causes.map(
         ([feature, share, observed, expected]) => html(
             'span', 'cause', `${feature} ${percent(share)} `,
-            html('small', '', `${short(observed)} instead of ${short(expected)}`)));
+            html('small', '', `${short(observed)}${instead} ${short(expected)}`)));
+    if (alarm.by_t_squared) causes.push(html('span', 'mark', 'level (T²)'));
     body.append(html(
         'tr', '',
         ...[many && html('td', '', alarm.entity),
@@ -171,6 +173,12 @@ function drawFooter() {
     ['p-value', 'how often normal rows of the calibration have an error this large'],
     ['share', 'a feature’s part of the error; observed and expected value in the data’s own units'],
   ];
+  if (data.alarms.some((alarm) => alarm.by_t_squared)) {
+    terms.push([
+      'level (T²)',
+      'the newest readings themselves lie beyond nearly all normal ones, even where they fit each other; beside them stand their normal means'
+    ]);
+  }
   if (measured.time_ordered) {
     terms.push(
         [

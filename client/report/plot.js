@@ -10,7 +10,8 @@
 //   curve          [[false-positive rate, recall, precision]]
 //   calibration    [[alpha, share of normal rows with a p-value of at most alpha]]
 //   leads          [[feature, flagged anomalous rows, flagged normal rows]]
-//   alarms         [{entity, first, last, name, score, p, anomalous, causes: [[feature, share, observed, expected]]}]
+//   alarms         [{entity, first, last, name, score, p, anomalous, by_t_squared,
+//                    causes: [[feature, share, observed, expected]]}]
 // Names come from users' files. They only ever become text nodes.
 const data = JSON.parse(document.getElementById('data').textContent);
 const measured = data.evaluation;

@@ -167,6 +167,7 @@ void Detector::Judge(size_t first, const RebuiltVectors& judged, std::span<const
     verdict.error = error;
     verdict.p_value = judgement.p_value;
     verdict.threshold = judgement.threshold;
+    verdict.by_t_squared = false;
     verdict.missing_level = level;
     verdict.contributions = 0;
     verdict.repairs = 0;
@@ -274,6 +275,7 @@ void Detector::Explain(size_t i, std::span<const float> newest_row, const Rebuil
       std::span(result->contributions).subspan(i * result->contributions_stride, result->contributions_stride);
   const size_t used = SelectLargest(result->feature_error, slots);
   result->verdicts[i].contributions = static_cast<uint32_t>(used);
+  result->verdicts[i].by_t_squared = by_t_squared;
   for (Contribution& contribution : slots.first(used)) {
     contribution.share = static_cast<float>(contribution.share / total);
     contribution.observed = newest_row[contribution.feature];

@@ -49,8 +49,9 @@ inline float ScoreOf(float error, double threshold) {
 struct Verdict {
   enum class State : uint8_t { kScored, kWarmingUp, kAllMissing };
   State state = State::kWarmingUp;
-  bool anomalous = false;  // score above 1
-  float score = 0;         // error / threshold, held at float's largest number
+  bool anomalous = false;     // score above 1
+  bool by_t_squared = false;  // the error is T²'s and not the residual's; known where contributions are looked for
+  float score = 0;            // error / threshold, held at float's largest number
   float error = 0;
   double p_value = 1;
   double threshold = 0;        // judged by; 0 unless scored

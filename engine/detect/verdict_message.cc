@@ -81,6 +81,7 @@ void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, 
   message->set_error(verdict.error);
   message->set_p_value(verdict.p_value);
   message->set_threshold(verdict.threshold);
+  message->set_by_t_squared(verdict.by_t_squared);
   const Contribution* contributions = result.contributions.data() + i * result.contributions_stride;
   for (uint32_t j = 0; j < verdict.contributions; ++j) {
     v1::Contribution* contribution = message->add_contributions();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
@@ -12,7 +13,6 @@
 #include "engine/detect/artifact.h"
 #include "engine/detect/block_picker.h"
 #include "engine/detect/deviation_rules.h"
-#include "engine/detect/mahalanobis.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/stream_policy.h"
 #include "engine/features/log_rules.h"
@@ -23,7 +23,6 @@
 #include "engine/nn/regularizer.h"
 #include "engine/train/corruption.h"
 #include "engine/train/network_recipe.h"
-#include "engine/train/time_order.h"
 
 namespace astray {
 namespace {
@@ -67,14 +66,7 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
 // Before anybody waits for a training that cannot be scored. No kind: it is chosen after the training.
 absl::Status CheckScore(const v1::Recipe& recipe, size_t features) {
   const v1::ScoreRecipe& score = recipe.score();
-  RETURN_IF_ERROR(
-      CheckTSquaredRows("score.t_squared_rows", score.t_squared_rows(), features, recipe.features().window()));
-  if (score.t_squared_rows() > 0 && score.kind() == v1::TRAINING_LOSS) {
-    return Refuse("score.t_squared_rows: expected 0 with score.kind TRAINING_LOSS");
-  }
-  if (score.t_squared_rows() > 0 && !recipe.rule().empty()) {
-    return Refuse("score.t_squared_rows: expected 0 with rules, which are about what the network expects");
-  }
+  RETURN_IF_ERROR(CheckTSquared(recipe, score.t_squared_rows(), features));
   if (score.kind() == v1::SCORE_KIND_UNSPECIFIED) {
     if (!score.has_recent_rows()) return absl::OkStatus();
     return Refuse("score.recent_rows: needs a score.kind");
@@ -88,10 +80,8 @@ absl::Status CheckScore(const v1::Recipe& recipe, size_t features) {
 void FillTSquaredRows(size_t features, v1::Recipe* recipe) {
   v1::ScoreRecipe* score = recipe->mutable_score();
   if (score->has_t_squared_rows()) return;
-  const uint32_t window = recipe->features().window();
-  const bool fits =
-      window > 1 && features <= kMaxMahalanobisFeatures && recipe->rule().empty() && score->kind() != v1::TRAINING_LOSS;
-  score->set_t_squared_rows(fits ? std::min(kDefaultTSquaredRows, window) : 0);
+  const uint32_t window = recipe->features().window(), rows = std::min(kDefaultTSquaredRows, window);
+  score->set_t_squared_rows(window > 1 && CheckTSquared(*recipe, rows, features).ok() ? rows : 0);
 }
 
 // Rows that a window of the default length has. Longer ones see slower faults, but held-out rows must hold some. A
@@ -101,13 +91,13 @@ uint32_t DefaultWindow(size_t rows, size_t features) {
   return features == 1 ? kSeriesWindow : kLongWindow;
 }
 
-void FillFeatures(const Dataset& dataset, v1::FeaturesRecipe* features) {
+void FillFeatures(const Dataset& dataset, TimeOrder* order, v1::FeaturesRecipe* features) {
   if (features->scaling() == v1::SCALING_UNSPECIFIED)
     features->set_scaling(features->has_log() ? v1::LOG1P : v1::STANDARD);
   if (!features->has_window()) {
     const uint32_t window = DefaultWindow(dataset.rows(), dataset.features());
     const bool fits = dataset.rows() >= kMinRowsForWindow && dataset.features() * window <= Pipeline::kMaxWidth;
-    features->set_window(fits && IsTimeOrdered(*features, dataset) ? window : 1);
+    features->set_window(fits && order->IsTimeOrdered(*features) ? window : 1);
   }
 }
 
@@ -262,10 +252,15 @@ absl::StatusOr<v1::Recipe> ReadRecipe(const std::string& path) {
 }
 
 absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& dataset) {
+  TimeOrder order(dataset);
+  return CompleteRecipe(std::move(recipe), dataset, &order);
+}
+
+absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& dataset, TimeOrder* order) {
   RETURN_IF_ERROR(CheckModelName(recipe.name()));
   RETURN_IF_ERROR(CheckEnums(recipe));
   if (!recipe.has_seed()) recipe.set_seed(1);
-  FillFeatures(dataset, recipe.mutable_features());
+  FillFeatures(dataset, order, recipe.mutable_features());
   RETURN_IF_ERROR(CheckCount("features.window", recipe.features().window(), Pipeline::kMaxWindow));
   if (recipe.features().has_sequence()) RETURN_IF_ERROR(CheckSequence(recipe.features(), dataset));
   if (recipe.features().has_log()) RETURN_IF_ERROR(FillLog(recipe.mutable_features()));
@@ -298,6 +293,16 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
   ASSIGN_OR_RETURN(const Network network, Network::Create(BuildNetworkSpec(recipe, width)));
   RETURN_IF_ERROR(CheckRegularizers(recipe.regularizer(), network));
   return recipe;
+}
+
+absl::Status CheckTSquared(const v1::Recipe& recipe, uint32_t rows, size_t features) {
+  if (rows == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckTSquaredRows("score.t_squared_rows", rows, features, recipe.features().window()));
+  if (recipe.score().kind() == v1::TRAINING_LOSS) {
+    return Refuse("score.t_squared_rows: expected 0 with score.kind TRAINING_LOSS");
+  }
+  if (recipe.rule().empty()) return absl::OkStatus();
+  return Refuse("score.t_squared_rows: expected 0 with rules, which are about what the network expects");
 }
 
 std::string FormatRecipe(const v1::Recipe& recipe) {

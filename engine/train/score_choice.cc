@@ -17,6 +17,7 @@
 #include "engine/detect/score_scale.h"
 #include "engine/nn/executor.h"
 #include "engine/train/random_streams.h"
+#include "engine/train/recipe.h"
 
 namespace astray {
 namespace {
@@ -270,7 +271,8 @@ absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet&
   if (score->kind() == v1::SCORE_KIND_UNSPECIFIED) {
     score->set_kind(shape.rows > 1 ? v1::WINDOW_NORMALISED : v1::FEATURE_NORMALISED);
   }
-  if (score->kind() == v1::TRAINING_LOSS) score->set_t_squared_rows(0);
+  // The kind that was chosen may have none.
+  if (!CheckTSquared(*recipe, score->t_squared_rows(), shape.features).ok()) score->set_t_squared_rows(0);
   if (score->recent_rows() == 0) score->set_recent_rows(static_cast<uint32_t>(shape.rows));
   ASSIGN_OR_RETURN(choice.scale, Fit(*score, recipe->loss(), shape, all.all(), taught.all()));
   return choice;

@@ -36,14 +36,19 @@ std::vector<double> Autocorrelations(const Dataset& dataset) {
   return correlations;
 }
 
-bool IsTimeOrdered(const Dataset& dataset) {
-  if (dataset.has_times()) return true;
-  const double enough = dataset.features() == 1 ? kSeriesAutocorrelation : kTimeOrderedAutocorrelation;
-  return std::ranges::any_of(Autocorrelations(dataset), [&](double r) { return r >= enough; });
+const std::vector<double>& TimeOrder::autocorrelations() {
+  if (!autocorrelations_) autocorrelations_ = Autocorrelations(dataset_);
+  return *autocorrelations_;
 }
 
-bool IsTimeOrdered(const v1::FeaturesRecipe& features, const Dataset& dataset) {
-  return !features.has_sequence() && !features.has_log() && IsTimeOrdered(dataset);
+bool TimeOrder::IsTimeOrdered() {
+  if (dataset_.has_times()) return true;
+  const double enough = dataset_.features() == 1 ? kSeriesAutocorrelation : kTimeOrderedAutocorrelation;
+  return std::ranges::any_of(autocorrelations(), [&](double r) { return r >= enough; });
+}
+
+bool TimeOrder::IsTimeOrdered(const v1::FeaturesRecipe& features) {
+  return !features.has_sequence() && !features.has_log() && IsTimeOrdered();
 }
 
 std::vector<uint32_t> RunBegins(const Dataset& dataset, double max_gap_seconds) {

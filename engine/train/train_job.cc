@@ -158,11 +158,11 @@ void WarnOfDependence(const Calibration& calibration, v1::TrainingReport* report
 }
 
 // Where rows are judged alone by default, though one seems to follow from the other.
-void WarnOfOrder(const v1::Recipe& incomplete, const v1::Recipe& recipe, const Dataset& dataset,
+void WarnOfOrder(const v1::Recipe& incomplete, const v1::Recipe& recipe, const Dataset& dataset, TimeOrder* order,
                  v1::TrainingReport* report) {
   const bool rows = !recipe.features().has_sequence() && !recipe.features().has_log();
   if (!rows || incomplete.features().has_window() || recipe.features().window() > 1) return;
-  const std::vector<double> correlations = Autocorrelations(dataset);
+  const std::vector<double>& correlations = order->autocorrelations();
   const auto most = std::ranges::max_element(correlations);
   if (*most < kSeriesAutocorrelation) return;
   v1::Warning* warning = report->add_warnings();
@@ -182,10 +182,11 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   if (incomplete.features().has_log() != (log != nullptr)) {
     return absl::InvalidArgumentError("features.log: is for log lines, and needed for them");
   }
-  ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
+  TimeOrder order(dataset);
+  ASSIGN_OR_RETURN(v1::Recipe recipe, CompleteRecipe(incomplete, dataset, &order));
   const size_t features = dataset.features(), window = recipe.features().window();
   const Scratch& scratch = dataset.values.scratch();
-  const bool time_ordered = window > 1 || IsTimeOrdered(recipe.features(), dataset);
+  const bool time_ordered = window > 1 || order.IsTimeOrdered(recipe.features());
   ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), time_ordered,
                                                     RunBegins(dataset, recipe.stream().max_gap_seconds()), scratch));
   ASSIGN_OR_RETURN(const ScratchVector<float> reordered, Reordered(dataset, split.order));
@@ -242,7 +243,7 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   report.mutable_losses()->Assign(result.losses.begin(), result.losses.end());
   *report.mutable_pretraining_losses() = pretraining_losses;
   AddWarnings(recipe, pipeline, &report);
-  WarnOfOrder(incomplete, recipe, dataset, &report);
+  WarnOfOrder(incomplete, recipe, dataset, &order, &report);
 
   // Errors come from the detector itself, so that calibration and scoring cannot differ.
   DeviationRules rules = DeviationRules::Compile(recipe.rule(), pipeline);

@@ -132,10 +132,10 @@ absl::StatusOr<double> Judge(const Detector& detector, const Dataset& judging, c
 }
 
 absl::StatusOr<v1::TuningPoint> TryCandidate(const v1::Recipe& recipe, double level, uint32_t width,
-                                             const Dataset& training, const Dataset& judging,
-                                             const std::vector<uint8_t>& labels) {
+                                             const Dataset& training, std::shared_ptr<const LogTransform> log,
+                                             const Dataset& judging, const std::vector<uint8_t>& labels) {
   ASSIGN_OR_RETURN(const v1::Recipe candidate, WithLevelAndWidth(recipe, level, width));
-  ASSIGN_OR_RETURN(const TrainedDetector trained, Train(candidate, training, {}));
+  ASSIGN_OR_RETURN(const TrainedDetector trained, Train(candidate, training, {}, "", std::move(log)));
   v1::TuningPoint point;
   point.set_level(level);
   point.set_code_units(width);
@@ -197,7 +197,14 @@ std::vector<uint8_t> InjectAnomalies(size_t run, size_t window, uint64_t seed, D
 absl::StatusOr<v1::TuningReport> Tune(const v1::Recipe& incomplete, const Dataset& dataset,
                                       const TuningOptions& options,
                                       const std::function<void(size_t, size_t)>& progress) {
-  ASSIGN_OR_RETURN(const v1::Recipe recipe, CompleteRecipe(incomplete, dataset));
+  if (options.log != nullptr && options.labelled == nullptr) {
+    return absl::InvalidArgumentError(
+        "data: expected labelled sessions to judge on, got a log alone: anomalies are injected into readings, which "
+        "move "
+        "and freeze, not into counts");
+  }
+  TimeOrder order(dataset);
+  ASSIGN_OR_RETURN(const v1::Recipe recipe, CompleteRecipe(incomplete, dataset, &order));
   const size_t window = recipe.features().window();
   const std::vector<double> levels = options.levels.empty() ? DefaultLevels(recipe) : options.levels;
   const std::vector<uint32_t> widths =
@@ -209,7 +216,7 @@ absl::StatusOr<v1::TuningReport> Tune(const v1::Recipe& incomplete, const Datase
   }
   Parts parts;
   if (options.labelled == nullptr) {
-    parts = Split(dataset, IsTimeOrdered(recipe.features(), dataset), window, recipe.seed());
+    parts = Split(dataset, order.IsTimeOrdered(recipe.features()), window, recipe.seed());
   }
   const Dataset& training = options.labelled == nullptr ? parts.training : dataset;
   const Dataset& judging = options.labelled == nullptr ? parts.judging : *options.labelled;
@@ -222,7 +229,8 @@ absl::StatusOr<v1::TuningReport> Tune(const v1::Recipe& incomplete, const Datase
   size_t done = 0;
   const auto work = [&] {
     for (size_t i = next++; i < candidates && !failed; i = next++) {
-      points[i] = TryCandidate(recipe, levels[i / widths.size()], widths[i % widths.size()], training, judging, labels);
+      points[i] = TryCandidate(recipe, levels[i / widths.size()], widths[i % widths.size()], training, options.log,
+                               judging, labels);
       if (!points[i].ok()) failed = true;
       const std::lock_guard lock(mutex);
       ++done;

@@ -1,4 +1,4 @@
-// train, evaluate, inspect, score and stream on raw log lines.
+// train, tune, evaluate, inspect, score and stream on raw log lines.
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "astray/v1/evaluation.pb.h"
+#include "astray/v1/report.pb.h"
 #include "engine/base/file.h"
 #include "engine/base/random.h"
 #include "engine/detect/artifact.h"
@@ -181,6 +182,44 @@ TEST_F(LogCommands, BadLinesNeverFailATraining) {
 }
 
 // Many messages, one, a line at a time, and no server: the same sessions with the same verdicts.
+TEST_F(LogCommands, TuneJudgesCandidatesOnLabelledSessions) {
+  const std::set<int> odd = {17, 40, 63};
+  const std::string data = "--data=" + Write("train.log", Requests(400, {201, 302}));
+  const std::string test = Write("test.log", Requests(100, odd));
+  const std::string labels = "--labels=" + Write("labels.csv", Labels(100, odd)), recipe = "--recipe=" + Recipe();
+  const std::vector<std::string> tune = {"tune", data, recipe, "--levels=0.1,2", "--widths=2"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = tune;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunCommand(arguments);
+  };
+  const CommandOutput tuned =
+      with({"--test=" + test, labels, "--json", "--best-recipe=" + Path("best.textproto"), "--plot=" + Path("t.svg")});
+  ASSERT_EQ(tuned.code, 0) << tuned.err;
+  v1::TuningReport report;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(tuned.out, &report).ok());
+  ASSERT_EQ(report.points_size(), 2);
+  EXPECT_EQ(report.judged_rows(), 100u);
+  EXPECT_TRUE(report.labelled());
+  // The winner's recipe trains the candidate that was judged.
+  ASSERT_EQ(RunCommand({"train", data, labels, "--recipe=" + Path("best.textproto"), "--name=m",
+                        "--model-base-path=" + Path("models")})
+                .code,
+            0);
+  const CommandOutput evaluated =
+      RunCommand({"evaluate", "--model=" + Path("models/m/1"), "--data=" + test, labels, "--json"});
+  v1::Evaluation evaluation;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(evaluated.out, &evaluation).ok());
+  EXPECT_NEAR(report.points(static_cast<int>(report.best())).auroc(), evaluation.auroc(), 1e-9);
+
+  const CommandOutput alone = with({});
+  EXPECT_EQ(alone.code, 65);
+  EXPECT_THAT(alone.err, HasSubstr("expected labelled sessions to judge on, got a log alone"));
+  const CommandOutput unlabelled = with({"--test=" + test});
+  EXPECT_EQ(unlabelled.code, 64);
+  EXPECT_THAT(unlabelled.err, HasSubstr("--labels: expected a CSV"));
+}
+
 TEST_F(LogCommands, ScoreAndStreamGiveTheSameVerdictsAsNoServer) {
   ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
   RunningServer& server = Serve();
@@ -389,9 +428,6 @@ TEST_F(LogCommands, RefusalsSayWhatWasExpected) {
   std::string rows = "a,b\n";
   for (int i = 0; i < 100; ++i) absl::StrAppend(&rows, i, ",", i * 3 % 7, "\n");
   EXPECT_THAT(refusal(Write("rows.csv", rows), {"--recipe=" + Recipe()}), HasSubstr("features.log: is for log lines"));
-  const auto tuned = RunCommand({"tune", "--data=" + log});
-  EXPECT_EQ(tuned.code, 65);
-  EXPECT_THAT(tuned.err, HasSubstr("expected rows, got a log"));
 
   ASSERT_EQ(Train(log, {"--recipe=" + Recipe()}).code, 0);
   const auto unlabelled = RunCommand({"evaluate", "--model=" + Path("models/m/1"), "--data=" + log});

@@ -434,9 +434,9 @@ TEST_F(OfflineCommands, OfflineScoresAreInTheOrderAndFormAskedFor) {
   ASSERT_EQ(csv.code, 0) << csv.err;
   const std::vector<std::string> lines = absl::StrSplit(csv.out, '\n');
   ASSERT_EQ(lines.size(), 7u) << csv.out;
-  EXPECT_EQ(lines[0], "row,timestamp,state,anomalous,score,error,p_value,contributors,alarm");
-  EXPECT_EQ(lines[1], "1,t1,warming_up,0,,,,,");
-  EXPECT_EQ(lines[2], "2,t2,warming_up,0,,,,,");
+  EXPECT_EQ(lines[0], "row,timestamp,state,anomalous,score,error,p_value,contributors,alarm,by_t_squared");
+  EXPECT_EQ(lines[1], "1,t1,warming_up,0,,,,,,0");
+  EXPECT_EQ(lines[2], "2,t2,warming_up,0,,,,,,0");
   EXPECT_THAT(lines[3], StartsWith("3,t3,scored,0,"));
   EXPECT_THAT(lines[4], AllOf(StartsWith("4,t4,scored,1,"), HasSubstr(",temperature=")));
   EXPECT_THAT(csv.err, HasSubstr("5 rows, "));

@@ -137,6 +137,7 @@ v1::Verdict RandomVerdict(Random& random) {
   verdict.set_p_value(number());
   verdict.set_threshold(number());
   verdict.set_selected(random.UniformInt(2) == 0);
+  verdict.set_by_t_squared(random.UniformInt(2) == 0);
   for (uint64_t i = random.UniformInt(4); i > 0; --i) {
     static const std::vector<std::string> kNames = {"flow",        "a b",  "ü", "\"q\"", "<&>",
                                                     "back\\slash", "\x01", "",  "\xff"};
@@ -177,8 +178,9 @@ TEST(VerdictWriter, PrintsNumbersAsPrintfDoes) {
     for (const v1::Contribution& c : verdict.contributions()) {
       absl::StrAppendFormat(&contributors, "%sf=%.3f", contributors.empty() ? "" : ";", c.share());
     }
-    ASSERT_EQ(line, absl::StrFormat("1,,scored,%d,%s,%s,%.6g,%s,\n", verdict.anomalous(), FormatFloat(verdict.score()),
-                                    FormatFloat(verdict.error()), verdict.p_value(), contributors));
+    ASSERT_EQ(line,
+              absl::StrFormat("1,,scored,%d,%s,%s,%.6g,%s,,%d\n", verdict.anomalous(), FormatFloat(verdict.score()),
+                              FormatFloat(verdict.error()), verdict.p_value(), contributors, verdict.by_t_squared()));
   }
 }
 

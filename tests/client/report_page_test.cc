@@ -128,6 +128,17 @@ TEST(ReportPageTest, ColumnsAreTheRowsWhereThereIsRoom) {
   EXPECT_EQ(alarm.fields().at("anomalous").number_value(), 3);
 }
 
+TEST(ReportPageTest, AnAlarmSaysWhetherItIsByTheReadingsThemselves) {
+  Scene scene = MakeScene(1, 400, "flow", true);
+  scene.scores.strongest.push_back(scene.scores.strongest.front());
+  scene.scores.strongest.back().verdict.by_t_squared = true;
+  const Struct parsed = Parse(ReportData(scene.input("x.csv")));
+  const ListValue& alarms = List(parsed, "alarms");
+  const auto said = [&](int i) { return alarms.values(i).struct_value().fields().at("by_t_squared").bool_value(); };
+  EXPECT_FALSE(said(0));
+  EXPECT_TRUE(said(1));
+}
+
 TEST(ReportPageTest, OfAMillionRowsThePeaksStayAndThePageIsSmall) {
   Scene scene = MakeScene(1, 1'000'000, "flow", true);
   scene.data.timestamps.assign(1'000'000, "2026-01-01T00:00:00.000Z");

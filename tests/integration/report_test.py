@@ -2,6 +2,7 @@
 """The page of `astray evaluate --report` in headless Chromium: what it draws, that it asks for nothing and complains of nothing."""
 import csv
 import json
+import math
 import pathlib
 import random
 import re
@@ -202,6 +203,36 @@ class ReportTest(unittest.TestCase):
         self.browser.evaluate("(() => { const s = document.getElementById('entity'); s.value = 1;"
                               " s.dispatchEvent(new Event('change')); })()")
         self.assertEqual(vertices(self.path("#score-plot .dots.anomalous")), 15)
+
+    def test_an_alarm_by_the_level_of_its_readings_says_so(self):
+        def write(name, rows, climbing=(), broken=()):
+            numbers = random.Random(name)
+            with open(self.folder / name, "w", newline="") as file:
+                out = csv.writer(file)
+                out.writerow(["time", "flow", "pressure", "temperature", "label"])
+                for i in range(rows):
+                    load = 1 + 0.03 * climbing.index(i) if i in climbing else math.sin(i / 17)
+                    other = -load if i in broken else load
+                    values = [20 + 3 * load, 1000 - 50 * load, 0.5 + 0.2 * other]
+                    out.writerow([i, *(f"{value * (1 + numbers.gauss(0, 0.002)):.5g}" for value in values),
+                                  int(i in climbing or i in broken)])
+            return self.folder / name
+
+        train = write("steady.csv", 800)
+        test = write("moved.csv", 234, climbing=range(134, 234), broken=range(80, 90))
+        recipe = self.folder / "level.textproto"
+        recipe.write_text("features { window: 4 } network { activation: LINEAR encoder: 2 } training { max_steps: 400 } "
+                          "score { t_squared_rows: 2 }")
+        models, page = self.folder / "level-models", self.folder / "level.html"
+        run("train", f"--data={train}", "--name=m", f"--recipe={recipe}", f"--model-base-path={models}")
+        run("evaluate", f"--model={models / 'm' / '1'}", f"--data={test}", f"--report={page}")
+        self.open(page)
+        rows = self.browser.evaluate("[...document.querySelectorAll('#alarms tbody tr')].map((row) => row.textContent)")
+        said = self.data("data.alarms.map((alarm) => alarm.by_t_squared)")
+        self.assertEqual([("level (T²)" in row, ", normally about " in row, " instead of " in row) for row in rows],
+                         [(by_level, by_level, not by_level) for by_level in said])
+        self.assertEqual(set(said), {True, False})
+        self.assertIn("level (T²)", self.text("#footer"))
 
     def test_sessions_of_a_log_have_their_keys(self):
         def write(name, requests, odd=()):

@@ -1,52 +1,20 @@
 #include "engine/detect/detector.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
-#include <thread>
+#include <memory>
+#include <vector>
 
-#include "engine/base/random.h"
-#include "engine/detect/row_history.h"
-#include "engine/nn/executor.h"
+#include "tests/engine/detect/detector_scoring.h"
 #include "tests/engine/detect/small_detector.h"
 
 namespace astray {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-ScoreResult Score(const Detector& detector, std::span<const float> rows, const ScoreOptions& options = {}) {
-  ScoreResult result;
-  const absl::Status status = detector.Score(rows, options, &result);
-  EXPECT_TRUE(status.ok()) << status;
-  return result;
-}
-
-// Distinguishes 0 from -0, and takes a NaN for itself.
-bool SameBits(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
-
-bool SameBits(const Verdict& a, const Verdict& b) {
-  return a.state == b.state && a.anomalous == b.anomalous && a.contributions == b.contributions &&
-         a.repairs == b.repairs && SameBits(a.score, b.score) && SameBits(a.error, b.error) && a.p_value == b.p_value;
-}
-
-bool SameBits(const Contribution& a, const Contribution& b) {
-  return a.feature == b.feature && SameBits(a.share, b.share) && SameBits(a.observed, b.observed) &&
-         SameBits(a.expected, b.expected) && SameBits(a.repaired_score, b.repaired_score);
-}
-
-bool SameRepairs(const ScoreResult& a, size_t i, const ScoreResult& b, size_t j) {
-  return std::equal(
-      a.repairs.begin() + static_cast<std::ptrdiff_t>(i * a.repairs_stride),
-      a.repairs.begin() + static_cast<std::ptrdiff_t>(i * a.repairs_stride + a.verdicts[i].repairs),
-      b.repairs.begin() + static_cast<std::ptrdiff_t>(j * b.repairs_stride),
-      b.repairs.begin() + static_cast<std::ptrdiff_t>(j * b.repairs_stride + b.verdicts[j].repairs),
-      [](const RepairStep& x, const RepairStep& y) { return x.feature == y.feature && SameBits(x.score, y.score); });
-}
 
 // The network in double precision, straight from its layers and parameters.
 std::vector<double> Reconstruct(const Network& network, std::vector<double> values) {
@@ -175,222 +143,11 @@ TEST(Detector, CalibratesOnTheErrorsThatItGives) {
   }
 }
 
-TEST(Detector, AFeatureWhoseDeviationCountsAsNoneIsNotToBlame) {
-  const auto detector = MakeSmallDetector({.window = 1, .rules = "rule { feature: 'temperature' direction: BELOW }"});
-  std::vector<float> rows = SmallRows(1, 6);
-  const ScoreOptions options = {.explain_all = true, .reconstruction = true};
-  rows[2] = 9;
-  const ScoreResult above = Score(*detector, rows, options);
-  for (size_t k = 0; k < above.verdicts[0].contributions; ++k) EXPECT_NE(above.contributions[k].feature, 2u);
-  EXPECT_NE(above.reconstruction[2], 9) << "what is expected stays what it is";
-  rows[2] = -9;
-  const ScoreResult below = Score(*detector, rows, options);
-  EXPECT_EQ(below.contributions[0].feature, 2u);
-  EXPECT_GT(below.verdicts[0].error, above.verdicts[0].error);
-}
-
-// Windows of many streams, scored together: each has the bits that it has in its own.
-TEST(Detector, WindowsOneBehindTheOtherHaveTheBitsOfTheirStream) {
-  for (const uint32_t window : {1u, 3u, 10u}) {
-    const auto detector = MakeSmallDetector({.window = window, .kind = v1::WINDOW_NORMALISED, .noise_level = 0.5f});
-    std::vector<float> rows = SmallRows(500, 5);
-    Random random(window);
-    for (int i = 0; i < 200; ++i) rows[random.UniformInt(rows.size())] = i % 3 == 0 ? kNaN : 1e5f;
-    const ScoreOptions options = {
-        .top_contributors = 3, .explain_all = true, .reconstruction = true, .imputation = true, .counterfactual = 2};
-    const ScoreResult stream = Score(*detector, rows, options);
-    std::vector<size_t> picked;
-    std::vector<float> windows;
-    for (size_t i = 0; i < 700; ++i) {  // over several chunks
-      picked.push_back(random.UniformInt(stream.verdicts.size()));
-      const auto rows_of = std::span(rows).subspan(picked.back() * 3, window * 3);
-      windows.insert(windows.end(), rows_of.begin(), rows_of.end());
-    }
-    ScoreResult result;
-    ASSERT_TRUE(detector->ScoreWindows(windows, options, &result).ok());
-    ASSERT_EQ(result.verdicts.size(), picked.size());
-    for (size_t i = 0; i < picked.size(); ++i) {
-      ASSERT_TRUE(SameBits(result.verdicts[i], stream.verdicts[picked[i]])) << i;
-      for (size_t k = 0; k < result.verdicts[i].contributions; ++k) {
-        ASSERT_TRUE(SameBits(result.contributions[i * 3 + k], stream.contributions[picked[i] * 3 + k]));
-      }
-      ASSERT_TRUE(SameRepairs(result, i, stream, picked[i]));
-      for (size_t k = 0; k < 3; ++k) {
-        ASSERT_TRUE(SameBits(result.reconstruction[i * 3 + k], stream.reconstruction[picked[i] * 3 + k]));
-        ASSERT_TRUE(SameBits(result.imputed[i * 3 + k], stream.imputed[picked[i] * 3 + k]));
-      }
-    }
-  }
-}
-
 TEST(Detector, FewerRowsThanTheWindowGiveNoVerdict) {
   const auto detector = MakeSmallDetector({.window = 3});
   EXPECT_EQ(Score(*detector, SmallRows(3, 1)).verdicts.size(), 1u);
   EXPECT_TRUE(Score(*detector, SmallRows(2, 1)).verdicts.empty());
   EXPECT_TRUE(Score(*detector, {}).verdicts.empty());
-}
-
-TEST(Detector, VerdictsAreTheSameBitForBitHoweverRowsAreCut) {
-  for (const uint32_t window : {1u, 3u, 10u}) {
-    const auto detector = MakeSmallDetector({.window = window, .kind = v1::WINDOW_NORMALISED, .noise_level = 0.5f});
-    std::vector<float> rows = SmallRows(900, 5);
-    Random random(window);
-    for (int i = 0; i < 200; ++i) rows[random.UniformInt(rows.size())] = i % 3 == 0 ? kNaN : 1e5f;
-    const ScoreOptions options = {.top_contributors = 2,
-                                  .explain_all = true,
-                                  .reconstruction = true,
-                                  .code = true,
-                                  .imputation = true,
-                                  .purification_passes = 2,
-                                  .score_function = true,
-                                  .counterfactual = 3};
-    const ScoreResult whole = Score(*detector, rows, options);
-    ASSERT_EQ(whole.verdicts.size(), 900 - window + 1);
-
-    RowHistory history(3, window);
-    ScoreResult part;
-    size_t read = 0;
-    size_t vector = 0;
-    while (read < 900) {
-      const size_t count = std::min<size_t>(random.UniformInt(read < 300 ? 5 : 300), 900 - read);
-      ASSERT_TRUE(detector->Score(history.Extend(std::span(rows).subspan(read * 3, count * 3)), options, &part).ok());
-      ASSERT_EQ(part.verdicts.size(), count - history.warming_up_rows());
-      for (size_t i = 0; i < part.verdicts.size(); ++i, ++vector) {
-        ASSERT_TRUE(SameBits(part.verdicts[i], whole.verdicts[vector])) << "vector " << vector;
-        for (size_t k = 0; k < whole.verdicts[vector].contributions; ++k) {
-          ASSERT_TRUE(SameBits(part.contributions[i * 3 + k], whole.contributions[vector * 3 + k]));
-        }
-        ASSERT_TRUE(SameRepairs(part, i, whole, vector));
-        for (size_t k = 0; k < 3; ++k) {
-          ASSERT_TRUE(SameBits(part.reconstruction[i * 3 + k], whole.reconstruction[vector * 3 + k]));
-          ASSERT_TRUE(SameBits(part.imputed[i * 3 + k], whole.imputed[vector * 3 + k]));
-          ASSERT_TRUE(SameBits(part.purified[i * 3 + k], whole.purified[vector * 3 + k]));
-          ASSERT_TRUE(SameBits(part.score_function[i * 3 + k], whole.score_function[vector * 3 + k]));
-        }
-        const size_t units = detector->code_size();
-        for (size_t k = 0; k < units; ++k) {
-          ASSERT_TRUE(SameBits(part.code[i * units + k], whole.code[vector * units + k]));
-        }
-      }
-      read += count;
-    }
-    EXPECT_EQ(vector, whole.verdicts.size());
-  }
-}
-
-TEST(Detector, ImputesWhatIsMissingAndLeavesTheRestAsItCame) {
-  const auto detector = MakeSmallDetector({.window = 2});
-  std::vector<float> rows = SmallRows(40, 9);
-  rows[10 * 3 + 1] = kNaN;
-  const ScoreResult result = Score(*detector, rows, {.reconstruction = true, .imputation = true});
-  for (size_t vector = 0; vector < 39; ++vector) {
-    const bool touched = vector == 9 || vector == 10;  // row 10 is the newest of one, the oldest of the other
-    EXPECT_EQ(result.imputations[vector].iterations > 0, touched);
-    for (size_t k = 0; k < 3; ++k) {
-      const float row = rows[(vector + 1) * 3 + k], imputed = result.imputed[vector * 3 + k];
-      if (std::isnan(row)) {
-        EXPECT_TRUE(std::isfinite(imputed));
-      } else {
-        EXPECT_TRUE(SameBits(imputed, row));
-      }
-    }
-  }
-  // What the network makes of the completed vector is what it was completed with.
-  std::vector<float> completed(rows.begin() + 9 * 3, rows.begin() + 11 * 3);
-  completed[4] = result.imputed[9 * 3 + 1];
-  const ScoreResult again = Score(*detector, completed, {.reconstruction = true});
-  const double scale = detector->model().pipeline.scaler().state().scale(1);
-  EXPECT_NEAR(again.reconstruction[1], completed[4], 2e-3 * scale);
-}
-
-TEST(Detector, PassesARowThroughTheNetworkAsOftenAsAsked) {
-  const auto detector = MakeSmallDetector({.window = 1});
-  const std::vector<float> rows = SmallRows(20, 9);
-  const ScoreResult once = Score(*detector, rows, {.reconstruction = true, .purification_passes = 1});
-  const ScoreResult thrice = Score(*detector, rows, {.purification_passes = 3});
-  std::vector<float> by_hand = once.reconstruction;
-  for (int pass = 0; pass < 2; ++pass) by_hand = Score(*detector, by_hand, {.reconstruction = true}).reconstruction;
-  for (size_t k = 0; k < rows.size(); ++k) {
-    EXPECT_TRUE(SameBits(once.purified[k], once.reconstruction[k])) << "nothing is missing";
-    // By hand, a row is rounded to its units between the passes.
-    const double scale = detector->model().pipeline.scaler().state().scale(static_cast<int>(k % 3));
-    EXPECT_NEAR(thrice.purified[k], by_hand[k], 5e-3 * scale);
-  }
-}
-
-TEST(Detector, EstimatesTheScoreFunctionOfAGaussianModel) {
-  const auto detector = MakeSmallDetector({.window = 2, .noise_level = 0.5f});
-  std::vector<float> rows = SmallRows(20, 9);
-  rows[5 * 3 + 2] = kNaN;
-  const ScoreResult result = Score(*detector, rows, {.reconstruction = true, .score_function = true});
-  const v1::ScalerState& scaler = detector->model().pipeline.scaler().state();
-  for (size_t k = 0; k < 19 * 3; ++k) {
-    if (k == 4 * 3 + 2) {
-      EXPECT_TRUE(std::isnan(result.score_function[k]));
-      continue;
-    }
-    const double difference = (double{result.reconstruction[k]} - rows[k + 3]) / scaler.scale(static_cast<int>(k % 3));
-    EXPECT_NEAR(result.score_function[k], difference / 0.25, 0.02 * (1 + std::abs(difference)));
-  }
-  ScoreResult none;
-  const auto without = MakeSmallDetector({.window = 2});
-  EXPECT_EQ(without->Score(rows, {.score_function = true}, &none),
-            absl::FailedPreconditionError("score_function: expected a model whose only corruption is gaussian with a "
-                                          "fixed sigma, got 'pump' with 0 corruptions, the first: none"));
-}
-
-TEST(Detector, NamesTheFeatureThatWentAstray) {
-  const auto detector = MakeSmallDetector({.window = 3});
-  std::vector<float> rows = SmallRows(20, 6);
-  rows[10 * 3 + 2] = 9.0f;
-  const ScoreResult result = Score(*detector, rows);
-  for (const size_t vector : {8u, 9u, 10u}) {  // the vectors whose window covers row 10
-    const Verdict& verdict = result.verdicts[vector];
-    EXPECT_TRUE(verdict.anomalous);
-    EXPECT_EQ(verdict.p_value, detector->calibration().resolution());
-    ASSERT_GE(verdict.contributions, 1u);
-    const Contribution& first = result.contributions[vector * result.contributions_stride];
-    EXPECT_EQ(first.feature, 2u);
-    EXPECT_GT(first.share, 0.9f);
-    EXPECT_EQ(first.observed, rows[(vector + 2) * 3 + 2]) << "of the newest row";
-  }
-}
-
-TEST(Detector, SharesAreSortedAndAddUpToOne) {
-  const auto detector = MakeSmallDetector();
-  const ScoreResult result =
-      Score(*detector, SmallRows(100, 7), {.top_contributors = 99, .explain_all = true, .reconstruction = true});
-  ASSERT_EQ(result.contributions_stride, 3u);
-  for (size_t i = 0; i < result.verdicts.size(); ++i) {
-    const Contribution* contributions = &result.contributions[i * 3];
-    ASSERT_EQ(result.verdicts[i].contributions, 3u);
-    EXPECT_NEAR(contributions[0].share + contributions[1].share + contributions[2].share, 1, 1e-6);
-    EXPECT_GE(contributions[0].share, contributions[1].share);
-    EXPECT_GE(contributions[1].share, contributions[2].share);
-    for (size_t k = 0; k < 3; ++k) {
-      EXPECT_EQ(contributions[k].expected, result.reconstruction[i * 3 + contributions[k].feature]);
-    }
-  }
-  const ScoreResult top = Score(*detector, SmallRows(100, 7), {.top_contributors = 1, .explain_all = true});
-  for (size_t i = 0; i < top.verdicts.size(); ++i) {
-    EXPECT_TRUE(SameBits(top.contributions[i], result.contributions[i * 3]));
-  }
-}
-
-TEST(Detector, ExplainsNormalVerdictsOnlyWhenAsked) {
-  const auto detector = MakeSmallDetector();
-  std::vector<float> rows = SmallRows(40, 8);
-  rows[60] = 1e6f;
-  const ScoreResult result = Score(*detector, rows);
-  EXPECT_TRUE(result.reconstruction.empty());
-  size_t normal = 0;
-  for (const Verdict& verdict : result.verdicts) {
-    EXPECT_EQ(verdict.contributions > 0, verdict.anomalous);
-    normal += verdict.anomalous ? 0 : 1;
-  }
-  EXPECT_GT(normal, 0u);
-  const ScoreResult none = Score(*detector, rows, {.top_contributors = 0, .explain_all = true});
-  EXPECT_TRUE(none.contributions.empty());
 }
 
 TEST(Detector, MissingValuesTakeNoPart) {
@@ -409,21 +166,6 @@ TEST(Detector, MissingValuesTakeNoPart) {
   EXPECT_EQ(result.verdicts[1].p_value, 1);
   EXPECT_EQ(result.verdicts[1].contributions, 0u);
   EXPECT_EQ(result.verdicts[2].state, Verdict::State::kScored);
-}
-
-TEST(Detector, AMissingNewestValueIsObservedAsNaN) {
-  const auto detector = MakeSmallDetector({.window = 2});
-  std::vector<float> rows = SmallRows(2, 8);
-  rows[3] = kNaN;  // flow of the newest row; the row before has it
-  const ScoreResult result = Score(*detector, rows, {.explain_all = true});
-  bool found = false;
-  for (size_t k = 0; k < result.verdicts[0].contributions; ++k) {
-    if (result.contributions[k].feature != 0) continue;
-    found = true;
-    EXPECT_TRUE(std::isnan(result.contributions[k].observed));
-    EXPECT_TRUE(std::isfinite(result.contributions[k].expected));
-  }
-  EXPECT_TRUE(found);
 }
 
 TEST(Detector, TheLargestNumbersGiveFiniteVerdicts) {
@@ -479,19 +221,6 @@ TEST(Detector, AnotherCalibrationSharesTheModel) {
   EXPECT_FLOAT_EQ(Score(*other, rows).verdicts[0].score, Score(*other, rows).verdicts[0].error / 400);
 }
 
-TEST(Detector, TheCodeIsTheNetworksOwn) {
-  const auto detector = MakeSmallDetector();
-  const std::vector<float> rows = SmallRows(300, 4);
-  const ScoreResult result = Score(*detector, rows, {.code = true});
-  Batch batch;
-  ASSERT_TRUE(detector->model().pipeline.Apply(rows, &batch).ok());
-  const auto executor = Executor::Create(detector->model().executors.network());
-  std::vector<float> output(batch.values.size()), code(batch.vectors * detector->code_size());
-  ASSERT_TRUE((*executor)->Forward(batch.vectors, batch.values, output, code).ok());
-  EXPECT_EQ(result.code, code);
-  EXPECT_TRUE(Score(*detector, rows).code.empty()) << "only where asked for";
-}
-
 TEST(Detector, ReusesWhatTheResultHasAllocated) {
   const auto detector = MakeSmallDetector();
   const ScoreOptions options = {.explain_all = true, .reconstruction = true, .code = true};
@@ -505,27 +234,6 @@ TEST(Detector, ReusesWhatTheResultHasAllocated) {
   ASSERT_TRUE(detector->Score(SmallRows(30, 4), options, &result).ok());
   ASSERT_TRUE(detector->Score(SmallRows(600, 4), options, &result).ok());
   EXPECT_EQ(buffers(), before);
-}
-
-TEST(Detector, ScoresOnManyThreadsAtOnce) {
-  const auto detector = MakeSmallDetector();
-  const std::vector<float> rows = SmallRows(500, 11);
-  const ScoreResult expected = Score(*detector, rows);
-  std::vector<int> different(6, 0);
-  std::vector<std::thread> threads;
-  threads.reserve(different.size());
-  for (int& count : different) {
-    threads.emplace_back([&detector, &rows, &expected, &count] {
-      for (int round = 0; round < 5; ++round) {
-        const ScoreResult result = Score(*detector, rows);
-        for (size_t i = 0; i < expected.verdicts.size(); ++i) {
-          count += SameBits(result.verdicts[i], expected.verdicts[i]) ? 0 : 1;
-        }
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_THAT(different, ::testing::Each(0));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "engine/detect/mahalanobis.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/score_scale.h"
+#include "engine/detect/verdict_message.h"
 #include "tests/engine/detect/small_detector.h"
 
 namespace astray {
@@ -232,7 +233,7 @@ TEST(TSquared, AScaleThatCannotBeIsRefused) {
               HasSubstr("score.t_squared_rows: expected at most 128 features, got 129"));
 }
 
-TEST(TSquared, AVerdictExpectsTheReadingsMeanThen) {
+TEST(TSquared, AVerdictSaysSoAndExpectsTheReadingsMeanThen) {
   const auto detector = MakeSmallDetector({.t_squared_rows = 2});
   std::vector<float> rows = SmallRows(3, 7);
   for (size_t i = 0; i < rows.size(); i += 3) rows[i] += 1000;
@@ -240,6 +241,7 @@ TEST(TSquared, AVerdictExpectsTheReadingsMeanThen) {
   ASSERT_TRUE(detector->Score(rows, {.top_contributors = 3}, &result).ok());
   ASSERT_EQ(result.verdicts.size(), 1u);
   ASSERT_TRUE(result.verdicts[0].anomalous);
+  EXPECT_TRUE(result.verdicts[0].by_t_squared);
   ASSERT_GE(result.verdicts[0].contributions, 1u);
   const Contribution& first = result.contributions[0];
   EXPECT_EQ(first.feature, 0u);
@@ -247,6 +249,31 @@ TEST(TSquared, AVerdictExpectsTheReadingsMeanThen) {
   const v1::TSquaredScale& scale = detector->model().score_scale.t_squared();
   EXPECT_FLOAT_EQ(first.expected, detector->model().pipeline.scaler().InvertValue(0, scale.mean(0)));
   EXPECT_NEAR(first.expected, 20, 1) << "the flow's mean";
+}
+
+TEST(TSquared, AVerdictByItsResidualSaysThat) {
+  const auto detector = MakeSmallDetector({.t_squared_rows = 1});
+  const std::vector<float> normal = SmallRows(3, 7);
+  std::vector<float> shifted = normal, broken = normal;
+  for (size_t i = 0; i < shifted.size(); i += 3) shifted[i] += 1000;
+  broken[0] += 1000;   // of the oldest row, which T² does not look at
+  ScoreResult result;  // one for all: nothing of a verdict stays for the next
+  const auto judge = [&](const std::vector<float>& rows, const ScoreOptions& options) {
+    EXPECT_TRUE(detector->Score(rows, options, &result).ok());
+    EXPECT_EQ(result.verdicts.size(), 1u);
+    v1::Verdict message;
+    FillVerdict(*detector, result, 0, &message);
+    EXPECT_EQ(message.by_t_squared(), result.verdicts[0].by_t_squared);
+    EXPECT_EQ(message.anomalous(), rows != normal);
+    return message;
+  };
+  EXPECT_TRUE(judge(shifted, {}).by_t_squared());
+  EXPECT_FALSE(judge(broken, {}).by_t_squared());
+  EXPECT_TRUE(judge(shifted, {.counterfactual = 2}).by_t_squared());
+  EXPECT_FALSE(judge(normal, {}).by_t_squared()) << "no contributors, nothing to say of them";
+  EXPECT_TRUE(judge(shifted, {}).by_t_squared());
+  EXPECT_FALSE(judge(normal, {.explain_all = true}).by_t_squared());
+  EXPECT_FALSE(judge(shifted, {.top_contributors = 0}).by_t_squared()) << "nobody asks";
 }
 
 TEST(MahalanobisDistance, OfSomeFeaturesIsThatOfTheirOwnCorrelation) {

@@ -72,6 +72,9 @@ TEST(Recipe, TSquaredIsOfWindowsWithoutRules) {
               HasSubstr("score.t_squared_rows: expected 0 with rules"));
   EXPECT_THAT(Refusal("score { kind: TRAINING_LOSS t_squared_rows: 5 }"),
               HasSubstr("score.t_squared_rows: expected 0 with score.kind TRAINING_LOSS"));
+  const auto wide = CompleteRecipe(*ParseRecipe("name: 'm' features { window: 2 } score { t_squared_rows: 1 }", "r"),
+                                   MakeData(500, 129, true));
+  EXPECT_EQ(wide.status().message(), "score.t_squared_rows: expected at most 128 features, got 129");
 }
 
 TEST(Recipe, DefaultsAreChosenFromTheData) {

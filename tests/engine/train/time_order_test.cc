@@ -45,14 +45,14 @@ TEST(TimeOrder, AutocorrelationOfAHandfulIsTheFormulas) {
 }
 
 TEST(TimeOrder, TimestampsOrASlowFeatureSaySo) {
-  EXPECT_TRUE(IsTimeOrdered(Autoregression(0.99, 5000)));
+  EXPECT_TRUE(TimeOrder(Autoregression(0.99, 5000)).IsTimeOrdered());
   Dataset data = Autoregression(0.5, 5000);
-  EXPECT_FALSE(IsTimeOrdered(data));
+  EXPECT_FALSE(TimeOrder(data).IsTimeOrdered());
   data.timestamps.assign(5000, "t");
-  EXPECT_TRUE(IsTimeOrdered(data));
+  EXPECT_TRUE(TimeOrder(data).IsTimeOrdered());
   data.timestamps.clear();
   data.timed = true;
-  EXPECT_TRUE(IsTimeOrdered(data)) << "times that were not kept";
+  EXPECT_TRUE(TimeOrder(data).IsTimeOrdered()) << "times that were not kept";
 }
 
 TEST(TimeOrder, ASingleColumnIsASeriesWhereItsValuesFollowFromEachOther) {
@@ -60,9 +60,23 @@ TEST(TimeOrder, ASingleColumnIsASeriesWhereItsValuesFollowFromEachOther) {
     const Dataset two = Autoregression(rho, 5000);
     Dataset one{.feature_names = {"a"}};
     for (size_t i = 0; i < two.rows(); ++i) one.values.push_back(two.row(i)[0]);
-    EXPECT_EQ(IsTimeOrdered(one), series) << rho;
-    EXPECT_FALSE(IsTimeOrdered(two)) << rho;
+    EXPECT_EQ(TimeOrder(one).IsTimeOrdered(), series) << rho;
+    EXPECT_FALSE(TimeOrder(two).IsTimeOrdered()) << rho;
   }
+}
+
+TEST(TimeOrder, GoesThroughTheRowsForTheFirstOneThatAsksOnly) {
+  Dataset data = Autoregression(0.99, 5000);
+  const std::vector<double> expected = Autocorrelations(data);
+  TimeOrder order(data);
+  EXPECT_TRUE(order.IsTimeOrdered());
+  data.values.assign(data.values.size(), 0.0f);  // what is looked at again would differ
+  EXPECT_EQ(order.autocorrelations(), expected);
+  EXPECT_TRUE(order.IsTimeOrdered());
+  v1::FeaturesRecipe features;
+  EXPECT_TRUE(order.IsTimeOrdered(features));
+  features.mutable_log();
+  EXPECT_FALSE(order.IsTimeOrdered(features)) << "sessions overlap";
 }
 
 TEST(TimeOrder, RunsBeginWithAnotherEntityAndAfterAPause) {
