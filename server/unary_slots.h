@@ -139,7 +139,7 @@ class UnarySlots {
     if (spare_.size() < kSpare && IsSmall(slot->request_, slot->response_)) {
       slot->writer_.reset();
       slot->context_.reset();
-      slot->response_.Clear();
+      Reset(&slot->response_);
       spare_.push_back(std::move(slot));
     }
     slot.reset();
