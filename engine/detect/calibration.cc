@@ -142,11 +142,11 @@ absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double
 
   Calibration calibration;
   calibration.all_ = std::move(samples.all);
-  calibration.tail_ = std::move(tails.all);
+  calibration.tail_ = tails.all;
   for (auto& [name, sample] : samples.segments) {
-    SegmentTail& tail = tails.segments[calibration.segments_.size()];
+    const SegmentTail& tail = tails.segments[calibration.segments_.size()];
     calibration.segments_.push_back(
-        {.name = name, .sample = std::move(sample), .tail = std::move(tail.fit), .no_tail_fits = tail.none_fits});
+        {.name = name, .sample = std::move(sample), .tail = tail.fit, .no_tail_fits = tail.none_fits});
   }
   for (size_t i = 0; i < kMissingLevels; ++i) calibration.missing_levels_[i].sample = std::move(samples.missing[i]);
   calibration.false_positive_rate_ = false_positive_rate;
