@@ -20,6 +20,16 @@ bool NamesACulprit(const Dataset& data, size_t row, std::span<const Contribution
   });
 }
 
+// Calibration::SegmentIndex of rows [begin, end); nothing where they have no segments.
+std::vector<uint32_t> SegmentsOf(const Detector& detector, const Dataset& data, size_t begin, size_t end) {
+  std::vector<uint32_t> segments;
+  if (data.segments.empty()) return segments;
+  for (size_t row = begin; row < end; ++row) {
+    segments.push_back(detector.calibration().SegmentIndex(data.segments[row]));
+  }
+  return segments;
+}
+
 // Takes the verdicts of an entity's rows, in order.
 class Collector {
  public:
@@ -119,7 +129,8 @@ absl::StatusOr<LabelledScores> ScoreLabelled(const Detector& detector, const Dat
     const size_t begin = scores.begins[entity];
     const size_t end = entity + 1 < scores.begins.size() ? scores.begins[entity + 1] : data.rows();
     const auto rows = std::span(data.values).subspan(begin * data.features(), (end - begin) * data.features());
-    RETURN_IF_ERROR(detector.Score(rows, {}, &result));
+    const size_t first = std::min(begin + detector.window() - 1, end);  // the newest row of the first vector
+    RETURN_IF_ERROR(detector.Score(rows, {}, &result, SegmentsOf(detector, data, first, end)));
     for (size_t i = 0; i < result.verdicts.size(); ++i) {
       const std::span<const Contribution> named(result.contributions.data() + i * result.contributions_stride,
                                                 result.verdicts[i].contributions);
@@ -135,14 +146,17 @@ absl::Status NameByRepair(const Detector& detector, const Dataset& data, Labelle
   const size_t size = detector.window() * data.features();
   ScoreResult result;
   std::vector<float> windows;
+  std::vector<uint32_t> segments;
   for (size_t first = 0; first < scores->blamed.size(); first += kWindows) {
     const auto rows = std::span(scores->blamed).subspan(first, std::min(kWindows, scores->blamed.size() - first));
     windows.clear();
+    segments.clear();
     for (const size_t row : rows) {
+      if (!data.segments.empty()) segments.push_back(detector.calibration().SegmentIndex(data.segments[row]));
       const auto window = std::span(data.values).subspan((row + 1) * data.features() - size, size);
       windows.insert(windows.end(), window.begin(), window.end());
     }
-    RETURN_IF_ERROR(detector.ScoreWindows(windows, {.top_contributors = 1, .counterfactual = 1}, &result));
+    RETURN_IF_ERROR(detector.ScoreWindows(windows, {.top_contributors = 1, .counterfactual = 1}, &result, segments));
     for (size_t i = 0; i < rows.size(); ++i) {
       const std::span<const Contribution> named(result.contributions.data() + i * result.contributions_stride,
                                                 result.verdicts[i].contributions);

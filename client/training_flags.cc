@@ -63,6 +63,12 @@ void TrainingFlags::AddThreads(CLI::App* command) {
       ->check(CLI::Range(1, kMaxThreads));
 }
 
+void TrainingFlags::AddSegments(CLI::App* command) {
+  command->add_option(
+      "--segment-column", csv.segment_column,
+      "Column of which each value gets a threshold of its own: a machine, a tenant, a mode; no feature");
+}
+
 size_t TrainingFlags::ThreadsToUse() const {
   return threads > 0 ? threads : std::max<size_t>(1, std::thread::hardware_concurrency());
 }
@@ -91,6 +97,9 @@ absl::StatusOr<TrainingData> TrainingFlags::ReadLogData(const v1::Recipe& made, 
 }
 
 absl::StatusOr<TrainingData> TrainingFlags::ReadData(const v1::Recipe& made, CommandContext& context) const {
+  if (!csv.segment_column.empty() && (IsLog() || IsFasta() || IsPrometheusSource(data))) {
+    return UsageError(absl::StrCat("--segment-column: expected a CSV, got ", data));
+  }
   if (IsLog()) return ReadLogData(made, context);
   if (!labels.empty() || !session_pattern.empty() || window_seconds) {
     return UsageError(

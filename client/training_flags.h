@@ -35,9 +35,10 @@ struct TrainingFlags {
   size_t threads = 0;  // 0: one a core
 
   void Add(CLI::App* command);
-  void AddScratch(CLI::App* command);  // --scratch-dir, --data-memory
-  void AddLog(CLI::App* command);      // --input-format, --labels, --session-pattern, --window-seconds
-  void AddThreads(CLI::App* command);  // --threads
+  void AddScratch(CLI::App* command);   // --scratch-dir, --data-memory
+  void AddLog(CLI::App* command);       // --input-format, --labels, --session-pattern, --window-seconds
+  void AddThreads(CLI::App* command);   // --threads
+  void AddSegments(CLI::App* command);  // --segment-column
   size_t ThreadsToUse() const;
   bool IsLog() const;
   bool IsFasta() const;

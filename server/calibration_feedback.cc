@@ -23,7 +23,8 @@ CalibrationFeedback::CalibrationFeedback(const Detector& detector, const std::ve
     std::optional<std::vector<float>> window = FeedbackWindow(detector, record);
     if (!window) continue;
     if (record.kind() == v1::FeedbackRecord::FALSE_ALARM) {
-      false_alarms_.push_back(*std::move(window));
+      false_alarms_.insert(false_alarms_.end(), window->begin(), window->end());
+      segments_.push_back(record.segment());
     } else {
       const std::string newest(Bytes(std::span(*window).last(detector.features())));
       confirmed_[newest].push_back(*std::move(window));
@@ -61,13 +62,16 @@ void CalibrationFeedback::LeaveOutConfirmed(absl::string_view entity, std::span<
   }
 }
 
-absl::StatusOr<std::vector<Verdict>> CalibrationFeedback::FalseAlarms() const {
-  std::vector<float> windows;
-  for (const std::vector<float>& window : false_alarms_) windows.insert(windows.end(), window.begin(), window.end());
+absl::StatusOr<std::vector<CalibrationFeedback::FalseAlarm>> CalibrationFeedback::FalseAlarms() const {
   ScoreResult result;
-  RETURN_IF_ERROR(detector_.ScoreWindows(windows, {.top_contributors = 0}, &result));
-  std::erase_if(result.verdicts, [](const Verdict& verdict) { return verdict.state != Verdict::State::kScored; });
-  return std::move(result.verdicts);
+  RETURN_IF_ERROR(detector_.ScoreWindows(false_alarms_, {.top_contributors = 0}, &result));
+  std::vector<FalseAlarm> alarms;
+  for (size_t i = 0; i < result.verdicts.size(); ++i) {
+    const Verdict& verdict = result.verdicts[i];
+    if (verdict.state != Verdict::State::kScored) continue;
+    alarms.push_back({.error = verdict.error, .missing_level = verdict.missing_level, .segment = segments_[i]});
+  }
+  return alarms;
 }
 
 }  // namespace astray

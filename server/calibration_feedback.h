@@ -28,14 +28,20 @@ class CalibrationFeedback {
   void LeaveOutConfirmed(absl::string_view entity, std::span<const float> rows, std::span<Verdict> verdicts);
   uint64_t left_out() const { return left_out_; }  // that were scored before
 
-  // On the false alarms' windows; those with nothing observed are left out.
-  absl::StatusOr<std::vector<Verdict>> FalseAlarms() const;
+  struct FalseAlarm {
+    float error;
+    uint8_t missing_level;
+    std::string segment;  // that was said with it
+  };
+  // Of their windows; those with nothing observed are left out.
+  absl::StatusOr<std::vector<FalseAlarm>> FalseAlarms() const;
 
  private:
   bool IsConfirmed(std::span<const float> window) const;
 
   const Detector& detector_;
-  std::vector<std::vector<float>> false_alarms_;
+  std::vector<float> false_alarms_;    // windows, one behind the other
+  std::vector<std::string> segments_;  // of each of them
   // Windows by the bytes of their newest row, which few others share.
   absl::flat_hash_map<std::string, std::vector<std::vector<float>>> confirmed_;
   std::map<std::string, size_t, std::less<>> to_come_;  // by entity: further vectors to leave out

@@ -198,9 +198,11 @@ absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   RETURN_IF_ERROR(CalibrateOpenSessions());
   const Detector& detector = *detector_;
   if (header_.include_false_alarms()) {
-    ASSIGN_OR_RETURN(const std::vector<Verdict> false_alarms, feedback_->FalseAlarms());
-    for (const Verdict& verdict : false_alarms) {
-      RETURN_IF_ERROR(samples_.Add(verdict.error, "", verdict.missing_level));
+    ASSIGN_OR_RETURN(const auto false_alarms, feedback_->FalseAlarms());
+    for (const CalibrationFeedback::FalseAlarm& alarm : false_alarms) {
+      // As in scoring, a segment that the calibration has no room for is judged by all rows.
+      const absl::string_view segment = samples_.HasRoomFor(alarm.segment) ? alarm.segment : "";
+      RETURN_IF_ERROR(samples_.Add(alarm.error, segment, alarm.missing_level));
     }
     response->set_false_alarms_added(false_alarms.size());
   }

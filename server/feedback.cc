@@ -50,6 +50,7 @@ v1::FeedbackRecord MakeRecord(const Detector& detector, const v1::FeedbackReques
   *record.mutable_lines() = request.lines();
   record.set_id(request.id());
   record.set_entity(request.entity());
+  record.set_segment(request.segment());
   record.set_note(request.note());
   record.set_time_unix_seconds(request.time_unix_seconds());
   record.set_received_unix_seconds(absl::ToUnixSeconds(absl::Now()));
@@ -95,7 +96,8 @@ absl::Status KeepFeedback(const DetectorRegistry& registry, FeedbackStore* store
                                                    " sessions"));
   }
   ScoreResult result;
-  RETURN_IF_ERROR(detector.Score(*window, {}, &result));
+  const uint32_t segment = detector.calibration().SegmentIndex(record.segment());
+  RETURN_IF_ERROR(detector.Score(*window, {}, &result, std::span(&segment, 1)));
   ASSIGN_OR_RETURN(const FeedbackStore::Added added, store->Add(request.model().name(), record));
   if (!added.known) {
     if (record.kind() == v1::FeedbackRecord::FALSE_ALARM) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/calibration_samples.h"
 
 namespace astray {
 namespace {
@@ -45,6 +46,7 @@ absl::Status CheckFeedback(const v1::FeedbackRecord& record) {
   }
   if (record.id().size() > kMaxNameBytes) return Expected("id", kMaxNameBytes, record.id().size());
   if (record.entity().size() > kMaxNameBytes) return Expected("entity", kMaxNameBytes, record.entity().size());
+  RETURN_IF_ERROR(CalibrationSamples::CheckSegment(record.segment()));
   if (record.note().size() > kMaxNoteBytes) return Expected("note", kMaxNoteBytes, record.note().size());
   if (!std::isfinite(record.time_unix_seconds())) {
     return absl::InvalidArgumentError(

@@ -81,7 +81,7 @@ absl::StatusOr<FeedbackStore::Model> FeedbackStore::Load(const std::string& name
     file.clean = log.clean;
     for (v1::FeedbackRecord& record : log.records) {
       std::string key = RowsKey(record);
-      model.newest[key] = {record.kind(), file.number};
+      model.newest[key] = {record.kind(), record.segment(), file.number};
       if (records != nullptr) all.emplace_back(std::move(key), std::move(record));
     }
   }
@@ -160,12 +160,13 @@ absl::StatusOr<FeedbackStore::Added> FeedbackStore::Add(const std::string& name,
   for (int attempt = 0;; ++attempt) {
     ASSIGN_OR_RETURN(Model * model, Find(name));
     const auto newest = model->newest.find(key);
-    if (newest != model->newest.end() && newest->second.kind == record.kind()) {
+    if (newest != model->newest.end() && newest->second.kind == record.kind() &&
+        newest->second.segment == record.segment()) {
       return Added{.known = true, .kept = Summarize(*model)};
     }
     const absl::Status status = Append(name, frame, model);
     if (status.ok()) {
-      model->newest[key] = {record.kind(), model->files.back().number};
+      model->newest[key] = {record.kind(), record.segment(), model->files.back().number};
       return Added{.known = false, .kept = Summarize(*model)};
     }
     models_.erase(name);

@@ -33,7 +33,7 @@ class FeedbackStore {
       : base_path_(std::move(base_path)), options_(options) {}
 
   struct Added {
-    bool known = false;  // the same rows had the same kind
+    bool known = false;  // the same rows had the same kind and segment
     v1::FeedbackSummary kept;
   };
   // InvalidArgument: CheckFeedback. FailedPrecondition: the model's folder cannot be written.
@@ -52,6 +52,7 @@ class FeedbackStore {
   };
   struct Newest {  // of the records on some rows
     v1::FeedbackRecord::Kind kind;
+    std::string segment;
     uint64_t file;
   };
   struct Model {

@@ -21,7 +21,8 @@ namespace astray {
 namespace {
 
 struct Flags {
-  std::string model, data, labels, report, entity_column, label_column = "label", culprit_column = "culprits";
+  std::string model, data, labels, report, entity_column, segment_column, label_column = "label",
+                                                                          culprit_column = "culprits";
   uint64_t epoch = 0;
   bool json = false, time_ordered = false;
 };
@@ -52,6 +53,7 @@ absl::StatusOr<LabelledRows> ReadLabelled(const Flags& flags, const Detector& de
     options.culprit_column = flags.culprit_column;
   }
   options.entity_column = flags.entity_column;
+  options.segment_column = flags.segment_column;
   options.feature_names = detector.model().pipeline.feature_names();
   ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
   RETURN_IF_ERROR(data.GroupByEntity());
@@ -125,6 +127,8 @@ void AddEvaluateCommand(CLI::App& app, CommandContext& context) {
       ->required();
   command->add_option("--label-column", flags->label_column, "1 or anomaly marks anomalies")->capture_default_str();
   command->add_option("--entity-column", flags->entity_column, "Column that says whose row it is: no window spans two");
+  command->add_option("--segment-column", flags->segment_column,
+                      "Column that says by which of the calibration's segments a row is judged");
   command->add_option("--labels", flags->labels,
                       "Models of logs: CSV of session key and label (0, 1, normal, anomaly)");
   command->add_option("--culprit-column", flags->culprit_column, "Names the truly faulty features, where it is there")

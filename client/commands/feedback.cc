@@ -26,7 +26,7 @@ namespace {
 
 struct Flags {
   ServerFlags server;
-  std::string data, kind, rows, entity_column, note, id;
+  std::string data, kind, rows, entity_column, segment_column, note, id;
   RowFormat input_format = RowFormat::kByName;
   bool each = false, json = false;
 };
@@ -110,6 +110,7 @@ class RecentRows {
     }
     for (const Row& row : rows_) request->mutable_values()->Add(row.values.begin(), row.values.end());
     request->set_entity(rows_.back().entity);
+    request->set_segment(rows_.back().segment);
     if (const auto time = ParseEventTime(rows_.back().timestamp); time.has_value()) {
       request->set_time_unix_seconds(*time);
     }
@@ -129,6 +130,7 @@ absl::Status SendRows(const Flags& flags, const v1::ModelDescription& model, v1:
   ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, {model.features().begin(), model.features().end()},
                                                       {.format = flags.input_format,
                                                        .entity_column = flags.entity_column,
+                                                       .segment_column = flags.segment_column,
                                                        .sequence = model.recipe().features().sequence()}));
   std::map<std::string, RecentRows> entities;
   const RecentRows none(model.window(), range);
@@ -192,6 +194,8 @@ void AddFeedbackCommand(CLI::App& app, CommandContext& context) {
       "its window takes are read from before it");
   command->add_flag("--each", flags->each, "Each of these rows is a verdict of its own");
   command->add_option("--entity-column", flags->entity_column, "Column that says whose row it is");
+  command->add_option("--segment-column", flags->segment_column,
+                      "Column that says by which segment it is judged: a false alarm counts for its threshold");
   command->add_option("--note", flags->note, "Kept with it, at most 1 KiB");
   command->add_option("--id", flags->id, "Kept with it, at most 256 bytes");
   command->add_flag("--json", flags->json, "Print JSON");

@@ -71,6 +71,13 @@ void PrintSummary(const v1::TrainingReport& report, const v1::Recipe& recipe, Co
   PrintScore(report, recipe.score(), context);
   context.out << absl::StrFormat("%-22s %.6g at a false-positive rate of %.3g\n", "threshold", report.threshold(),
                                  report.false_positive_rate());
+  if (report.segments() > 0) {
+    context.out << absl::StrFormat("%-22s %d of %d have a threshold of their own%s\n", "segments",
+                                   report.own_thresholds(), report.segments(),
+                                   report.own_thresholds() < report.segments()
+                                       ? "; held-out rows of the others are too few, that of all rows counts"
+                                       : "");
+  }
   for (const v1::Warning& warning : report.warnings()) context.out << "warning: " << warning.text() << "\n";
 }
 
@@ -118,6 +125,7 @@ void AddTrainCommand(CLI::App& app, CommandContext& context) {
       AddCommand(app, context, "train", "Learn what is normal from a CSV of normal rows, FASTA, a log or a Prometheus",
                  "  astray train --data=normal.csv --name=pump\n"
                  "  astray train --data=normal.csv.gz --recipe=pump.textproto --model-base-path=models\n"
+                 "  astray train --data=fleet.csv --name=pump --entity-column=machine --segment-column=machine\n"
                  "  astray train --data=service.log --name=service --session-pattern='req-[0-9a-f]+'\n"
                  "  astray train --data=prometheus:http://localhost:9090 --range=2h --name=nodes \\\n"
                  "    --query='rate(node_cpu_seconds_total[1m])'",
@@ -126,6 +134,7 @@ void AddTrainCommand(CLI::App& app, CommandContext& context) {
   flags->AddLog(command);
   flags->AddScratch(command);
   flags->AddThreads(command);
+  flags->AddSegments(command);
   command->add_option("--model-base-path", flags->model_base_path, "Folder of models")->capture_default_str();
   command->add_option("--false-positive-rate", flags->false_positive_rate, "Share of normal rows that may be flagged");
   command->add_option("--checkpoint", flags->checkpoint,

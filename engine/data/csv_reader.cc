@@ -121,6 +121,7 @@ class DatasetFiller {
     dataset_.values = ScratchVector<float>(options.scratch);
     dataset_.seconds = ScratchVector<double>(options.scratch);
     dataset_.entities = EntityColumn(options.scratch);
+    dataset_.segments = EntityColumn(options.scratch);
     dataset_.timed = times_;
     if (reader.has_labels() && options.normal_only) dataset_.left_out = 0;
   }
@@ -149,13 +150,8 @@ class DatasetFiller {
       RETURN_IF_ERROR(dataset_.seconds.ReserveMore(1));
       dataset_.seconds.push_back(ParseEventTime(row.timestamp).value_or(std::numeric_limits<double>::quiet_NaN()));
     }
-    if (!options_.entity_column.empty()) {
-      RETURN_IF_ERROR(dataset_.entities.ReserveMore(1));
-      const size_t before = dataset_.entities.entities();
-      dataset_.entities.push_back(row.entity);
-      if (dataset_.entities.entities() > before) size_ += 2 * SizeOf(row.entity);
-      size_ += options_.scratch.limited() ? 0 : 1;
-    }
+    if (!options_.entity_column.empty()) RETURN_IF_ERROR(TakeName(row.entity, &dataset_.entities));
+    if (!options_.segment_column.empty()) RETURN_IF_ERROR(TakeName(row.segment, &dataset_.segments));
     if (labels_) dataset_.labels.push_back(row.label);
     if (!options_.culprit_column.empty()) {
       size_ += SizeOf(row.culprits);
@@ -173,6 +169,14 @@ class DatasetFiller {
   }
 
  private:
+  absl::Status TakeName(const std::string& name, EntityColumn* column) {
+    RETURN_IF_ERROR(column->ReserveMore(1));
+    const size_t before = column->entities();
+    column->push_back(name);
+    if (column->entities() > before) size_ += 2 * SizeOf(name);
+    size_ += options_.scratch.limited() ? 0 : 1;
+    return absl::OkStatus();
+  }
   static uint64_t SizeOf(const std::string& text) { return (sizeof(std::string) + text.size()) / sizeof(float); }
 
   const CsvOptions& options_;

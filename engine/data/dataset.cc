@@ -44,12 +44,14 @@ size_t Dataset::DropAnomalies() {
     if (!timestamps.empty()) timestamps[to] = std::move(timestamps[i]);
     if (!seconds.empty()) seconds[to] = seconds[i];
     if (!entities.empty()) entities.numbers()[to] = entities.number(i);
+    if (!segments.empty()) segments.numbers()[to] = segments.number(i);
     if (!culprits.empty()) culprits[to] = std::move(culprits[i]);
   }
   values.resize(kept * width);
   if (!timestamps.empty()) timestamps.resize(kept);
   if (!seconds.empty()) seconds.resize(kept);
   if (!entities.empty()) entities.numbers().resize(kept);
+  if (!segments.empty()) segments.numbers().resize(kept);
   if (!culprits.empty()) culprits.resize(kept);
   labels.clear();
   return all - kept;
@@ -64,6 +66,7 @@ absl::Status Dataset::GroupByEntity() {
   RETURN_IF_ERROR(Move(places, entities, features(), &values));
   RETURN_IF_ERROR(Move(places, entities, 1, &timestamps));
   RETURN_IF_ERROR(Move(places, entities, 1, &seconds));
+  RETURN_IF_ERROR(Move(places, entities, 1, &segments.numbers()));
   RETURN_IF_ERROR(Move(places, entities, 1, &labels));
   RETURN_IF_ERROR(Move(places, entities, 1, &culprits));
   std::ranges::sort(entities.numbers());

@@ -22,6 +22,7 @@ struct Dataset {
   ScratchVector<double> seconds;        // instead of them: one a row, Unix time, NaN where it cannot be read
   bool timed = false;                   // the rows have times, kept or not
   EntityColumn entities;                // one a row, whose it is; empty where the data does not say
+  EntityColumn segments;                // one a row, which of a calibration's it is of, "" for none; may be empty
   std::vector<uint8_t> labels;          // one a row, 1 is anomalous; empty where the data has none
   std::vector<std::string> culprits;    // one a row, "flow;pressure", names of truly faulty features; may be empty
 

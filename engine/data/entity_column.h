@@ -1,4 +1,4 @@
-// Whose row each row is: a number a row, and each name once.
+// Whose row each row is, or of which segment: a number a row, and each name once.
 #pragma once
 
 #include <cstddef>
@@ -45,6 +45,7 @@ class EntityColumn {
   // Of a row, counted in the order of the entities' first rows.
   uint32_t number(size_t row) const { return numbers_[row]; }
   size_t entities() const { return names_.size(); }
+  const std::vector<std::string>& names() const { return names_; }
   ScratchVector<uint32_t>& numbers() { return numbers_; }
 
  private:

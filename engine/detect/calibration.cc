@@ -45,6 +45,28 @@ double RankThreshold(const ErrorSample& sample, double false_positive_rate) {
   return positive == sample.largest().end() ? std::numeric_limits<float>::min() : *positive;
 }
 
+// How many samples a tail that says something of the rate takes.
+double SamplesForTail(double false_positive_rate) {
+  return std::max<double>(TailFit::kMinSamples, std::ceil(TailFit::kFinestRatio / false_positive_rate - 1 - kRounding));
+}
+
+absl::Status CheckRate(double false_positive_rate) {
+  if (false_positive_rate > 0 && false_positive_rate < 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("false_positive_rate: expected a number above 0 and below 1, got ", false_positive_rate));
+}
+
+double Resolution(const ErrorSample& sample) { return 1.0 / (static_cast<double>(sample.samples()) + 1); }
+
+// The float above the tail's quantile: errors are floats.
+double TailThreshold(const TailFit& tail, double false_positive_rate) {
+  return std::nextafterf(static_cast<float>(tail.Quantile(false_positive_rate)), std::numeric_limits<float>::max());
+}
+
+double TailPValue(const ErrorSample& sample, const TailFit& tail, float error) {
+  return std::max(tail.Exceedance(error), TailFit::kFinestRatio * Resolution(sample));
+}
+
 absl::Status InGroup(absl::string_view group, const absl::Status& status) {
   return absl::InvalidArgumentError(absl::StrCat(group, ": ", status.message()));
 }
@@ -57,8 +79,7 @@ bool Calibration::Resolves(uint64_t samples, double false_positive_rate) {
 
 absl::Status Calibration::CheckSamples(uint64_t samples, double false_positive_rate) {
   if (Resolves(samples, false_positive_rate)) return absl::OkStatus();
-  const auto for_tail =
-      std::max<double>(TailFit::kMinSamples, std::ceil(TailFit::kFinestRatio / false_positive_rate - 1 - kRounding));
+  const double for_tail = SamplesForTail(false_positive_rate);
   if (static_cast<double>(samples) >= for_tail) return absl::OkStatus();
   const double needed = std::ceil(1 / false_positive_rate - 1 - kRounding);
   return absl::FailedPreconditionError(
@@ -85,22 +106,30 @@ absl::StatusOr<Calibration> Calibration::Create(const std::vector<float>& errors
 }
 
 absl::StatusOr<Calibration> Calibration::Create(CalibrationSamples samples, double false_positive_rate, Origin origin) {
+  RETURN_IF_ERROR(CheckRate(false_positive_rate));
   samples.Seal();
-  return Make(std::move(samples), false_positive_rate, std::move(origin), std::nullopt);
+  Tails tails;
+  for (const auto& [name, sample] : samples.segments) {
+    tails.segments.push_back(FitSegment(sample, false_positive_rate));
+  }
+  return Make(std::move(samples), false_positive_rate, std::move(origin), std::move(tails));
+}
+
+Calibration::SegmentTail Calibration::FitSegment(const ErrorSample& sample, double false_positive_rate) {
+  const uint64_t n = sample.samples();
+  if (Resolves(n, false_positive_rate) || !CheckSamples(n, false_positive_rate).ok()) return {};
+  absl::StatusOr<TailFit> fit = TailFit::Fit(sample.largest(), n);
+  if (!fit.ok()) return {.fit = std::nullopt, .none_fits = true};
+  return {.fit = *std::move(fit), .none_fits = false};
 }
 
 absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double false_positive_rate, Origin origin,
-                                              std::optional<TailFit> tail) {
-  if (!(false_positive_rate > 0 && false_positive_rate < 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("false_positive_rate: expected a number above 0 and below 1, got ", false_positive_rate));
-  }
+                                              Tails tails) {
   RETURN_IF_ERROR(CheckOrigin(origin));
   const uint64_t n = samples.all.samples();
   if (n == 0) return absl::InvalidArgumentError("errors: expected 1 or more, got 0");
   RETURN_IF_ERROR(CheckSamples(n, false_positive_rate));
-  const bool needs_tail = !Resolves(n, false_positive_rate);
-  if (needs_tail && !tail) {
+  if (!Resolves(n, false_positive_rate) && !tails.all) {
     absl::StatusOr<TailFit> fit = TailFit::Fit(samples.all.largest(), n);
     if (!fit.ok()) {
       return absl::FailedPreconditionError(
@@ -108,18 +137,16 @@ absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double
                        std::ceil(1 / false_positive_rate - 1 - kRounding), " calibration vectors, got ", n,
                        " (finest rate: ", 1.0 / static_cast<double>(n + 1), "), and ", fit.status().message()));
     }
-    tail = *fit;
-  }
-  if (!needs_tail && tail) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tail: expected none for a rate of ", false_positive_rate, " and ", n, " errors"));
+    tails.all = *std::move(fit);
   }
 
   Calibration calibration;
   calibration.all_ = std::move(samples.all);
-  calibration.tail_ = tail;
+  calibration.tail_ = tails.all;
   for (auto& [name, sample] : samples.segments) {
-    calibration.segments_.push_back({.name = name, .sample = std::move(sample)});
+    const SegmentTail& tail = tails.segments[calibration.segments_.size()];
+    calibration.segments_.push_back(
+        {.name = name, .sample = std::move(sample), .tail = tail.fit, .no_tail_fits = tail.none_fits});
   }
   for (size_t i = 0; i < kMissingLevels; ++i) calibration.missing_levels_[i].sample = std::move(samples.missing[i]);
   calibration.false_positive_rate_ = false_positive_rate;
@@ -133,26 +160,47 @@ absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double
 void Calibration::SetThresholds() {
   if (tail_) {
     tail_begin_ = tail_->Quantile(resolution());
-    // The float above it: errors are floats.
-    threshold_ =
-        std::nextafterf(static_cast<float>(tail_->Quantile(false_positive_rate_)), std::numeric_limits<float>::max());
+    threshold_ = TailThreshold(*tail_, false_positive_rate_);
   } else {
     threshold_ = RankThreshold(all_, false_positive_rate_);
   }
   const auto set = [&](Group* group) {
-    group->own = Resolves(group->sample.samples(), false_positive_rate_);
-    group->threshold = group->own ? RankThreshold(group->sample, false_positive_rate_) : threshold_;
+    group->own = group->tail || Resolves(group->sample.samples(), false_positive_rate_);
+    if (!group->own) {
+      group->threshold = threshold_;
+    } else if (group->tail) {
+      group->tail_begin = group->tail->Quantile(Resolution(group->sample));
+      group->threshold = TailThreshold(*group->tail, false_positive_rate_);
+    } else {
+      group->threshold = RankThreshold(group->sample, false_positive_rate_);
+    }
   };
   for (Group& segment : segments_) set(&segment);
   for (Group& level : missing_levels_) set(&level);
 }
 
+absl::StatusOr<TailFit> Calibration::TailFromState(const v1::TailState& state, uint64_t samples,
+                                                   double false_positive_rate) {
+  ASSIGN_OR_RETURN(TailFit tail, TailFit::FromState(state));
+  if (!(tail.start_exceedance() >= 1 / (static_cast<double>(samples) + 1))) {
+    return absl::InvalidArgumentError("tail: expected a start that is exceeded more often than the finest rate");
+  }
+  if (Resolves(samples, false_positive_rate)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tail: expected none for a rate of ", false_positive_rate, " and ", samples, " errors"));
+  }
+  RETURN_IF_ERROR(CheckSamples(samples, false_positive_rate));
+  return tail;
+}
+
 absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& state) {
+  RETURN_IF_ERROR(CheckRate(state.false_positive_rate()));
   if (static_cast<size_t>(state.errors_size()) > kMaxSamples) {
     return absl::InvalidArgumentError(
         absl::StrCat("errors: expected 1 to ", kMaxSamples, " of them, got ", state.errors_size()));
   }
   CalibrationSamples samples;
+  Tails tails;
   ASSIGN_OR_RETURN(samples.all,
                    ErrorSample::FromState({state.errors().data(), static_cast<size_t>(state.errors_size())},
                                           state.has_sketch() ? &state.sketch() : nullptr, ErrorSample::kAllRows));
@@ -168,6 +216,15 @@ absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& s
     }
     absl::StatusOr<ErrorSample> sample = ErrorSample::FromState(segment.sample(), ErrorSample::kGroup);
     if (!sample.ok()) return InGroup(group, sample.status());
+    SegmentTail& tail = tails.segments.emplace_back();
+    if (segment.has_tail()) {
+      absl::StatusOr<TailFit> fit = TailFromState(segment.tail(), sample->samples(), state.false_positive_rate());
+      if (!fit.ok()) return InGroup(group, fit.status());
+      tail.fit = *std::move(fit);
+    } else {
+      // Also where a tail could be fitted now: what was judged by all rows goes on as it was.
+      tail.none_fits = segment.no_tail_fits();
+    }
     samples.segments.emplace(segment.name(), *std::move(sample));
   }
   uint32_t last = 0;
@@ -188,18 +245,14 @@ absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& s
   }
   samples.autocorrelation_time = state.autocorrelation_time();
   samples.block_rows = state.block_rows();
-  std::optional<TailFit> tail;
   if (state.has_tail()) {
-    ASSIGN_OR_RETURN(tail, TailFit::FromState(state.tail()));
-    if (!(tail->start_exceedance() >= 1 / (static_cast<double>(samples.all.samples()) + 1))) {
-      return absl::InvalidArgumentError("tail: expected a start that is exceeded more often than the finest rate");
-    }
+    ASSIGN_OR_RETURN(tails.all, TailFromState(state.tail(), samples.all.samples(), state.false_positive_rate()));
   }
   return Make(std::move(samples), state.false_positive_rate(),
               {.epoch = state.epoch(),
                .created_unix_seconds = state.created_unix_seconds(),
                .artifact_sha256 = state.artifact_sha256()},
-              tail);
+              std::move(tails));
 }
 
 v1::CalibrationState Calibration::ToState() const {
@@ -214,6 +267,8 @@ v1::CalibrationState Calibration::ToState() const {
     v1::SegmentState* message = state.add_segments();
     message->set_name(segment.name);
     *message->mutable_sample() = segment.sample.ToState();
+    if (segment.tail) *message->mutable_tail() = segment.tail->ToState();
+    message->set_no_tail_fits(segment.no_tail_fits);
   }
   for (size_t i = 0; i < kMissingLevels; ++i) {
     if (missing_levels_[i].sample.samples() == 0) continue;
@@ -227,13 +282,9 @@ v1::CalibrationState Calibration::ToState() const {
   return state;
 }
 
-double Calibration::TailPValue(float error) const {
-  return std::max(tail_->Exceedance(error), TailFit::kFinestRatio * resolution());
-}
-
 double Calibration::PValue(float error) const {
   // Up to there the tail's are not below the finest rate, and ranks are known.
-  return tail_ && error > tail_begin_ ? TailPValue(error) : all_.PValue(error);
+  return tail_ && error > tail_begin_ ? TailPValue(all_, *tail_, error) : all_.PValue(error);
 }
 
 void Calibration::PValues(std::span<const float> errors, std::vector<uint32_t>* ranks,
@@ -241,7 +292,7 @@ void Calibration::PValues(std::span<const float> errors, std::vector<uint32_t>* 
   all_.PValues(errors, ranks, p_values);
   if (!tail_) return;
   for (size_t i = 0; i < errors.size(); ++i) {
-    if (errors[i] > tail_begin_) p_values[i] = TailPValue(errors[i]);
+    if (errors[i] > tail_begin_) p_values[i] = TailPValue(all_, *tail_, errors[i]);
   }
 }
 
@@ -262,7 +313,9 @@ Calibration::Judgement Calibration::JudgeByGroups(float error, double p_value, u
   const auto add = [&](const Group& group) {
     if (!group.own) return;
     judgement.threshold = std::max(judgement.threshold, group.threshold);
-    judgement.p_value = std::max(judgement.p_value, group.sample.PValue(error));
+    const bool by_tail = group.tail && error > group.tail_begin;
+    judgement.p_value = std::max(judgement.p_value,
+                                 by_tail ? TailPValue(group.sample, *group.tail, error) : group.sample.PValue(error));
   };
   if (segment > 0) add(segments_[segment - 1]);
   if (missing_level > 0) add(missing_levels_[missing_level - 1]);

@@ -8,7 +8,8 @@
 // hold.
 //
 // A rate below 1 / (n + 1) is no matter of ranks: its threshold, and p-values below that, are of a tail that is fitted
-// to the largest errors of all rows (tail_fit.h).
+// to the largest errors (tail_fit.h), of all rows and of each segment whose own resolve no such rate. A segment whose
+// errors are too few, or have no tail that fits, is judged by all rows.
 #pragma once
 
 #include <array>
@@ -42,7 +43,11 @@ class Calibration {
     std::string name;  // of a segment
     ErrorSample sample{ErrorSample::kGroup};
     double threshold = 0;  // its own, else that of all rows
-    bool own = false;      // enough samples for the rate
+    bool own = false;      // enough samples for the rate, or a tail
+    // Of a segment, where its samples resolve no such rate.
+    std::optional<TailFit> tail;
+    bool no_tail_fits = false;  // though there were samples enough
+    double tail_begin = 0;      // errors above it have the tail's p-values
   };
   struct Judgement {
     double threshold;
@@ -100,12 +105,24 @@ class Calibration {
   uint64_t epoch() const { return origin_.epoch; }
 
  private:
+  struct SegmentTail {
+    std::optional<TailFit> fit;
+    bool none_fits = false;
+  };
+  struct Tails {
+    std::optional<TailFit> all;
+    std::vector<SegmentTail> segments;  // beside those of the samples
+  };
+
   Calibration() = default;
+  static absl::StatusOr<TailFit> TailFromState(const astray::v1::TailState& state, uint64_t samples,
+                                               double false_positive_rate);
+  static SegmentTail FitSegment(const ErrorSample& sample, double false_positive_rate);
+  // The tail of all rows is fitted where it is needed and `tails` has none.
   static absl::StatusOr<Calibration> Make(CalibrationSamples samples, double false_positive_rate, Origin origin,
-                                          std::optional<TailFit> tail);
+                                          Tails tails);
   void SetThresholds();
   Judgement JudgeByGroups(float error, double p_value, uint32_t segment, uint8_t missing_level) const;
-  double TailPValue(float error) const;
 
   ErrorSample all_{ErrorSample::kAllRows};
   std::optional<TailFit> tail_;

@@ -3,6 +3,17 @@
 #include <cstddef>
 
 namespace astray {
+namespace {
+
+void FillTail(const TailFit& tail, v1::TailSummary* message) {
+  message->set_start(tail.start());
+  message->set_shape(tail.shape());
+  message->set_scale(tail.scale());
+  message->set_excesses(tail.excesses());
+  message->set_p_value(tail.p_value());
+}
+
+}  // namespace
 
 v1::CalibrationSummary SummarizeCalibration(const Calibration& calibration) {
   v1::CalibrationSummary summary;
@@ -14,19 +25,15 @@ v1::CalibrationSummary SummarizeCalibration(const Calibration& calibration) {
   summary.set_created_unix_seconds(calibration.origin().created_unix_seconds);
   if (calibration.autocorrelation_time() > 0) summary.set_effective_samples(calibration.effective_samples());
   summary.set_autocorrelation_time(calibration.autocorrelation_time());
-  if (const auto& tail = calibration.tail()) {
-    summary.mutable_tail()->set_start(tail->start());
-    summary.mutable_tail()->set_shape(tail->shape());
-    summary.mutable_tail()->set_scale(tail->scale());
-    summary.mutable_tail()->set_excesses(tail->excesses());
-    summary.mutable_tail()->set_p_value(tail->p_value());
-  }
+  if (calibration.tail()) FillTail(*calibration.tail(), summary.mutable_tail());
   for (const Calibration::Group& segment : calibration.segments()) {
     v1::SegmentSummary* message = summary.add_segments();
     message->set_name(segment.name);
     message->set_samples(segment.sample.samples());
     message->set_threshold(segment.threshold);
     message->set_own(segment.own);
+    if (segment.tail) FillTail(*segment.tail, message->mutable_tail());
+    message->set_no_tail_fits(segment.no_tail_fits);
   }
   for (size_t i = 0; i < kMissingLevels; ++i) {
     const Calibration::Group& level = calibration.missing_levels()[i];

@@ -20,10 +20,10 @@ absl::Status CalibrationSamples::CheckSegment(absl::string_view segment) {
 }
 
 absl::Status CalibrationSamples::Add(float error, absl::string_view segment, uint8_t missing_level) {
+  if (!HasRoomFor(segment)) return TooManySegments();
   if (!segment.empty()) {
     auto found = segments.find(segment);
     if (found == segments.end()) {
-      if (segments.size() == kMaxSegments) return TooManySegments();
       found = segments.emplace(std::string(segment), ErrorSample(ErrorSample::kGroup)).first;
     }
     found->second.Add(error);

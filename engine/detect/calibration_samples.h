@@ -25,6 +25,9 @@ struct CalibrationSamples {
   // A vector's error. Its segment is made where there is none of that name; empty: it is of none. InvalidArgument
   // with one segment too many.
   absl::Status Add(float error, absl::string_view segment, uint8_t missing_level);
+  bool HasRoomFor(absl::string_view segment) const {  // its name is there, empty, or not one too many
+    return segment.empty() || segments.size() < kMaxSegments || segments.contains(segment);
+  }
   // The same for what CheckSegment and the number of segments allow.
   absl::Status Merge(const CalibrationSamples& other);
   void Seal();

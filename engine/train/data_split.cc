@@ -24,6 +24,27 @@ size_t PartRows(double fraction, size_t rows, size_t window) {
   return std::max(wanted, window + kMinVectors - 1);
 }
 
+// SplitData's `apart`.
+std::vector<Segment> RangesApart(const v1::Recipe& recipe, size_t rows, std::span<const uint32_t> apart) {
+  const double validation = recipe.training().validation_fraction(),
+               calibration = recipe.calibration().holdout_fraction();
+  const double smallest_share = std::min({validation, calibration, 1 - validation - calibration});
+  const auto part = static_cast<double>(recipe.features().window() + kMinVectors - 1);
+  std::vector<Segment> ranges;
+  size_t begin = 0;
+  for (const uint32_t end : apart) {
+    if (static_cast<double>(end - begin) * smallest_share < part) continue;
+    ranges.push_back({begin, end - begin});
+    begin = end;
+  }
+  if (ranges.empty() || static_cast<double>(rows - begin) * smallest_share >= part) {
+    ranges.push_back({begin, rows - begin});
+  } else {
+    ranges.back().rows += rows - begin;
+  }
+  return ranges;
+}
+
 // Cuts the segments where runs begin. InvalidArgument where too few windows are left.
 absl::Status CutAtRuns(std::span<const uint32_t> run_begins, size_t window, std::vector<Segment>* segments) {
   std::vector<Segment> cut;
@@ -50,7 +71,8 @@ absl::Status CutAtRuns(std::span<const uint32_t> run_begins, size_t window, std:
 }  // namespace
 
 absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered,
-                                    std::span<const uint32_t> run_begins, const Scratch& scratch) {
+                                    std::span<const uint32_t> run_begins, const Scratch& scratch,
+                                    std::span<const uint32_t> apart) {
   const size_t window = recipe.features().window();
   const size_t smallest = 4 * (window + kMinVectors - 1);
   if (rows < smallest) {
@@ -59,31 +81,36 @@ absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool 
                                                    window == 1 ? " row" : " rows", ", got ", rows));
   }
   DataSplit split;
-  size_t blocks = 1;
-  if (time_ordered || window > 1) {
-    blocks = std::clamp<size_t>(rows / (kMinWindowsInBlock * window), 1, kMaxBlocks);
-  } else {
+  const bool ordered = time_ordered || window > 1;
+  if (!ordered) {
     split.order = ScratchVector<uint32_t>(scratch);
     RETURN_IF_ERROR(split.order.Reserve(rows));
     const std::span<uint32_t> order = split.order.Extend(rows);
     std::iota(order.begin(), order.end(), 0u);
     Random(recipe.seed(), kSplitStream).Shuffle(order);
   }
-  for (size_t block = 0; block < blocks; ++block) {
-    const size_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;
+  const auto add_block = [&](size_t begin, size_t end) {
     const size_t validation = PartRows(recipe.training().validation_fraction(), end - begin, window);
     const size_t calibration = PartRows(recipe.calibration().holdout_fraction(), end - begin, window);
-    if (validation + calibration + window + kMinVectors - 1 > end - begin) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("data: training.validation_fraction and calibration.holdout_fraction leave too few of the ",
-                       rows, " rows to train on"));
-    }
+    if (validation + calibration + window + kMinVectors - 1 > end - begin) return false;
     const size_t training = end - begin - validation - calibration;
     split.training.push_back({begin, training});
     split.validation.push_back({begin + training, validation});
     split.calibration.push_back({begin + training + validation, calibration});
+    return true;
+  };
+  for (const Segment& range : RangesApart(recipe, rows, ordered ? apart : std::span<const uint32_t>())) {
+    const size_t blocks = ordered ? std::clamp<size_t>(range.rows / (kMinWindowsInBlock * window), 1, kMaxBlocks) : 1;
+    for (size_t block = 0; block < blocks; ++block) {
+      if (add_block(range.begin + range.rows * block / blocks, range.begin + range.rows * (block + 1) / blocks)) {
+        continue;
+      }
+      return absl::InvalidArgumentError(
+          absl::StrCat("data: training.validation_fraction and calibration.holdout_fraction leave too few of the ",
+                       rows, " rows to train on"));
+    }
   }
-  if (!run_begins.empty() && (time_ordered || window > 1)) {
+  if (!run_begins.empty() && ordered) {
     for (std::vector<Segment>* part : {&split.training, &split.validation, &split.calibration}) {
       RETURN_IF_ERROR(CutAtRuns(run_begins, window, part));
     }

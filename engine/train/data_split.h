@@ -30,7 +30,11 @@ struct DataSplit {
 // `recipe` is complete. InvalidArgument where there are too few rows: "data: expected at least 67 rows ..., got 12".
 // run_begins: rows (RunBegins) at which segments are cut, so that no window spans two runs; for time-ordered rows.
 // scratch: for the order; its errors too.
+// apart: rows, ascending; what begins in each of them is split by itself, where it is long enough for parts of the
+// shares asked for, else together with what follows. For time-ordered rows that one entity's follow another's: else
+// whole entities may have no row held out.
 absl::StatusOr<DataSplit> SplitData(const v1::Recipe& recipe, size_t rows, bool time_ordered,
-                                    std::span<const uint32_t> run_begins = {}, const Scratch& scratch = {});
+                                    std::span<const uint32_t> run_begins = {}, const Scratch& scratch = {},
+                                    std::span<const uint32_t> apart = {});
 
 }  // namespace astray

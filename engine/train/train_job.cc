@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/random.h"
@@ -91,8 +92,9 @@ absl::StatusOr<ScaledRows> ScaleRows(const Scaler& scaler, std::span<const float
   return scaled;
 }
 
+// Of what a checkpoint goes on with: rows that have segments are split in another way.
 std::string Sha256OfRows(const Dataset& dataset) {
-  return Sha256Hex({absl::StrJoin(dataset.feature_names, "\n"),
+  return Sha256Hex({absl::StrCat(absl::StrJoin(dataset.feature_names, "\n"), dataset.segments.empty() ? "" : "\n\n"),
                     {reinterpret_cast<const char*>(dataset.values.data()), dataset.values.size() * sizeof(float)}});
 }
 
@@ -114,10 +116,29 @@ double ChooseRate(size_t samples, v1::Recipe* recipe, v1::TrainingReport* report
   return calibration->false_positive_rate();
 }
 
-// The errors of the rows held out for it. Those with nothing missing are offered to `probe`.
+// What CalibrationSamples would say of them once it is too late.
+absl::StatusOr<uint64_t> CountSegments(const EntityColumn& segments) {
+  uint64_t named = 0;
+  for (const std::string& name : segments.names()) {
+    if (const absl::Status status = CalibrationSamples::CheckSegment(name); !status.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("data: ", status.message()));
+    }
+    named += name.empty() ? 0 : 1;
+  }
+  if (named <= CalibrationSamples::kMaxSegments) return named;
+  return absl::InvalidArgumentError(absl::StrCat("data: segment: expected at most ", CalibrationSamples::kMaxSegments,
+                                                 " in one calibration, got ", named));
+}
+
+// The errors of the rows held out for it, each of its newest row's segment, as in scoring. Those with nothing missing
+// are offered to `probe`. `rows` are the data set's in the split's order.
 absl::StatusOr<CalibrationSamples> GatherSamples(const Detector& detector, const DataSplit& split,
-                                                 std::span<const float> rows, uint32_t block_rows,
-                                                 MissingnessProbe* probe) {
+                                                 std::span<const float> rows, const EntityColumn& segments,
+                                                 uint32_t block_rows, MissingnessProbe* probe) {
+  const auto segment_of = [&](size_t row) {
+    if (segments.empty()) return absl::string_view();
+    return absl::string_view(segments[split.order.empty() ? row : split.order[row]]);
+  };
   CalibrationSamples samples;
   AutocorrelationTrace trace;
   const size_t features = detector.features(), window = detector.window();
@@ -132,7 +153,7 @@ absl::StatusOr<CalibrationSamples> GatherSamples(const Detector& detector, const
       if (!taken) return absl::OkStatus();
       trace.Add(name, error);
       if (missing_level == 0) probe->Offer(part.subspan(vector * features, window * features));
-      return samples.Add(error, "", missing_level);
+      return samples.Add(error, segment_of(split.calibration[run].begin + vector + window - 1), missing_level);
     }));
   }
   samples.autocorrelation_time = trace.Time();
@@ -187,8 +208,13 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   const size_t features = dataset.features(), window = recipe.features().window();
   const Scratch& scratch = dataset.values.scratch();
   const bool time_ordered = window > 1 || order.IsTimeOrdered(recipe.features());
-  ASSIGN_OR_RETURN(const DataSplit split, SplitData(recipe, dataset.rows(), time_ordered,
-                                                    RunBegins(dataset, recipe.stream().max_gap_seconds()), scratch));
+  ASSIGN_OR_RETURN(const uint64_t segments, CountSegments(dataset.segments));
+  // A threshold for each machine takes held-out rows of each.
+  const std::vector<uint32_t> apart =
+      dataset.segments.empty() ? std::vector<uint32_t>() : RunBegins(dataset, /*max_gap_seconds=*/0);
+  ASSIGN_OR_RETURN(const DataSplit split,
+                   SplitData(recipe, dataset.rows(), time_ordered,
+                             RunBegins(dataset, recipe.stream().max_gap_seconds()), scratch, apart));
   ASSIGN_OR_RETURN(const ScratchVector<float> reordered, Reordered(dataset, split.order));
   const std::span<const float> rows = split.order.empty() ? std::span<const float>(dataset.values) : reordered;
   ASSIGN_OR_RETURN(Pipeline pipeline, FitPipeline(recipe, dataset, rows, split, std::move(log)));
@@ -257,8 +283,8 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
                                                                .executors = ExecutorPool(std::move(network))});
   const Detector uncalibrated(model, nullptr);
   MissingnessProbe probe(&uncalibrated);
-  ASSIGN_OR_RETURN(CalibrationSamples samples,
-                   GatherSamples(uncalibrated, split, rows, recipe.calibration().block_rows(), &probe));
+  ASSIGN_OR_RETURN(CalibrationSamples samples, GatherSamples(uncalibrated, split, rows, dataset.segments,
+                                                             recipe.calibration().block_rows(), &probe));
   if (samples.all.samples() == 0) {
     return absl::InvalidArgumentError("data: every row held out for calibration has no value at all");
   }
@@ -269,6 +295,9 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   WarnOfDependence(calibration, &report);
   report.set_threshold(calibration.threshold());
   report.set_false_positive_rate(rate);
+  report.set_segments(segments);
+  report.set_own_thresholds(
+      static_cast<uint64_t>(std::ranges::count_if(calibration.segments(), &Calibration::Group::own)));
 
   model->recipe = std::move(recipe);
   trained.detector =

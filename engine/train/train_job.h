@@ -22,7 +22,8 @@ struct TrainedDetector {
   std::vector<float> golden_rows;  // a few held-out rows for golden.pb
 };
 
-// `recipe` may be incomplete; `dataset` is normal rows, time-ordered where it has timestamps.
+// `recipe` may be incomplete; `dataset` is normal rows, time-ordered where it has timestamps. Its segments get
+// thresholds as in Calibrate, from their held-out rows; each entity then has such rows, where it is long enough.
 // InvalidArgument: a recipe that cannot work, data that cannot be learned from (too few rows, a column without
 // values). Internal, with what to change: a loss that became non-finite.
 // The same recipe and data give the same bytes, whatever the threads. `progress` is called at every validation; may be

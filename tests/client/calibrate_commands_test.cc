@@ -123,6 +123,7 @@ TEST_F(WindowedServerCommands, ModesHaveThresholdsOfTheirOwnWithAndWithoutAServe
   arguments = calibrate;
   arguments.insert(arguments.end(), {"--merge", "--block-rows=2"});
   const std::string merged = Ok(arguments);
+  EXPECT_THAT(merged, HasSubstr("segments                 2 of 2 have a threshold of their own\n"));
   EXPECT_THAT(merged, HasSubstr("segment high             threshold "));
   EXPECT_THAT(merged, HasSubstr("flagged now "));
   EXPECT_THAT(merged, HasSubstr("effective errors "));
@@ -133,6 +134,23 @@ TEST_F(WindowedServerCommands, ModesHaveThresholdsOfTheirOwnWithAndWithoutAServe
   EXPECT_THAT(none.err, HasSubstr("column 'mood': not in the header"));
   const CommandOutput no_member = Run({"score", "--model=pump", "--data=" + jsonl, "--segment-column=mood"});
   EXPECT_THAT(no_member.err, HasSubstr("'mood': expected a segment, got no such member"));
+}
+
+TEST_F(WindowedServerCommands, AFalseAlarmCountsForTheModeOfItsRow) {
+  const std::string csv = WriteModes(WriteRows(1, 1, "modes.csv"), false);
+  // Row 20 is of the low mode, as the three before it are of the high one.
+  EXPECT_THAT(
+      Ok({"feedback", "--model=pump", "--data=" + csv, "--segment-column=mode", "--rows=20", "--kind=false-alarm"}),
+      HasSubstr("1 false alarms"));
+  v1::CalibrateResponse reply;
+  const auto made = Ok({"calibrate", "--model=pump", "--data=" + csv, "--segment-column=mode", "--include-false-alarms",
+                        "--false-positive-rate=0.05", "--json"});
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(made, &reply).ok());
+  EXPECT_EQ(reply.false_alarms_added(), 1u);
+  ASSERT_EQ(reply.calibration().segments_size(), 2);
+  // Of 397 windows those that end in rows 4 to 6, 10 to 12, ... are of the high mode.
+  EXPECT_EQ(reply.calibration().segments(0).samples(), 199u);
+  EXPECT_EQ(reply.calibration().segments(1).samples(), 198u + 1);
 }
 
 TEST_F(WindowedServerCommands, FeedbackTakesTheWindowThatEndsInTheRow) {

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <functional>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
 #include "server/feedback_log.h"
@@ -90,6 +91,49 @@ TEST_F(FeedbackStoreTest, OfRecordsOnTheSameRowsTheNewestCounts) {
   EXPECT_EQ(changed->kept.confirmed_anomalies(), 1u);
   EXPECT_THAT(Read(), ElementsAre("r2", "r1"));
   EXPECT_EQ(Open().Summary("pump")->false_alarms(), 1u);
+}
+
+TEST_F(FeedbackStoreTest, TheSegmentIsKeptAndTheLastOneSaidCounts) {
+  FeedbackStore store(base_, {});
+  ASSERT_TRUE(store.Add("pump", MakeRecord(1)).ok());
+  v1::FeedbackRecord record = MakeRecord(1);
+  record.set_segment("night");
+  const auto moved = store.Add("pump", record);
+  EXPECT_FALSE(moved->known) << "the same rows and kind, but nothing was said of their segment";
+  EXPECT_EQ(moved->kept.false_alarms(), 1u);
+  EXPECT_TRUE(store.Add("pump", record)->known);
+  EXPECT_EQ(store.Read("pump")->back().segment(), "night");
+  EXPECT_TRUE(Open().Add("pump", record)->known) << "from the files as well";
+  record.set_segment("day");
+  EXPECT_FALSE(Open().Add("pump", record)->known);
+  FeedbackStore last(base_, {});
+  const auto records = last.Read("pump");
+  ASSERT_EQ(records->size(), 1u);
+  EXPECT_EQ(records->front().SerializeAsString(), record.SerializeAsString());
+}
+
+// What a server wrote that knew no segments.
+TEST_F(FeedbackStoreTest, AnOlderFileIsReadAndGoesOn) {
+  const std::string old = absl::HexStringToBytes(
+      "415354524159463146424b0a42000000a40f0120835a59c60529cee94a65e051080112206666666666666666666666666666"
+      "666666666666666666666666666666666666180222100000803f000020400000c07f000080403202696442046e6f74654642"
+      "4b0a44000000ee1160e651ef04ee4a901b47bb99430e08021220666666666666666666666666666666666666666666666666"
+      "66666666666666662a086c696e65206f6e652a0a6c696e6520ff2074776f3202696442046e6f7465");
+  std::filesystem::create_directory(Log(1).parent_path());
+  std::ofstream(Log(1), std::ios::binary) << old;
+  FeedbackStore store(base_, {});
+  const auto records = store.Read("pump");
+  ASSERT_TRUE(records.ok()) << records.status();
+  ASSERT_EQ(records->size(), 2u);
+  for (const v1::FeedbackRecord& record : *records) EXPECT_EQ(record.segment(), "");
+  EXPECT_EQ(store.Summary("pump")->damaged_records(), 0u);
+  v1::FeedbackRecord record = MakeRecord(7);
+  record.set_segment("night");
+  ASSERT_TRUE(store.Add("pump", record).ok());
+  EXPECT_EQ(Bytes(1).substr(0, old.size()), old) << "appended to";
+  EXPECT_EQ(Open().Summary("pump")->damaged_records(), 0u);
+  FeedbackStore again(base_, {});
+  EXPECT_EQ(again.Read("pump")->back().segment(), "night");
 }
 
 TEST_F(FeedbackStoreTest, TheOldestFileGoesWhereThereAreTooMany) {
@@ -176,6 +220,8 @@ TEST_F(FeedbackStoreTest, BadRecordsAreRefusedByField) {
             "note: expected at most 1024 bytes, got 2000");
   EXPECT_EQ(message([](auto* r) { r->set_entity(std::string(257, 'x')); }),
             "entity: expected at most 256 bytes, got 257");
+  EXPECT_EQ(message([](auto* r) { r->set_segment(std::string(257, 'x')); }),
+            "segment: expected at most 256 bytes, got 257");
   EXPECT_EQ(message([](auto* r) { r->set_features(4); }), "values: expected a multiple of 4 numbers, got 6");
   EXPECT_EQ(message([](auto* r) { r->add_lines("x"); }), "values: expected either values or lines, got both or none");
   EXPECT_THAT(message([](auto* r) { r->set_values(1, INFINITY); }), HasSubstr("got an infinity"));

@@ -47,6 +47,30 @@ class FeedbackServer : public testing::Test {
     EXPECT_TRUE(status.ok()) << status.error_message();
     return response;
   }
+  // The same rows as those of each segment, a message for each.
+  v1::CalibrateResponse CalibrateSegments(const std::vector<std::string>& segments, std::span<const float> rows,
+                                          bool merge) {
+    grpc::ClientContext context;
+    v1::CalibrateResponse response;
+    const auto writer = server_.detection().Calibrate(&context, &response);
+    v1::CalibrateRequest request;
+    request.mutable_header()->mutable_model()->set_name("pump");
+    request.mutable_header()->set_false_positive_rate(0.1);
+    request.mutable_header()->set_include_false_alarms(true);
+    request.mutable_header()->set_promote(true);
+    if (merge) request.mutable_header()->set_mode(v1::CalibrateHeader::MERGE);
+    writer->Write(request);
+    for (const std::string& segment : segments) {
+      request.mutable_rows()->Clear();
+      request.mutable_rows()->set_segment(segment);
+      request.mutable_rows()->mutable_values()->Add(rows.begin(), rows.end());
+      writer->Write(request);
+    }
+    writer->WritesDone();
+    const grpc::Status status = writer->Finish();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response;
+  }
   std::shared_ptr<const Detector> Find() {
     v1::ModelRef ref;
     ref.set_name("pump");
@@ -136,6 +160,79 @@ TEST_F(FeedbackServer, FalseAlarmsJoinTheNextCalibrationWhereAskedFor) {
   EXPECT_EQ(with.calibration().samples(), 240u);
   EXPECT_EQ(with.calibration().threshold(), Threshold(errors));
   EXPECT_GT(with.calibration().threshold(), without.calibration().threshold());
+}
+
+TEST_F(FeedbackServer, AFalseAlarmJoinsTheErrorsOfItsSegmentAndOfAllRows) {
+  const std::vector<float> normal = TinyRows(100, 3, 9);
+  std::vector<float> alarms = TinyRows(30, 3, 11);
+  for (size_t i = 0; i < 30; ++i) alarms[3 * i] += 3;
+  // 20 of the night, 5 of a segment without rows, 5 of which nothing was said.
+  for (size_t i = 0; i < 30; ++i) {
+    v1::FeedbackRequest request = Request(v1::FeedbackRequest::FALSE_ALARM, std::span(alarms).subspan(3 * i, 3));
+    request.set_segment(i < 20 ? "night" : (i < 25 ? "new" : ""));
+    v1::FeedbackResponse response;
+    ASSERT_TRUE(Feedback(request, &response).ok());
+  }
+  const std::vector<float> errors = *Find()->Errors(normal), alarm_errors = *Find()->Errors(alarms);
+  const auto with = [&](std::vector<float> of, size_t first, size_t count) {
+    const auto begin = alarm_errors.begin() + static_cast<std::ptrdiff_t>(first);
+    of.insert(of.end(), begin, begin + static_cast<std::ptrdiff_t>(count));
+    return of;
+  };
+  std::vector<float> twice = errors;
+  twice.insert(twice.end(), errors.begin(), errors.end());
+  const v1::CalibrateResponse made = CalibrateSegments({"day", "night"}, normal, /*merge=*/false);
+  EXPECT_EQ(made.false_alarms_added(), 30u);
+  EXPECT_EQ(made.calibration().samples(), 230u);
+  EXPECT_EQ(made.calibration().threshold(), Threshold(with(twice, 0, 30)));
+  ASSERT_EQ(made.calibration().segments_size(), 3);
+  const v1::SegmentSummary &day = made.calibration().segments(0), &fresh = made.calibration().segments(1),
+                           &night = made.calibration().segments(2);
+  EXPECT_EQ(day.samples(), 100u);
+  EXPECT_EQ(day.threshold(), Threshold(errors)) << "nobody complained of the day";
+  EXPECT_EQ(night.samples(), 120u);
+  EXPECT_EQ(night.threshold(), Threshold(with(errors, 0, 20)));
+  EXPECT_GT(night.threshold(), day.threshold());
+  EXPECT_EQ(fresh.name(), "new");
+  EXPECT_EQ(fresh.samples(), 5u);
+  // Merged, they join the samples that are there.
+  const v1::CalibrateResponse merged = CalibrateSegments({"day", "night"}, normal, /*merge=*/true);
+  ASSERT_EQ(merged.calibration().segments_size(), 3);
+  EXPECT_EQ(merged.calibration().samples(), 460u);
+  EXPECT_EQ(merged.calibration().segments(0).samples(), 200u);
+  EXPECT_EQ(merged.calibration().segments(1).samples(), 10u);
+  EXPECT_EQ(merged.calibration().segments(2).samples(), 240u);
+  EXPECT_EQ(merged.calibration().segments(2).threshold(), Threshold(with(with(twice, 0, 20), 0, 20)));
+  // The reply's verdict is by the segment, as Score's is.
+  for (const char* segment : {"night", "day", "", "none such"}) {
+    v1::ScoreRequest score = MakeScoreRequest("pump", std::span(alarms).first(3));
+    score.set_segment(segment);
+    v1::ScoreResponse scored;
+    ASSERT_TRUE(server_.Score(score, &scored).ok());
+    v1::FeedbackRequest request = Request(v1::FeedbackRequest::FALSE_ALARM, std::span(alarms).first(3));
+    request.set_segment(segment);
+    v1::FeedbackResponse response;
+    ASSERT_TRUE(Feedback(request, &response).ok());
+    EXPECT_EQ(response.verdict().SerializeAsString(), scored.verdicts(0).SerializeAsString()) << segment;
+  }
+  v1::FeedbackRequest request = Request(v1::FeedbackRequest::FALSE_ALARM, normal);
+  request.set_segment(std::string(257, 'x'));
+  v1::FeedbackResponse response;
+  EXPECT_EQ(Feedback(request, &response).error_message(), "segment: expected at most 256 bytes, got 257");
+}
+
+TEST_F(FeedbackServer, AFalseAlarmOfASegmentTooManyCountsAmongAllRows) {
+  std::vector<float> alarm = TinyRows(1, 3, 11);
+  v1::FeedbackRequest request = Request(v1::FeedbackRequest::FALSE_ALARM, alarm);
+  request.set_segment("one more");
+  v1::FeedbackResponse response;
+  ASSERT_TRUE(Feedback(request, &response).ok());
+  std::vector<std::string> segments(CalibrationSamples::kMaxSegments);
+  for (size_t i = 0; i < segments.size(); ++i) segments[i] = "s" + std::to_string(i);
+  const v1::CalibrateResponse made = CalibrateSegments(segments, TinyRows(1, 3, 9), /*merge=*/false);
+  EXPECT_EQ(made.false_alarms_added(), 1u);
+  EXPECT_EQ(made.calibration().samples(), 1'001u);
+  EXPECT_EQ(made.calibration().segments_size(), 1'000);
 }
 
 TEST_F(FeedbackServer, FalseAlarmsOutliveTheVersionThatRaisedThem) {

@@ -79,6 +79,18 @@ TEST(CsvReader, TakesTheSegmentFromAColumnOfAnyRole) {
               HasSubstr("column 'mood': not in the header"));
 }
 
+TEST(CsvReader, KeepsTheSegmentOfEachRow) {
+  const auto data =
+      Read("machine,flow,label\na,1,0\nb,2,0\n,3,1\n\"b\",4,0\n,5,0\n",
+           {.find_labels = true, .entity_column = "machine", .segment_column = "machine", .normal_only = true});
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_THAT(data->feature_names, ElementsAre("flow"));
+  ASSERT_EQ(data->segments.size(), 4u);
+  EXPECT_EQ(data->segments[0] + "," + data->segments[1] + "," + data->segments[2] + "," + data->segments[3], "a,b,b,");
+  EXPECT_EQ(data->entities.size(), 4u);
+  EXPECT_TRUE(Read("machine,flow\na,1\n", {.entity_column = "machine"})->segments.empty());
+}
+
 TEST(CsvReader, ReadsQuotesCarriageReturnsBlankLinesAndAByteOrderMark) {
   const auto data = Read("\xef\xbb\xbf\"a,b\",\"c \"\"d\"\"\"\r\n\r\n\"1\",2\r\n3,\"4\"");
   ASSERT_TRUE(data.ok()) << data.status();

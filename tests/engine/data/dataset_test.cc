@@ -51,14 +51,18 @@ TEST(Dataset, GroupsEachEntitysRowsInTheirOrder) {
                .values = {1, 2, 3, 4, 5},
                .timestamps = {"1", "2", "3", "4", "5"},
                .entities = {"z", "b", "z", "", "b"},
+               .segments = {"day", "", "night", "day", "night"},
                .labels = {1, 0, 0, 1, 0},
                .culprits = {"p", "q", "r", "s", "t"}};
   ASSERT_TRUE(data.GroupByEntity().ok());
   EXPECT_THAT(data.values, ElementsAre(1, 3, 2, 5, 4));
   EXPECT_THAT(data.timestamps, ElementsAre("1", "3", "2", "5", "4"));
   EXPECT_THAT(Names(data.entities), ElementsAre("z", "z", "b", "b", ""));
+  EXPECT_THAT(Names(data.segments), ElementsAre("day", "night", "", "night", "day"));
   EXPECT_THAT(data.labels, ElementsAre(1, 0, 0, 0, 1));
   EXPECT_THAT(data.culprits, ElementsAre("p", "r", "q", "t", "s"));
+  EXPECT_EQ(data.DropAnomalies(), 2u);
+  EXPECT_THAT(Names(data.segments), ElementsAre("night", "", "night"));
 }
 
 }  // namespace

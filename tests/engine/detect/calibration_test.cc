@@ -141,6 +141,93 @@ TEST(Calibration, GroupsRoundTripAndMerge) {
   EXPECT_EQ(merged->effective_samples(), 20'000 / 4.0 + 10'000 / 2.0);
 }
 
+// Errors of segments: enough for ranks at 0.001, enough for a tail, a tail that is none, too few for either.
+CalibrationSamples SamplesForTails() {
+  CalibrationSamples samples;
+  Random random(8);
+  const auto exponential = [&] { return -std::log1p(-random.Uniform()); };
+  const auto add = [&](const char* name, int count, const auto& draw) {
+    for (int i = 0; i < count; ++i) EXPECT_TRUE(samples.Add(static_cast<float>(draw()), name, 0).ok());
+  };
+  add("ranks", 3'000, exponential);
+  add("tail", 800, [&] { return 50 * exponential(); });
+  add("steps", 800, [&] { return std::floor(4 * exponential()); });
+  add("few", 333, exponential);
+  return samples;
+}
+
+const Calibration::Group& SegmentOf(const Calibration& calibration, absl::string_view name) {
+  return calibration.segments()[calibration.SegmentIndex(name) - 1];
+}
+
+TEST(Calibration, ASegmentWhoseErrorsDoNotResolveTheRateHasATailOfItsOwnWhereOneFits) {
+  const CalibrationSamples samples = SamplesForTails();
+  const auto made = Calibration::Create(samples, 0.001, {});
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_FALSE(made->tail().has_value()) << "all rows are enough";
+  EXPECT_TRUE(SegmentOf(*made, "ranks").own);
+  EXPECT_FALSE(SegmentOf(*made, "ranks").tail.has_value());
+  // As if it were alone: its rows as all rows of a calibration.
+  CalibrationSamples own;
+  own.all = samples.segments.find("tail")->second;
+  const auto alone = Calibration::Create(own, 0.001, {});
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  ASSERT_TRUE(alone->tail().has_value());
+  const uint32_t tail = made->SegmentIndex("tail");
+  ASSERT_TRUE(SegmentOf(*made, "tail").tail.has_value());
+  EXPECT_TRUE(SegmentOf(*made, "tail").own);
+  double last = 1;
+  for (float error = 0; error < 1'000; ++error) {
+    const Calibration::Judgement judged = made->Judge(error, tail, 0);
+    EXPECT_EQ(judged.threshold, alone->threshold());
+    EXPECT_EQ(judged.p_value, alone->PValue(error));
+    EXPECT_LE(judged.p_value, last);
+    EXPECT_EQ(error > judged.threshold, judged.p_value <= 0.001) << error;
+    last = judged.p_value;
+  }
+  EXPECT_LT(last, 1.0 / 801);
+  // One is refused, one is not even tried: both are judged by all rows.
+  EXPECT_TRUE(SegmentOf(*made, "steps").no_tail_fits);
+  EXPECT_FALSE(SegmentOf(*made, "few").no_tail_fits);
+  for (const char* name : {"steps", "few"}) {
+    EXPECT_FALSE(SegmentOf(*made, name).own);
+    EXPECT_EQ(made->Judge(7, made->SegmentIndex(name), 0).threshold, made->threshold());
+    EXPECT_EQ(made->Judge(7, made->SegmentIndex(name), 0).p_value, made->PValue(7));
+  }
+  // At a rate that its samples resolve, a tail has no say.
+  const auto coarse = Calibration::Create(samples, 0.01, {});
+  ASSERT_TRUE(coarse.ok());
+  EXPECT_FALSE(SegmentOf(*coarse, "tail").tail.has_value());
+  EXPECT_FALSE(SegmentOf(*coarse, "steps").no_tail_fits);
+}
+
+TEST(Calibration, TailsOfSegmentsAreKeptAndOlderStatesGoOnWithoutThem) {
+  const auto made = Calibration::Create(SamplesForTails(), 0.001, {});
+  ASSERT_TRUE(made.ok()) << made.status();
+  v1::CalibrationState state = made->ToState();
+  const auto again = Calibration::FromState(state);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->ToState().SerializeAsString(), state.SerializeAsString());
+  const uint32_t tail = again->SegmentIndex("tail");
+  EXPECT_EQ(again->Judge(500, tail, 0).threshold, made->Judge(500, tail, 0).threshold);
+  EXPECT_EQ(again->Judge(500, tail, 0).p_value, made->Judge(500, tail, 0).p_value);
+  EXPECT_TRUE(SegmentOf(*again, "steps").no_tail_fits);
+  // As it was written before segments had tails.
+  for (v1::SegmentState& segment : *state.mutable_segments()) {
+    segment.clear_tail();
+    segment.clear_no_tail_fits();
+  }
+  const auto older = Calibration::FromState(state);
+  ASSERT_TRUE(older.ok()) << older.status();
+  EXPECT_FALSE(SegmentOf(*older, "tail").own) << "a calibration that is live does not change when it is read";
+  EXPECT_EQ(older->Judge(500, tail, 0).threshold, older->threshold());
+  EXPECT_FALSE(SegmentOf(*older, "steps").no_tail_fits) << "nobody tried";
+  // What is made of its errors anew has one.
+  const auto anew = Calibration::Create(older->ToSamples(), 0.001, {});
+  ASSERT_TRUE(anew.ok());
+  EXPECT_EQ(anew->Judge(500, tail, 0).threshold, made->Judge(500, tail, 0).threshold);
+}
+
 TEST(Calibration, SegmentsAreBounded) {
   CalibrationSamples samples;
   for (size_t i = 0; i < CalibrationSamples::kMaxSegments; ++i) {
@@ -270,6 +357,18 @@ TEST(Calibration, StateRoundTrips) {
 
 TEST(Calibration, RefusesABadState) {
   const v1::CalibrationState good = Create(OneTo(99), 0.05).ToState();
+  v1::TailState tail;
+  tail.set_start(1);
+  tail.set_scale(1);
+  tail.set_excesses(50);
+  tail.set_start_exceedance(0.15);
+  tail.set_p_value(0.5);
+  const auto segment = [](v1::CalibrationState& s, int errors) {
+    v1::SegmentState* const a = s.add_segments();
+    a->set_name("a");
+    for (int i = 0; i < errors; ++i) a->mutable_sample()->add_errors(static_cast<float>(i));
+    return a;
+  };
   const std::vector<std::pair<std::function<void(v1::CalibrationState&)>, std::string>> cases = {
       {[](v1::CalibrationState& s) { s.clear_errors(); }, "errors: expected 1"},
       {[](v1::CalibrationState& s) { s.set_errors(0, 50); }, "error 1: expected ascending errors, got 2 after 50"},
@@ -302,6 +401,19 @@ TEST(Calibration, RefusesABadState) {
       {[](v1::CalibrationState& s) { s.set_autocorrelation_time(0.5); }, "autocorrelation_time: expected 0 or"},
       {[](v1::CalibrationState& s) { s.set_autocorrelation_time(std::nan("")); }, "autocorrelation_time: expected 0"},
       {[](v1::CalibrationState& s) { s.mutable_tail()->set_scale(1); }, "tail: expected start"},
+      {[&](v1::CalibrationState& s) { *s.mutable_tail() = tail; }, "tail: expected none for a rate of 0.05 and 99"},
+      {[&](v1::CalibrationState& s) { segment(s, 99)->mutable_tail()->set_scale(1); },
+       "segment 'a': tail: expected st"},
+      {[&](v1::CalibrationState& s) { *segment(s, 99)->mutable_tail() = tail; },
+       "segment 'a': tail: expected none for a rate of 0.05 and 99 errors"},
+      {[&](v1::CalibrationState& s) { *segment(s, 10)->mutable_tail() = tail; },
+       "segment 'a': a false-positive rate of 0.05 takes at least 19 calibration vectors, got 10"},
+      {[&](v1::CalibrationState& s) {
+         v1::SegmentState* const a = segment(s, 10);
+         *a->mutable_tail() = tail;
+         a->mutable_tail()->set_start_exceedance(1e-6);
+       },
+       "segment 'a': tail: expected a start that is exceeded more often"},
   };
   for (const auto& [damage, message] : cases) {
     v1::CalibrationState state = good;

@@ -123,5 +123,48 @@ TEST(DataSplit, NoSegmentSpansTwoRuns) {
   EXPECT_TRUE(SplitData(MakeRecipe(1), 2000, false, begins).ok()) << "rows judged alone are shuffled as ever";
 }
 
+// Machines of 3,000, 95, 250, 40 and 500 rows, one behind the other.
+TEST(DataSplit, WhatIsSplitApartHasItsSharesWhereItIsLongEnough) {
+  const std::vector<uint32_t> begins = {3000, 3095, 3345, 3385};
+  constexpr size_t kRows = 3885;
+  const auto split = SplitData(MakeRecipe(1), kRows, true, begins, {}, begins);
+  ASSERT_TRUE(split.ok()) << split.status();
+  ExpectPartition(*split, kRows);
+  const auto rows_of = [&](const std::vector<Segment>& part, size_t begin, size_t end) {
+    size_t rows = 0;
+    for (const Segment& segment : part) {
+      if (segment.begin >= begin && segment.begin < end) rows += segment.rows;
+    }
+    return rows;
+  };
+  // A tenth of 95 rows are not the ten vectors of a part: they go with the 250 after them, and 40 with the 500.
+  for (const auto& [begin, end] : {std::pair(0, 3000), std::pair(3000, 3345), std::pair(3345, 3885)}) {
+    EXPECT_NEAR(static_cast<double>(rows_of(split->calibration, begin, end)) / (end - begin), 0.2, 0.01) << begin;
+    EXPECT_NEAR(static_cast<double>(rows_of(split->validation, begin, end)) / (end - begin), 0.1, 0.01) << begin;
+  }
+  EXPECT_EQ(split->calibration.front().rows, 60u) << "a long one in blocks, as ever";
+  // Of twenty machines together, ten blocks hold no row of every second one out.
+  std::vector<uint32_t> machines;
+  for (uint32_t i = 200; i < 4000; i += 200) machines.push_back(i);
+  const auto together = SplitData(MakeRecipe(1), 4000, true, machines),
+             each = SplitData(MakeRecipe(1), 4000, true, machines, {}, machines);
+  for (size_t begin = 0; begin < 4000; begin += 200) {
+    EXPECT_EQ(rows_of(together->calibration, begin, begin + 200), begin % 400 == 0 ? 0u : 80u);
+    EXPECT_EQ(rows_of(each->calibration, begin, begin + 200), 40u);
+  }
+  // At the end, too few rows go with those before them; where all are too few, it is as if they were one.
+  const auto short_end = SplitData(MakeRecipe(1), 1050, true, {}, {}, std::vector<uint32_t>{1000});
+  ASSERT_TRUE(short_end.ok());
+  ExpectPartition(*short_end, 1050);
+  EXPECT_EQ(RowsIn(short_end->calibration), 210u);
+  std::vector<uint32_t> every;
+  for (uint32_t i = 1; i < 60; ++i) every.push_back(i);
+  const auto all_short = SplitData(MakeRecipe(1), 60, true, {}, {}, every);
+  ASSERT_TRUE(all_short.ok()) << all_short.status();
+  EXPECT_EQ(all_short->calibration.size(), 1u);
+  // Rows that are shuffled are of all machines anyway.
+  EXPECT_EQ(SplitData(MakeRecipe(1), kRows, false, begins, {}, begins)->calibration.size(), 1u);
+}
+
 }  // namespace
 }  // namespace astray

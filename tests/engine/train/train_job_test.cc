@@ -12,6 +12,7 @@
 #include "engine/base/file.h"
 #include "engine/base/random.h"
 #include "engine/detect/artifact.h"
+#include "engine/train/data_split.h"
 #include "engine/train/recipe.h"
 
 namespace astray {
@@ -134,6 +135,127 @@ TEST(Train, NoWindowSpansTwoEntities) {
   const auto without = Train(recipe, data, {});
   ASSERT_TRUE(without.ok());
   EXPECT_GT(without->report.training_vectors(), 2 * trained->report.training_vectors());
+}
+
+// Rows of machines, one behind the other: of "noisy" the readings stray four times as far.
+Dataset MakeSegments(const std::vector<std::pair<std::string, size_t>>& machines, uint64_t seed) {
+  Dataset data{.feature_names = {"flow", "pressure", "power"}};
+  Random random(seed);
+  for (const auto& [machine, rows] : machines) {
+    const double noise = machine == "noisy" ? 4 : 1;
+    for (size_t i = 0; i < rows; ++i) {
+      const double load = random.Uniform();
+      data.values.push_back(static_cast<float>(100 * load + noise * random.Normal()));
+      data.values.push_back(static_cast<float>(5 - 2 * load * load + noise * 0.05 * random.Normal()));
+      data.values.push_back(static_cast<float>(3 + load + noise * 0.02 * random.Normal()));
+    }
+    data.segments.append(rows, machine);
+  }
+  return data;
+}
+
+// The errors of the held-out vectors of each segment, each of its last row's, by a look at every one of them.
+std::map<std::string, std::vector<float>> HeldOutErrors(const TrainedDetector& trained, const Dataset& data,
+                                                        const DataSplit& split) {
+  const size_t window = trained.detector->window();
+  std::map<std::string, std::vector<float>> errors;
+  for (const Segment& run : split.calibration) {
+    for (size_t last = run.begin + window - 1; last < run.begin + run.rows; ++last) {
+      std::vector<float> rows;
+      size_t place = 0;
+      for (size_t i = last + 1 - window; i <= last; ++i) {
+        place = split.order.empty() ? i : split.order[i];
+        rows.insert(rows.end(), data.row(place).begin(), data.row(place).end());
+      }
+      errors[data.segments[place]].push_back(trained.detector->Errors(rows)->front());
+    }
+  }
+  return errors;
+}
+
+void ExpectSegments(const Calibration& calibration, std::map<std::string, std::vector<float>> errors) {
+  errors.erase("");
+  ASSERT_EQ(calibration.segments().size(), errors.size());
+  for (const Calibration::Group& segment : calibration.segments()) {
+    std::vector<float>& own = errors[segment.name];
+    std::sort(own.begin(), own.end());
+    EXPECT_EQ(segment.sample.samples(), own.size()) << segment.name;
+    EXPECT_EQ(std::vector<float>(segment.sample.largest().begin(), segment.sample.largest().end()), own);
+    const double n = static_cast<double>(own.size()), rate = calibration.false_positive_rate();
+    EXPECT_EQ(segment.own, (n + 1) * rate >= 1) << segment.name;
+    const auto rank = static_cast<size_t>(std::ceil((n + 1) * (1 - rate) - 1e-9));
+    EXPECT_EQ(segment.threshold, segment.own ? own[rank - 1] : calibration.threshold()) << segment.name;
+  }
+}
+
+TEST(Train, SegmentsHaveThresholdsOfTheirOwn) {
+  const v1::Recipe recipe = MakeRecipe("calibration { false_positive_rate: 0.05 }");
+  const Dataset data = MakeSegments({{"noisy", 2000}, {"quiet", 4000}, {"rare", 30}, {"", 500}}, 1);
+  const auto trained = Train(recipe, data, {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  EXPECT_EQ(trained->report.segments(), 3u);
+  EXPECT_EQ(trained->report.own_thresholds(), 2u);
+  const Calibration& calibration = trained->detector->calibration();
+  const auto split = SplitData(trained->detector->model().recipe, data.rows(), false);
+  ExpectSegments(calibration, HeldOutErrors(*trained, data, *split));
+  // What it is for: fresh rows of each machine are flagged at the rate asked for, which one threshold for all is not.
+  for (const char* machine : {"noisy", "quiet"}) {
+    const Dataset fresh = MakeSegments({{machine, 10'000}}, 2);
+    const std::vector<uint32_t> segments(fresh.rows(), calibration.SegmentIndex(machine));
+    double flagged = 0, by_all = 0;
+    ScoreResult result;
+    ASSERT_TRUE(trained->detector->Score(fresh.values, {}, &result, segments).ok());
+    for (const Verdict& verdict : result.verdicts) {
+      flagged += verdict.anomalous;
+      by_all += verdict.error > calibration.threshold() ? 1 : 0;
+    }
+    EXPECT_NEAR(flagged / 10'000, 0.05, 4 * std::sqrt(0.05 * 0.95 * (1.0 / 400 + 1e-4))) << machine;
+    EXPECT_GT(std::abs(by_all / 10'000 - 0.05), 0.015) << machine;
+  }
+  // The thresholds are all that differs.
+  Dataset without = data;
+  without.segments.clear();
+  const auto files = FilesOfATraining(recipe, data), others = FilesOfATraining(recipe, without);
+  for (const char* name : {"network.pb", "weights.bin", "pipeline.pb", "golden.pb", "recipe.textproto"}) {
+    EXPECT_EQ(files.at(name), others.at(name)) << name;
+  }
+  EXPECT_EQ(files, FilesOfATraining(recipe, data));
+  const auto usual = Train(recipe, without, {});
+  EXPECT_EQ(usual->report.threshold(), trained->report.threshold());
+  EXPECT_EQ(usual->report.segments(), 0u);
+  EXPECT_TRUE(usual->detector->calibration().segments().empty());
+}
+
+// A window is of its newest row's segment, and each machine has windows held out.
+TEST(Train, SegmentsOfWindowsAreThoseOfTheirNewestRows) {
+  const std::vector<std::pair<std::string, size_t>> machines = {{"a", 600}, {"b", 700}, {"noisy", 800}, {"d", 600}};
+  Dataset data = MakeSegments(machines, 3);
+  for (const auto& [machine, rows] : machines) data.entities.append(rows, machine);
+  v1::Recipe recipe = MakeRecipe("features { window: 10 } calibration { false_positive_rate: 0.05 }");
+  auto trained = Train(recipe, data, {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  const std::vector<uint32_t> begins = {600, 1300, 2100};
+  auto split = SplitData(trained->detector->model().recipe, data.rows(), true, begins, {}, begins);
+  ExpectSegments(trained->detector->calibration(), HeldOutErrors(*trained, data, *split));
+  EXPECT_EQ(trained->report.own_thresholds(), 4u);
+  // A mode that changes while a machine runs.
+  data.segments.clear();
+  for (size_t i = 0; i < data.rows(); ++i) data.segments.push_back(i / 7 % 3 == 0 ? "start" : "run");
+  trained = Train(recipe, data, {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  ExpectSegments(trained->detector->calibration(), HeldOutErrors(*trained, data, *split));
+  EXPECT_EQ(trained->report.own_thresholds(), 2u);
+}
+
+TEST(Train, SegmentsAreCheckedBeforeTraining) {
+  Dataset data = MakeData(1200);
+  for (int i = 0; i < 1200; ++i) data.segments.push_back("s" + std::to_string(i));
+  EXPECT_EQ(Train(MakeRecipe(), data, {}).status(),
+            absl::InvalidArgumentError("data: segment: expected at most 1000 in one calibration, got 1200"));
+  data.segments.clear();
+  data.segments.append(1200, std::string(257, 'x'));
+  EXPECT_EQ(Train(MakeRecipe(), data, {}).status(),
+            absl::InvalidArgumentError("data: segment: expected at most 256 bytes, got 257"));
 }
 
 TEST(Train, GoldenRowsAreHeldOutRowsAsTheyCame) {
