@@ -73,9 +73,9 @@ class HealthService::Watch final : public LaneCall {
   void Begin() override {
     if (service_->watches_.size() >= kMaxWatches) {
       finished_ = true;
-      writer_.Finish(
-          ToGrpcStatus(absl::ResourceExhaustedError(absl::StrCat(kMaxWatches, " watch already; retry later"))),
-          Open(&finished_tag_));
+      writer_.Finish(ToGrpcStatus(absl::ResourceExhaustedError(
+                         absl::StrCat(kMaxWatches, " Watch calls are open already; retry later"))),
+                     Open(&finished_tag_));
       return;
     }
     known_ = service_->Knows(request_.service());

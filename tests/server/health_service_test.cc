@@ -54,7 +54,7 @@ class HealthServiceTest : public testing::Test {
     Watcher(HealthServiceTest* test, const std::string& service) {
       HealthCheckRequest request;
       request.set_service(service);
-      context_.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(60)));
+      context_.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(20)));
       reader_ = test->stub_->Watch(&context_, request);
     }
     ~Watcher() {
@@ -169,7 +169,7 @@ TEST_F(HealthServiceTest, MoreWatchersThanMayBeAreRefusedUntilOneGoes) {
     Watcher refused(this, "");
     EXPECT_EQ(refused.Next(), "end");
     EXPECT_EQ(refused.Finish().error_code(), grpc::RESOURCE_EXHAUSTED);
-    EXPECT_EQ(refused.Finish().error_message(), "4096 watch already; retry later");
+    EXPECT_EQ(refused.Finish().error_message(), "4096 Watch calls are open already; retry later");
   }
   EXPECT_EQ(Check(""), "NOT_SERVING");
   watchers[1].reset();

@@ -220,7 +220,7 @@ TEST_F(ReflectionCallTest, MoreThanMayBeOpenAreRefusedUntilOneEnds) {
   std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
   const auto open = [&] {
     contexts.push_back(std::make_unique<grpc::ClientContext>());
-    contexts.back()->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    contexts.back()->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
     return stub_->ServerReflectionInfo(contexts.back().get());
   };
   const auto answered = [](Stream* stream) {
