@@ -38,7 +38,7 @@ void TrainingFlags::Add(CLI::App* command) {
 void TrainingFlags::AddScratch(CLI::App* command) {
   command->add_option("--scratch-dir", scratch_folder,
                       "Folder on a disk for the rows of a CSV that do not fit into --data-memory (default: $TMPDIR, or "
-                      "/var/tmp); takes 8 to 16 bytes a value, given back at the end");
+                      "/var/tmp); takes 8 to 16 bytes a value, given back at the end, and leaves 1 GiB free");
   command->add_option("--data-memory", memory_megabytes, "MiB of memory for the rows of a CSV")
       ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 24))
       ->capture_default_str();

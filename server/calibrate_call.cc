@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/base/status_macros.h"
+#include "server/message_bytes.h"
 
 namespace astray {
 
@@ -31,13 +32,17 @@ absl::Status CalibrateCall::Admit() {
   return absl::OkStatus();
 }
 
-void CalibrateCall::ReadNext() { stream_.Read(&request_, Open(&read_tag_)); }
+void CalibrateCall::ReadNext() { stream_.Read(&bytes_, Open(&read_tag_)); }
 
 void CalibrateCall::Read(bool ok) {
   if (!ok) {
     // A stream also ends when its client dies; what came so far is then not what the client meant. Sending fails then,
     // whether or not Gone has come.
     stream_.SendInitialMetadata(Open(&ended_tag_));
+    return;
+  }
+  if (const absl::Status status = ParseMessage(&bytes_, &request_); !status.ok()) {
+    Complete(status);
     return;
   }
   Open(&added_tag_);
@@ -85,7 +90,7 @@ void CalibrateCall::Complete(const absl::Status& status) {
   call_->RecordDuration();
   const grpc::Status reply = call_->End(status);
   if (reply.ok()) {
-    stream_.Finish(response_, reply, Open(&finished_tag_));
+    stream_.Finish(SerializeMessage(response_), reply, Open(&finished_tag_));
   } else {
     stream_.FinishWithError(reply, Open(&finished_tag_));
   }

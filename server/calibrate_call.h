@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "astray/v1/service.pb.h"
 #include "grpcpp/support/async_stream.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "server/calibration_run.h"
 #include "server/call.h"
 #include "server/detection_service.h"
@@ -41,9 +42,10 @@ class CalibrateCall final : public LaneCall {
   void Complete(const absl::Status& status);
 
   DetectionService* const service_;
-  grpc::ServerAsyncReader<v1::CalibrateResponse, v1::CalibrateRequest> stream_;
+  grpc::ServerAsyncReader<grpc::ByteBuffer, grpc::ByteBuffer> stream_;
   std::optional<Call> call_;
   bool counted_ = false;
+  grpc::ByteBuffer bytes_;  // of the request
   v1::CalibrateRequest request_;
   v1::CalibrateResponse response_;
   CalibrationRun run_;

@@ -29,7 +29,13 @@ class OpenStream {
   virtual void End() = 0;
 };
 
-class DetectionService final : public v1::DetectionService::AsyncService {
+// How gRPC hands its calls over: requests of unary methods as messages, what is streamed as bytes (message_bytes.h).
+using DetectionMethods = v1::DetectionService::WithAsyncMethod_Score<
+    v1::DetectionService::WithAsyncMethod_ScoreLogs<v1::DetectionService::WithAsyncMethod_Feedback<
+        v1::DetectionService::WithRawMethod_ScoreStream<v1::DetectionService::WithRawMethod_ScoreLogStream<
+            v1::DetectionService::WithRawMethod_Calibrate<v1::DetectionService::Service>>>>>>;
+
+class DetectionService final : public DetectionMethods {
  public:
   static constexpr size_t kMaxStreams = 4096;    // stream calls open at once; then RESOURCE_EXHAUSTED
   static constexpr size_t kMaxCalibrations = 8;  // Calibrate calls open at once; then RESOURCE_EXHAUSTED

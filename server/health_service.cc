@@ -4,9 +4,12 @@
 #include <cstddef>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/async_stream.h"
 #include "server/lane_call.h"
+#include "server/status.h"
 #include "server/unary_slots.h"
 
 namespace astray {
@@ -25,7 +28,7 @@ class HealthService::Checks final : public UnarySlots<HealthCheckRequest, Health
     service_->RequestCheck(context, request, writer, lane().queue(), lane().queue(), tag);
   }
   void Handle(Slot* slot) override {
-    const Status status = service_->StatusOf(slot->request().service());
+    const Status status = service_->StatusOf(service_->Knows(slot->request().service()));
     slot->response()->set_status(status);
     slot->Finish(status == HealthCheckResponse::SERVICE_UNKNOWN
                      ? grpc::Status(grpc::NOT_FOUND, "health: there is no such service here")
@@ -53,7 +56,7 @@ class HealthService::Watch final : public LaneCall {
       writer_.Finish(grpc::Status::CANCELLED, Open(&finished_tag_));
       return;
     }
-    const Status status = service_->StatusOf(request_.service());
+    const Status status = service_->StatusOf(known_);
     if (told_ && response_.status() == status) return;
     told_ = true;
     response_.set_status(status);
@@ -68,6 +71,15 @@ class HealthService::Watch final : public LaneCall {
 
   void PostNext() override { Post(service_); }
   void Begin() override {
+    if (service_->watches_.size() >= kMaxWatches) {
+      finished_ = true;
+      writer_.Finish(ToGrpcStatus(absl::ResourceExhaustedError(
+                         absl::StrCat(kMaxWatches, " Watch calls are open already; retry later"))),
+                     Open(&finished_tag_));
+      return;
+    }
+    known_ = service_->Knows(request_.service());
+    request_ = HealthCheckRequest();  // it may watch for days, and the name be of any length
     service_->watches_.insert(this);
     Continue();
   }
@@ -87,7 +99,7 @@ class HealthService::Watch final : public LaneCall {
   grpc::ServerAsyncWriter<HealthCheckResponse> writer_;
   HealthCheckRequest request_;
   HealthCheckResponse response_;  // the last one written
-  bool told_ = false, writing_ = false, gone_ = false, finished_ = false;
+  bool known_ = false, told_ = false, writing_ = false, gone_ = false, finished_ = false;
   Tag<Watch, &Watch::Wrote> wrote_tag_{this};
   Tag<Watch, &Watch::Finished> finished_tag_{this};
 };
@@ -108,10 +120,12 @@ void HealthService::SetServing(bool serving) {
   if (lane_ != nullptr) lane_->Send(&tell_);  // whose mutex has watchers see it
 }
 
-HealthService::Status HealthService::StatusOf(const std::string& service) const {
-  if (!service.empty() && std::ranges::find(services_, service) == services_.end()) {
-    return HealthCheckResponse::SERVICE_UNKNOWN;
-  }
+bool HealthService::Knows(const std::string& service) const {
+  return service.empty() || std::ranges::find(services_, service) != services_.end();
+}
+
+HealthService::Status HealthService::StatusOf(bool known) const {
+  if (!known) return HealthCheckResponse::SERVICE_UNKNOWN;
   return serving_.load(std::memory_order_relaxed) ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
 }
 

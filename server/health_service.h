@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <set>
 #include <string>
@@ -20,6 +21,9 @@ namespace astray {
 
 class HealthService final : public grpc::health::v1::Health::AsyncService {
  public:
+  // Calls of Watch open at once; then RESOURCE_EXHAUSTED. As many as may stream (DetectionService::kMaxStreams).
+  static constexpr size_t kMaxWatches = 4096;
+
   // Full names of the services it knows beside "", the server. NOT_SERVING at first.
   explicit HealthService(std::vector<std::string> services);
   ~HealthService() override;
@@ -35,7 +39,8 @@ class HealthService final : public grpc::health::v1::Health::AsyncService {
   class Checks;
   class Watch;
 
-  Status StatusOf(const std::string& service) const;  // SERVICE_UNKNOWN where there is none
+  bool Knows(const std::string& service) const;
+  Status StatusOf(bool known) const;  // SERVICE_UNKNOWN where it is not
   void Tell(bool ok);
 
   const std::vector<std::string> services_;

@@ -7,7 +7,10 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "grpcpp/support/async_stream.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "server/lane_call.h"
+#include "server/message_bytes.h"
+#include "server/status.h"
 
 namespace astray {
 namespace {
@@ -79,46 +82,53 @@ void ListExtensions(const std::string& name, ServerReflectionResponse* response)
   for (const FieldDescriptor* extension : extensions) numbers->add_extension_number(extension->number());
 }
 
+}  // namespace
+
 // One call: reads, answers, reads on, until the client ends it.
-class ReflectionCall final : public LaneCall {
+class ReflectionService::Call final : public LaneCall {
  public:
   // Waits for a call; each that comes has another one wait.
-  static void Post(ReflectionService* service, Lane* lane) { new ReflectionCall(service, lane); }
+  static void Post(ReflectionService* service, Lane* lane) { new Call(service, lane); }
 
  private:
-  ReflectionCall(ReflectionService* service, Lane* lane) : LaneCall(lane), service_(service), stream_(context()) {
+  Call(ReflectionService* service, Lane* lane) : LaneCall(lane), service_(service), stream_(context()) {
     service_->RequestServerReflectionInfo(context(), &stream_, lane->queue(), lane->queue(), arrived_tag());
   }
 
   void PostNext() override { Post(service_, lane()); }
-  void Begin() override { stream_.Read(&request_, Open(&read_tag_)); }
-  void Read(bool ok) {
-    if (ok) {
-      stream_.Write(service_->Answer(request_), Open(&wrote_tag_));  // serialized at once
+  void Begin() override {
+    ++service_->calls_;
+    if (service_->calls_ > kMaxCalls) {
+      Finish(absl::ResourceExhaustedError(absl::StrCat(kMaxCalls, " reflection calls are open already; retry later")));
     } else {
-      stream_.Finish(grpc::Status::OK, Open(&finished_tag_));
+      stream_.Read(&bytes_, Open(&read_tag_));
     }
   }
+  void Read(bool ok) {
+    if (!ok) return Finish(absl::OkStatus());
+    ServerReflectionRequest request;  // a call that waits keeps nothing
+    if (const absl::Status status = ParseMessage(&bytes_, &request); !status.ok()) return Finish(status);
+    stream_.Write(SerializeMessage(service_->Answer(request)), Open(&wrote_tag_));
+  }
   void Wrote(bool ok) {
-    if (ok) {
-      stream_.Read(&request_, Open(&read_tag_));
-    } else {
-      stream_.Finish(grpc::Status::CANCELLED, Open(&finished_tag_));
-    }
+    if (!ok) return Finish(absl::CancelledError("the client is gone"));
+    stream_.Read(&bytes_, Open(&read_tag_));
+  }
+  void Finish(const absl::Status& status) {
+    --service_->calls_;
+    stream_.Finish(ToGrpcStatus(status), Open(&finished_tag_));
   }
   void Finished(bool /*ok*/) {}
 
   ReflectionService* const service_;
-  grpc::ServerAsyncReaderWriter<ServerReflectionResponse, ServerReflectionRequest> stream_;
-  ServerReflectionRequest request_;
-  Tag<ReflectionCall, &ReflectionCall::Read> read_tag_{this};
-  Tag<ReflectionCall, &ReflectionCall::Wrote> wrote_tag_{this};
-  Tag<ReflectionCall, &ReflectionCall::Finished> finished_tag_{this};
+  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_;
+  grpc::ByteBuffer bytes_;
+  Tag<Call, &Call::Read> read_tag_{this};
+  Tag<Call, &Call::Wrote> wrote_tag_{this};
+  Tag<Call, &Call::Finished> finished_tag_{this};
 };
 
-}  // namespace
-
-void ReflectionService::Post(Lane* lane) { ReflectionCall::Post(this, lane); }
+void ReflectionService::Post(Lane* lane) { Call::Post(this, lane); }
 
 ServerReflectionResponse ReflectionService::Answer(const ServerReflectionRequest& request) const {
   ServerReflectionResponse response;

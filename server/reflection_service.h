@@ -3,6 +3,7 @@
 // when the server is shut down.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,8 +13,14 @@
 
 namespace astray {
 
-class ReflectionService final : public grpc::reflection::v1alpha::ServerReflection::AsyncService {
+// What is streamed comes as bytes (message_bytes.h).
+using ReflectionMethods = grpc::reflection::v1alpha::ServerReflection::WithRawMethod_ServerReflectionInfo<
+    grpc::reflection::v1alpha::ServerReflection::Service>;
+
+class ReflectionService final : public ReflectionMethods {
  public:
+  static constexpr size_t kMaxCalls = 64;  // open at once; then RESOURCE_EXHAUSTED
+
   // Full names of the services to list.
   explicit ReflectionService(std::vector<std::string> services) : services_(std::move(services)) {}
 
@@ -26,7 +33,10 @@ class ReflectionService final : public grpc::reflection::v1alpha::ServerReflecti
       const grpc::reflection::v1alpha::ServerReflectionRequest& request) const;
 
  private:
+  class Call;
+
   const std::vector<std::string> services_;
+  size_t calls_ = 0;  // open; of the lane's thread
 };
 
 }  // namespace astray

@@ -6,23 +6,19 @@
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "server/log_scorer.h"
+#include "server/message_bytes.h"
 #include "server/stream_scorer.h"
 
 namespace astray {
 namespace {
 
-using RowStream = grpc::ServerAsyncReaderWriter<v1::ScoreResponse, v1::ScoreStreamRequest>;
-using LogStream = grpc::ServerAsyncReaderWriter<v1::ScoreLogsResponse, v1::ScoreLogsRequest>;
-
-void RequestStream(DetectionService* service, grpc::ServerContext* context, RowStream* stream,
-                   grpc::ServerCompletionQueue* queue, void* tag) {
-  service->RequestScoreStream(context, stream, queue, queue, tag);
-}
-
-void RequestStream(DetectionService* service, grpc::ServerContext* context, LogStream* stream,
-                   grpc::ServerCompletionQueue* queue, void* tag) {
-  service->RequestScoreLogStream(context, stream, queue, queue, tag);
-}
+// The generated function that asks for a call of the method.
+template <typename Scorer>
+constexpr auto kRequestStream = nullptr;
+template <>
+constexpr auto kRequestStream<StreamScorer> = &DetectionService::RequestScoreStream;
+template <>
+constexpr auto kRequestStream<LogScorer> = &DetectionService::RequestScoreLogStream;
 
 }  // namespace
 
@@ -33,7 +29,7 @@ StreamCall<Scorer>::StreamCall(DetectionService* service, Lane* lane, JointScori
       scoring_with_(scoring),
       stream_(context()),
       scorer_(service->parts().registry, service->parts().queue, service->parts().metrics) {
-  RequestStream(service_, context(), &stream_, lane->queue(), arrived_tag());
+  (service_->*kRequestStream<Scorer>)(context(), &stream_, lane->queue(), lane->queue(), arrived_tag());
 }
 
 template <typename Scorer>
@@ -75,6 +71,7 @@ void StreamCall<Scorer>::Read(bool ok) {
 
 template <typename Scorer>
 absl::Status StreamCall<Scorer>::Accept() {
+  RETURN_IF_ERROR(ParseMessage(&bytes_, &incoming_));
   if (!begun_) {
     RETURN_IF_ERROR(scorer_.Begin(incoming_.model(), incoming_.options()));
     begun_ = true;
@@ -214,7 +211,7 @@ void StreamCall<Scorer>::ContinueReading() {
     return;
   }
   reading_ = true;
-  stream_.Read(&incoming_, Open(&read_tag_));
+  stream_.Read(&bytes_, Open(&read_tag_));
 }
 
 template <typename Scorer>
@@ -226,7 +223,7 @@ void StreamCall<Scorer>::ContinueWriting() {
   grpc::WriteOptions options;
   if (written_ && replies_.size() > 1) options.set_buffer_hint();
   written_ = true;
-  stream_.Write(replies_.front().response, options, Open(&wrote_tag_));  // serialized at once
+  stream_.Write(SerializeMessage(replies_.front().response), options, Open(&wrote_tag_));
   replies_.pop_front();
 }
 

@@ -2,7 +2,7 @@
 // read while the lane was busy is scored together; replies that are ready together are written with one system call.
 // Reading pauses while too much is unanswered, what waits in the scorer not counted. A timer sends that on.
 //
-// A Scorer (StreamScorer, LogScorer) has Request, Response, Arrived {request, time} and Reply {response, arrival};
+// A Scorer (StreamScorer, LogScorer) has Request, Arrived {request, time} and Reply {response, arrival};
 // Begin, CheckRequest, Score, TakeReplies, waits and next_release as StreamScorer says, and the size of a request, in
 // values.
 #pragma once
@@ -16,6 +16,7 @@
 #include "astray/v1/service.pb.h"
 #include "grpcpp/alarm.h"
 #include "grpcpp/support/async_stream.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "server/call.h"
 #include "server/detection_service.h"
 #include "server/joint_scoring.h"
@@ -41,7 +42,6 @@ class StreamCall final : public LaneCall, public OpenStream {
 
  private:
   using Request = typename Scorer::Request;
-  using Response = typename Scorer::Response;
 
   StreamCall(DetectionService* service, Lane* lane, JointScoring* scoring);
 
@@ -71,9 +71,10 @@ class StreamCall final : public LaneCall, public OpenStream {
 
   DetectionService* const service_;
   JointScoring* const scoring_with_;
-  grpc::ServerAsyncReaderWriter<Response, Request> stream_;
+  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_;
   std::optional<Call> call_;
   bool counted_ = false;
+  grpc::ByteBuffer bytes_;  // of incoming_
   Request incoming_;
 
   Scorer scorer_;

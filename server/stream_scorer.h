@@ -25,7 +25,6 @@ class StreamScorer {
  public:
   static constexpr Method kMethod = Method::kScoreStream;
   using Request = v1::ScoreStreamRequest;
-  using Response = v1::ScoreResponse;
   using Reply = EntityStreams::Reply;
   using Arrived = ArrivedRequest<Request>;
   using Done = std::function<void(absl::Status)>;

@@ -1,10 +1,12 @@
 // The rare unary methods of a service on one lane. Each call passes the gate, is counted and goes to its method's
-// handler, on the lane's thread; what may take long, the handler gives to another thread.
+// handler, on the lane's thread; what may take long, the handler gives to another thread. Of the calls that wait for
+// that there are at most kMaxCalls of a method, and their requests are bounded together.
 //
 //   methods.Post(lane, Method::kListModels, service, &Service::RequestListModels,
 //                [](auto* slot, const UnaryDone& done) { done(List(slot->request(), slot->response())); });
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <type_traits>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/call_gate.h"
@@ -32,6 +35,10 @@ using UnaryHandler = std::function<void(typename UnarySlots<Request, Response>::
 template <typename Request, typename Response>
 class UnaryMethod final : public UnarySlots<Request, Response> {
  public:
+  // Of the method, not yet answered; then RESOURCE_EXHAUSTED.
+  static constexpr size_t kMaxCalls = 1024;
+  static constexpr size_t kMaxRequestBytes = size_t{64} << 20;  // of them together, or one request
+
   using typename UnarySlots<Request, Response>::Slot;
   using typename UnarySlots<Request, Response>::Writer;
   // Asks gRPC for a call of the method.
@@ -52,21 +59,41 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
     ask_(context, request, writer, tag);
   }
   void Handle(Slot* slot) override {
-    slot->admitted = gate_->Enter();
+    const absl::Status admitted = Admit(slot);
     const UnaryDone done = [this, slot, began = absl::Now()](const absl::Status& status) {
       const grpc::Status reply = ToGrpcStatus(status);
       metrics_->RecordDuration(method_, absl::Now() - began);
       metrics_->RecordRequest(method_, reply.error_code());
       slot->Finish(reply);
     };
-    if (slot->admitted) {
+    if (admitted.ok()) {
       handler_(slot, done);
     } else {
-      done(absl::UnavailableError("the server is shutting down"));
+      done(admitted);
     }
   }
   void Settled(Slot* slot) override {
-    if (slot->admitted) gate_->Leave();
+    if (!slot->admitted) return;
+    gate_->Leave();
+    --calls_;
+    request_bytes_ -= slot->request().ByteSizeLong();
+  }
+  absl::Status Admit(Slot* slot) {
+    slot->admitted = false;
+    const size_t bytes = slot->request().ByteSizeLong();
+    if (calls_ >= kMaxCalls) {
+      return absl::ResourceExhaustedError(absl::StrCat(kMaxCalls, " calls of this method wait already; retry later"));
+    }
+    if (calls_ > 0 && request_bytes_ + bytes > kMaxRequestBytes) {
+      return absl::ResourceExhaustedError(absl::StrCat("the calls of this method that wait have ", request_bytes_,
+                                                       " of ", kMaxRequestBytes, " bytes, this one has ", bytes,
+                                                       "; retry later"));
+    }
+    if (!gate_->Enter()) return absl::UnavailableError("the server is shutting down");
+    slot->admitted = true;
+    ++calls_;
+    request_bytes_ += bytes;
+    return absl::OkStatus();
   }
   bool IsSmall(const Request& /*request*/, const Response& /*response*/) const override { return false; }
 
@@ -75,6 +102,7 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
   const Method method_;
   const Asker ask_;
   const UnaryHandler<Request, Response> handler_;
+  size_t calls_ = 0, request_bytes_ = 0;  // admitted, not yet settled
 };
 
 class UnaryMethods {

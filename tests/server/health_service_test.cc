@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "grpcpp/grpcpp.h"
 #include "tests/testing/lane_server.h"
@@ -53,6 +54,7 @@ class HealthServiceTest : public testing::Test {
     Watcher(HealthServiceTest* test, const std::string& service) {
       HealthCheckRequest request;
       request.set_service(service);
+      context_.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(20)));
       reader_ = test->stub_->Watch(&context_, request);
     }
     ~Watcher() {
@@ -154,6 +156,31 @@ TEST_F(HealthServiceTest, WatchersEndWithTheServer) {
     EXPECT_EQ(watcher->Next(), "end");
     EXPECT_FALSE(watcher->Finish().ok());
   }
+}
+
+TEST_F(HealthServiceTest, MoreWatchersThanMayBeAreRefusedUntilOneGoes) {
+  std::vector<std::unique_ptr<Watcher>> watchers;
+  for (size_t i = 0; i < HealthService::kMaxWatches; ++i) {
+    // What they watch, or that it is unknown, makes no difference.
+    watchers.push_back(std::make_unique<Watcher>(this, i % 2 == 0 ? "" : std::string(1000, 'x')));
+    ASSERT_EQ(watchers.back()->Next(), i % 2 == 0 ? "NOT_SERVING" : "SERVICE_UNKNOWN") << i;
+  }
+  for (int i = 0; i < 3; ++i) {
+    Watcher refused(this, "");
+    EXPECT_EQ(refused.Next(), "end");
+    EXPECT_EQ(refused.Finish().error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(refused.Finish().error_message(), "4096 Watch calls are open already; retry later");
+  }
+  EXPECT_EQ(Check(""), "NOT_SERVING");
+  watchers[1].reset();
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  do {  // until the server knows that it is gone
+    watchers[1] = std::make_unique<Watcher>(this, "");
+  } while (watchers[1]->Next() == "end" && absl::Now() < deadline);
+  EXPECT_EQ(Watcher(this, "").Next(), "end");
+  health_.SetServing(true);
+  for (const size_t i : {0, 1, 2}) EXPECT_EQ(watchers[i]->Next(), "SERVING") << i;
+  Shutdown();
 }
 
 // Changes from several threads while watchers come and go: who stays hears the last one.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <optional>
 #include <set>
 
@@ -12,6 +13,7 @@
 #include "google/protobuf/descriptor_database.h"
 #include "grpcpp/grpcpp.h"
 #include "tests/testing/lane_server.h"
+#include "tests/testing/raw_call.h"
 
 namespace astray {
 namespace {
@@ -211,6 +213,49 @@ TEST_F(ReflectionCallTest, ACancelledCallLeavesTheServiceUp) {
   Shutdown();  // returns although a call is open
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_FALSE(stream->Finish().ok());
+}
+
+TEST_F(ReflectionCallTest, MoreThanMayBeOpenAreRefusedUntilOneEnds) {
+  using Stream = grpc::ClientReaderWriter<ServerReflectionRequest, ServerReflectionResponse>;
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  const auto open = [&] {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    contexts.back()->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    return stub_->ServerReflectionInfo(contexts.back().get());
+  };
+  const auto answered = [](Stream* stream) {
+    ServerReflectionRequest request;
+    request.set_list_services("");
+    ServerReflectionResponse response;
+    return stream->Write(request) && stream->Read(&response);
+  };
+  std::vector<std::unique_ptr<Stream>> streams;
+  for (size_t i = 0; i < ReflectionService::kMaxCalls; ++i) {
+    streams.push_back(open());
+    ASSERT_TRUE(answered(streams.back().get())) << i;
+  }
+  for (int i = 0; i < 3; ++i) {
+    const grpc::Status status = open()->Finish();
+    EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(status.error_message(), "64 reflection calls are open already; retry later");
+  }
+  EXPECT_TRUE(answered(streams[1].get()));
+  streams[0]->WritesDone();
+  EXPECT_TRUE(streams[0]->Finish().ok());
+  streams[0] = open();
+  EXPECT_TRUE(answered(streams[0].get()));
+  EXPECT_EQ(open()->Finish().error_code(), grpc::RESOURCE_EXHAUSTED);
+  Shutdown();
+  for (const auto& stream : streams) EXPECT_FALSE(stream->Finish().ok());
+}
+
+TEST_F(ReflectionCallTest, AMessageThatIsNoneIsAnInvalidArgument) {
+  RawCall call(server_.Connect(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
+  call.Write("\x0a\x02\xff\xff");
+  const grpc::Status status = call.Finish();
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(),
+            "message: expected one of type grpc.reflection.v1alpha.ServerReflectionRequest, got 4 bytes that are none");
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/random.h"
+#include "server/message_bytes.h"
 #include "server/stream_call.h"
+#include "tests/testing/raw_call.h"
 #include "tests/testing/running_server.h"
 
 namespace astray {
@@ -377,6 +379,29 @@ TEST(Stream, APromotionHoldsFromTheNextMessageOn) {
   EXPECT_EQ(response.provenance().threshold(), calibrated.calibration().threshold());
   stream->WritesDone();
   EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST(Stream, AMessageThatIsNoneEndsItAsRefused) {
+  RunningServer server;
+  for (const std::string method : {"ScoreStream", "ScoreLogStream"}) {
+    RawCall call(server.channel(), "/astray.v1.DetectionService/" + method);
+    grpc::ByteBuffer bytes;
+    if (method == "ScoreStream") {
+      EXPECT_TRUE(call.Write(MakeStreamRequest(TinyRows(1, 3, 1)).SerializeAsString()));
+      EXPECT_TRUE(call.Read(&bytes));
+      v1::ScoreResponse response;
+      EXPECT_TRUE(ParseMessage(&bytes, &response).ok());
+      EXPECT_EQ(response.verdicts_size(), 1);
+    }
+    call.Write("\x0a\x02\xff\xff");
+    call.WritesDone();
+    const grpc::Status status = call.Finish();
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+    EXPECT_EQ(status.error_message(), absl::StrCat("message: expected one of type astray.v1.",
+                                                   method == "ScoreStream" ? "ScoreStreamRequest" : "ScoreLogsRequest",
+                                                   ", got 4 bytes that are none"));
+    EXPECT_EQ(server.Metric("astray_requests_total{code=\"INVALID_ARGUMENT\",method=\"" + method + "\"}"), 1);
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "grpcpp/grpcpp.h"
 #include "server/model_service.h"
 #include "tests/testing/lane_server.h"
+#include "tests/testing/many_calls.h"
 #include "tests/testing/running_server.h"
 
 namespace astray {
@@ -107,6 +108,52 @@ TEST_F(UnaryMethodTest, ACallerThatIsGoneWantsNoChange) {
   const v1::ListModelsResponse list = List();
   EXPECT_EQ(list.models(0).labels_size(), 1);
   EXPECT_EQ(list.models(0).labels().count("patient"), 1u);
+}
+
+using Describe = UnaryMethod<v1::DescribeModelRequest, v1::ModelDescription>;
+
+TEST_F(UnaryMethodTest, MoreCallsThanMayWaitAreRefusedUntilTheyAreAnswered) {
+  v1::DescribeModelRequest request;
+  request.mutable_model()->set_name("pump");
+  ManyCalls<v1::ModelDescription> calls(Describe::kMaxCalls + 3, [&](auto* context, auto* queue) {
+    return stub_->AsyncDescribeModel(context, request, queue);
+  });
+  for (int i = 0; i < 3; ++i) {
+    const grpc::Status status = calls.NextStatus();
+    EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(status.error_message(), "1024 calls of this method wait already; retry later");
+  }
+  EXPECT_EQ(List().models_size(), 1);  // another method
+  EXPECT_NE(
+      metrics_.Serialize().find("astray_requests_total{code=\"RESOURCE_EXHAUSTED\",method=\"DescribeModel\"} 3\n"),
+      std::string::npos);
+  GoOn();
+  for (size_t i = 0; i < Describe::kMaxCalls; ++i) {
+    const grpc::Status status = calls.NextStatus();
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+  // Their places are free, but for those of the last replies perhaps.
+  ManyCalls<v1::ModelDescription> more(Describe::kMaxCalls / 4, [&](auto* context, auto* queue) {
+    return stub_->AsyncDescribeModel(context, request, queue);
+  });
+  for (size_t i = 0; i < Describe::kMaxCalls / 4; ++i) EXPECT_TRUE(more.NextStatus().ok());
+}
+
+TEST_F(UnaryMethodTest, LargeRequestsThatWaitAreBoundedTogether) {
+  constexpr size_t kBytes = size_t{3} << 20, kFit = Describe::kMaxRequestBytes / kBytes;
+  v1::DescribeModelRequest request;
+  request.mutable_model()->set_name(std::string(kBytes, 'x'));
+  ManyCalls<v1::ModelDescription> calls(
+      kFit + 2, [&](auto* context, auto* queue) { return stub_->AsyncDescribeModel(context, request, queue); });
+  for (int i = 0; i < 2; ++i) {
+    const grpc::Status status = calls.NextStatus();
+    EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(status.error_message(),
+              absl::StrCat("the calls of this method that wait have ", kFit * request.ByteSizeLong(),
+                           " of 67108864 bytes, this one has ", request.ByteSizeLong(), "; retry later"));
+  }
+  GoOn();
+  for (size_t i = 0; i < kFit; ++i) EXPECT_EQ(calls.NextStatus().error_code(), grpc::NOT_FOUND);
 }
 
 TEST_F(UnaryMethodTest, AClosedGateIsUnavailable) {

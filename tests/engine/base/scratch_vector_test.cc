@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -87,6 +88,56 @@ TEST(ScratchVector, SaysWhyItHasNoFileAndKeepsWhatItHas) {
   EXPECT_THAT(std::string(in_memory.Reserve(1).message()), HasSubstr("expected a folder on a disk"));
   ScratchVector<char> too_much(Scratch(DiskFolder(), 0));
   EXPECT_EQ(too_much.Reserve(size_t{1} << 50).code(), absl::StatusCode::kResourceExhausted);
+}
+
+// Of the disk that holds the scratch files.
+size_t Free() { return std::filesystem::space(DiskFolder()).available; }
+
+TEST(ScratchVector, LeavesTheReserveOfTheDiskAlone) {
+  const std::string folder = DiskFolder() + "/scratch_reserve_test";
+  std::filesystem::create_directory(folder);
+  {
+    // What is free is not enough already.
+    ScratchVector<int> numbers(Scratch(folder, 2 * sizeof(int), /*reserve_bytes=*/size_t{1} << 60));
+    ASSERT_TRUE(numbers.Reserve(2).ok());
+    numbers.push_back(7);
+    const absl::Status status = numbers.Reserve(3);
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(status.message()),
+                testing::MatchesRegex("scratch file in '" + folder +
+                                      "': [0-9]+ MiB are free, 64 MiB more are wanted and 1099511627776 MiB have to "
+                                      "stay free; --scratch-dir names another folder"));
+    EXPECT_FALSE(numbers.in_file());
+    EXPECT_EQ(numbers[0], 7);
+  }
+  {
+    // What is free is enough, but not for all that is wanted: none of it is taken.
+    const size_t free = Free();
+    ScratchVector<char> bytes(Scratch(folder, 0, /*reserve_bytes=*/free / 2));
+    ASSERT_TRUE(bytes.Reserve(1).ok());
+    bytes.push_back('x');
+    EXPECT_EQ(bytes.Reserve(free / 4 * 3).code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_GT(Free(), free / 2);
+    EXPECT_EQ(bytes.capacity(), size_t{64} << 20);
+    EXPECT_EQ(bytes[0], 'x');
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+  std::filesystem::remove(folder);
+}
+
+TEST(ScratchVector, NamesWhatChoseTheFolder) {
+  const char* const asked = std::getenv("TMPDIR");
+  const std::string before = asked == nullptr ? "" : asked;
+  setenv("TMPDIR", DiskFolder().c_str(), 1);
+  ScratchVector<char> bytes(Scratch("", 0, /*reserve_bytes=*/size_t{1} << 60));
+  const std::string message(bytes.Reserve(1).message());
+  EXPECT_THAT(message, testing::StartsWith("scratch file in '" + DiskFolder() + "': "));
+  EXPECT_THAT(message, testing::EndsWith("; --scratch-dir or TMPDIR names another folder"));
+  if (asked == nullptr) {
+    unsetenv("TMPDIR");
+  } else {
+    setenv("TMPDIR", before.c_str(), 1);
+  }
 }
 
 TEST(ScratchVector, WithoutAScratchIsAVector) {

@@ -210,6 +210,11 @@ TEST(CsvReader, CapsLinesColumnsAndValues) {
   std::string rows = "a\n";
   for (int i = 0; i < 1 << 20; ++i) rows += "1\n";
   EXPECT_THAT(Refusal(Gzip(rows), {.max_values = 1 << 16}), HasSubstr("row 65537: expected at most 65536 values"));
+  // Into scratch files it goes as far as the reserve of their disk.
+  const Scratch scratch(std::filesystem::current_path().string(), 1 << 20, /*reserve_bytes=*/size_t{1} << 60);
+  const absl::Status refused = Read(Gzip(rows), {.scratch = scratch}).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("MiB have to stay free; --scratch-dir names another folder"));
 }
 
 TEST(CsvReader, RefusesBinaryBytesAndOpenQuotes) {
