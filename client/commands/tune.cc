@@ -72,6 +72,8 @@ absl::Status RunTune(Flags flags, CommandContext& context) {
   if (!flags.test.empty()) {
     CsvOptions options = flags.csv;
     options.find_labels = true;
+    options.times = CsvOptions::Times::kPresence;
+    options.scratch = Scratch(flags.scratch_folder, flags.memory_megabytes << 20);
     ASSIGN_OR_RETURN(labelled, ReadCsv(flags.test, options));
     if (labelled.labels.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(flags.test, ": expected a column of labels, got none"));
