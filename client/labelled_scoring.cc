@@ -241,6 +241,7 @@ void LabelledScoring::Group() {
     std::ranges::stable_sort(order, {}, [&](size_t piece) { return pieces_[piece].entity; });
     const auto ordered = [&](const std::vector<std::pair<size_t, size_t>>& places) {
       std::vector<std::pair<size_t, size_t>> result;
+      result.reserve(order.size());
       for (const size_t piece : order) result.push_back(places[piece]);
       return result;
     };
