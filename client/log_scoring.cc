@@ -1,12 +1,18 @@
 #include "client/log_scoring.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/client.h"
 #include "client/log_rows.h"
 #include "client/offline_detector.h"
@@ -21,6 +27,9 @@ namespace {
 
 constexpr size_t kMessageBytes = 64 << 10;  // of lines, where nobody waits for each
 constexpr size_t kOfflineLines = 10'000;    // between two scorings
+constexpr int kMostInVain = 3;              // streams that were answered and gave no new session
+constexpr absl::Duration kFirstWait = absl::Milliseconds(100);
+constexpr absl::Duration kLongestWait = absl::Seconds(2);
 
 absl::StatusOr<LineReader> OpenLines(const FileScoringFlags& flags, int stop_fd) {
   ASSIGN_OR_RETURN(auto source, ByteSource::Open(flags.data, stop_fd, flags.follow));
@@ -83,6 +92,76 @@ absl::Status SendLines(LineReader* reader, size_t message_bytes, v1::ScoreLogsRe
   }
 }
 
+// The sessions that the caller has, in order, by what a stream that begins anew must find again. Errors are the
+// network's: a calibration that goes live in between moves thresholds, not them.
+class GivenSessions {
+ public:
+  uint64_t count() const { return count_; }
+  void BeginAnew() { passed_ = passed_hash_ = 0; }
+  // Whether the next session of this stream is new to the caller. NotFound where those before it are not what they
+  // were.
+  absl::StatusOr<bool> IsNew(const v1::SessionVerdict& session) {
+    const bool is_new = passed_ == count_;
+    passed_hash_ =
+        absl::HashOf(passed_hash_, session.session(), session.first_line(), session.lines(), session.verdict().error());
+    ++passed_;
+    if (is_new) {
+      count_ = passed_;
+      hash_ = passed_hash_;
+    } else if (passed_ == count_ && passed_hash_ != hash_) {
+      return absl::NotFoundError("other sessions");
+    }
+    return is_new;
+  }
+  bool AllFound() const { return passed_ == count_; }
+
+ private:
+  uint64_t count_ = 0, passed_ = 0;  // passed_: of this stream
+  size_t hash_ = 0, passed_hash_ = 0;
+};
+
+// One stream over all of the lines.
+struct LogAttempt {
+  absl::Status call, sent;
+  bool same = true;  // it found the sessions that were given
+  absl::Time last_answer = absl::InfinitePast();
+};
+
+absl::StatusOr<LogAttempt> ScoreOnce(const FileScoringFlags& flags, v1::ScoreLogsRequest first, Client* client,
+                                     GivenSessions* given,
+                                     const std::function<void(const v1::SessionVerdict&)>& consume) {
+  LogAttempt attempt;
+  const StopEvent stop;
+  ASSIGN_OR_RETURN(LineReader reader, OpenLines(flags, stop.fd()));
+  given->BeginAnew();
+  const std::unique_ptr<ScoreLogStreamCall> call = client->ScoreLogStream();
+  std::thread taker([&] {
+    v1::ScoreLogsResponse response;
+    while (attempt.same && call->Read(&response)) {
+      attempt.last_answer = absl::Now();
+      for (const v1::SessionVerdict& session : response.sessions()) {
+        const absl::StatusOr<bool> is_new = given->IsNew(session);
+        attempt.same = attempt.same && is_new.ok();
+        if (attempt.same && *is_new) consume(session);
+      }
+    }
+    if (!attempt.same) call->Cancel();
+    stop.Set();  // nobody answers any more
+  });
+  attempt.sent = SendLines(&reader, flags.message_rows == 1 ? 1 : kMessageBytes, std::move(first), call.get());
+  call->WritesDone();
+  taker.join();
+  attempt.call = call->Finish();
+  attempt.same = attempt.same && (!attempt.call.ok() || given->AllFound());
+  return attempt;
+}
+
+absl::Status Lost(const absl::Status& status, absl::string_view why) {
+  return absl::UnavailableError(absl::StrCat(status.message(), "; ", why));
+}
+
+// Where the server goes away and comes back, the lines of a file are sent again from the first, which alone makes the
+// same sessions with the same lines in them, and what the caller has is passed over.
 absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& asked,
                          const std::function<void(const v1::SessionVerdict&)>& consume) {
   const auto client = Client::Connect(flags.server.server, {});
@@ -90,21 +169,30 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
   v1::ScoreLogsRequest first;
   *first.mutable_model() = PinnedModel(model);
   *first.mutable_options() = asked;
-  const StopEvent stop;
-  ASSIGN_OR_RETURN(LineReader reader, OpenLines(flags, stop.fd()));
-  const std::unique_ptr<ScoreLogStreamCall> call = client->ScoreLogStream();
-  std::thread taker([&] {
-    v1::ScoreLogsResponse response;
-    while (call->Read(&response)) {
-      for (const v1::SessionVerdict& session : response.sessions()) consume(session);
+  std::error_code unreadable;
+  const bool repeatable =
+      !flags.follow && flags.data != "-" && std::filesystem::is_regular_file(flags.data, unreadable);
+  GivenSessions given;
+  absl::Time last_answer = absl::InfinitePast();
+  absl::Duration wait;
+  for (int in_vain = 0;;) {
+    const uint64_t before = given.count();
+    ASSIGN_OR_RETURN(const LogAttempt attempt, ScoreOnce(flags, first, client.get(), &given, consume));
+    if (!attempt.same) {
+      return Lost(absl::UnavailableError("the server went away"),
+                  absl::StrCat(flags.data, " sent again made other sessions than before"));
     }
-    stop.Set();  // nobody answers any more
-  });
-  absl::Status sent = SendLines(&reader, flags.message_rows == 1 ? 1 : kMessageBytes, std::move(first), call.get());
-  call->WritesDone();
-  taker.join();
-  RETURN_IF_ERROR(call->Finish());
-  return sent;
+    if (attempt.call.ok()) return attempt.sent;
+    const bool answered = attempt.last_answer > absl::InfinitePast();
+    if (answered) last_answer = attempt.last_answer;
+    in_vain = given.count() > before ? 0 : in_vain + (answered ? 1 : 0);
+    const bool silent = absl::Now() - last_answer > absl::Seconds(flags.give_up_seconds);
+    if (!absl::IsUnavailable(attempt.call) || silent || in_vain >= kMostInVain) return attempt.call;
+    if (!repeatable) return Lost(attempt.call, "open sessions are lost: only the lines of a file can be sent again");
+    if (flags.on_broken && (answered || wait == absl::ZeroDuration())) flags.on_broken(attempt.call);
+    wait = answered ? kFirstWait : std::clamp(2 * wait, kFirstWait, kLongestWait);
+    absl::SleepFor(wait);
+  }
 }
 
 }  // namespace

@@ -17,7 +17,6 @@ namespace astray {
 namespace {
 
 constexpr size_t kMaxLeads = 15;
-constexpr int kCalibrationPoints = 60;
 constexpr double kCurveStep = 1.0 / 300;  // about a pixel
 
 // A JSON string that can stand in a <script> element.
@@ -50,10 +49,10 @@ void Add(double score, bool anomalous, Column* column) {
 class EntityDrawing {
  public:
   // index: of the entity in scores.begins. most_columns > 0.
-  EntityDrawing(const ReportInput& input, size_t index, size_t most_columns) : input_(input) {
+  EntityDrawing(const ReportInput& input, size_t index, size_t most_columns) : input_(input), index_(index) {
     const auto& begins = input.scores.begins;
     begin_ = begins[index];
-    end_ = index + 1 < begins.size() ? begins[index + 1] : static_cast<uint32_t>(input.data.rows());
+    end_ = index + 1 < begins.size() ? begins[index + 1] : static_cast<uint32_t>(input.scores.row_labels.size());
     stride_ = std::max<size_t>(1, (end_ - begin_ + most_columns - 1) / most_columns);
   }
 
@@ -64,8 +63,8 @@ class EntityDrawing {
          i < rows.size() && rows[i] < end_; ++i) {
       Add(input_.scores.scores[i], input_.scores.labels[i] != 0, &columns[(rows[i] - begin_) / stride_]);
     }
-    const auto& entities = input_.data.entities;
-    std::string json = absl::StrCat("{\"name\":", Text(entities.empty() ? "" : entities[begin_], 100),
+    const auto& entities = input_.scores.entities;
+    std::string json = absl::StrCat("{\"name\":", Text(entities.empty() ? "" : entities[index_], 100),
                                     ",\"rows\":", end_ - begin_, ",\"stride\":", stride_, ",\"ranges\":", Ranges());
     absl::StrAppend(&json, ",\"high\":", List(columns, [](const Column& column) { return Number(column.highest); }));
     if (!input_.evaluation.time_ordered()) {
@@ -76,7 +75,7 @@ class EntityDrawing {
     if (stride_ > 1) {
       absl::StrAppend(&json, ",\"low\":", List(columns, [](const Column& column) { return Number(column.lowest); }));
     }
-    const auto& names = input_.row_names.empty() ? input_.data.timestamps : input_.row_names;
+    const RowNames& names = input_.scores.names;
     if (!names.empty()) {
       std::vector<uint32_t> firsts(columns.size());
       for (size_t c = 0; c < firsts.size(); ++c) firsts[c] = static_cast<uint32_t>(begin_ + c * stride_);
@@ -88,7 +87,7 @@ class EntityDrawing {
  private:
   // [first, end) of labelled rows, counted from the entity's first; those less than a column apart are one.
   std::string Ranges() const {
-    const auto labels = std::span(input_.data.labels).subspan(begin_, end_ - begin_);
+    const auto labels = std::span(input_.scores.row_labels).subspan(begin_, end_ - begin_);
     std::vector<LabelledRange> drawn;
     if (input_.evaluation.time_ordered()) {
       for (const LabelledRange& range : LabelledRanges(labels)) {
@@ -103,6 +102,7 @@ class EntityDrawing {
   }
 
   const ReportInput& input_;
+  size_t index_;
   uint32_t begin_ = 0, end_ = 0;
   size_t stride_ = 1;
 };
@@ -116,20 +116,12 @@ std::string Entities(const ReportInput& input) {
 
 // [alpha, share of the normal rows with a p-value of at most alpha]
 std::string CalibrationCurve(const ReportInput& input) {
-  std::vector<double> normal;
-  for (size_t i = 0; i < input.scores.p_values.size(); ++i) {
-    if (input.scores.labels[i] == 0) normal.push_back(input.scores.p_values[i]);
-  }
-  std::ranges::sort(normal);
-  std::vector<int> points(normal.empty() ? 0 : kCalibrationPoints);
-  std::iota(points.begin(), points.end(), 0);
-  const double finest = input.detector.calibration().resolution();
-  return List(points, [&](int k) {
-    // The last one is exactly 1. A p-value equal to alpha counts, whatever the last bit of a power is.
-    const double alpha = std::pow(finest, 1 - static_cast<double>(k) / (kCalibrationPoints - 1));
-    const auto count = std::ranges::upper_bound(normal, alpha * (1 + 1e-12)) - normal.begin();
-    return absl::StrCat("[", Number(alpha), ",",
-                        Number(static_cast<double>(count) / static_cast<double>(normal.size())), "]");
+  const PValueCounts& counts = input.scores.p_values;
+  std::vector<size_t> points(counts.rows() == 0 ? 0 : PValueCounts::kPoints);
+  std::iota(points.begin(), points.end(), size_t{0});
+  return List(points, [&](size_t k) {
+    return absl::StrCat("[", Number(counts.alpha(k)), ",",
+                        Number(static_cast<double>(counts.AtMost(k)) / static_cast<double>(counts.rows())), "]");
   });
 }
 
@@ -143,21 +135,21 @@ std::string Leads(const ReportInput& input) {
   std::ranges::stable_sort(order, [&](size_t a, size_t b) { return total(a) > total(b); });
   order.resize(std::min(order.size(), kMaxLeads));
   return List(order, [&](size_t feature) {
-    return absl::StrCat("[", Text(input.data.feature_names[feature], 120), ",", leads[feature].anomalous, ",",
+    return absl::StrCat("[", Text(input.scores.feature_names[feature], 120), ",", leads[feature].anomalous, ",",
                         leads[feature].normal, "]");
   });
 }
 
 std::string Alarm(const ReportInput& input, const FlaggedRun& run) {
-  const auto& begins = input.scores.begins;
-  const uint32_t begin = *std::prev(std::ranges::upper_bound(begins, run.begin));
-  const auto labels = std::span(input.data.labels).subspan(run.begin, run.end - run.begin);
-  const auto& names = input.row_names.empty() ? input.data.timestamps : input.row_names;
+  const uint32_t begin = input.scores.begins[run.entity];
+  const auto labels = std::span(input.scores.row_labels).subspan(run.begin, run.end - run.begin);
+  const RowNames& names = input.scores.names;
+  const auto& entities = input.scores.entities;
   const std::string causes = List(run.contributions, [&](const Contribution& cause) {
-    return absl::StrCat("[", Text(input.data.feature_names[cause.feature], 120), ",", Number(cause.share), ",",
+    return absl::StrCat("[", Text(input.scores.feature_names[cause.feature], 120), ",", Number(cause.share), ",",
                         Number(cause.observed), ",", Number(cause.expected), "]");
   });
-  return absl::StrCat("{\"entity\":", Text(input.data.entities.empty() ? "" : input.data.entities[begin], 100),
+  return absl::StrCat("{\"entity\":", Text(entities.empty() ? "" : entities[run.entity], 100),
                       ",\"first\":", run.begin - begin + 1, ",\"last\":", run.end - begin,
                       ",\"name\":", Text(names.empty() ? "" : names[run.peak], 60),
                       ",\"score\":", Number(run.verdict.score), ",\"p\":", Number(run.verdict.p_value),
@@ -176,7 +168,7 @@ std::string ReportData(const ReportInput& input) {
   };
   return absl::StrCat("{\"evaluation\":", absl::StrReplaceAll(ToJson(input.evaluation), {{"<", "\\u003c"}}),
                       ",\"data\":", Text(input.data_name, 200), ",\"unit\":\"", unit,
-                      "\",\"features\":", input.data.features(), ",\"window\":", input.detector.window(),
+                      "\",\"features\":", input.scores.feature_names.size(), ",\"window\":", input.detector.window(),
                       ",\"target\":", Number(calibration.false_positive_rate()), ",\"epoch\":", calibration.epoch(),
                       ",\"samples\":", calibration.samples(), ",\"program\":", Text(ASTRAY_VERSION, 40),
                       ",\"entity_count\":", input.scores.begins.size(), ",\"entities\":", Entities(input),

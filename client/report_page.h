@@ -4,23 +4,18 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "astray/v1/evaluation.pb.h"
-#include "client/evaluation.h"
-#include "engine/data/dataset.h"
+#include "client/labelled_scoring.h"
 #include "engine/detect/detector.h"
 
 namespace astray {
 
 struct ReportInput {
   const Detector& detector;
-  const Dataset& data;  // grouped by entity
-  const LabelledScores& scores;
+  const LabelledScores& scores;  // its names, such as a session's key or a timestamp, are shown; numbers without
   const v1::Evaluation& evaluation;
   std::string data_name;  // of the file
-  const std::vector<std::string>&
-      row_names;  // one a row, such as a session's key; or none: timestamps are shown, or numbers
 };
 
 // About 2 MB at most, however many rows: of many rows the highest and lowest score of some adjacent ones are kept, and

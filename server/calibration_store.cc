@@ -1,6 +1,7 @@
 #include "server/calibration_store.h"
 
 #include <algorithm>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -93,6 +94,27 @@ absl::StatusOr<std::vector<uint64_t>> CalibrationStore::ListEpochs(absl::string_
   }
   std::sort(epochs.begin(), epochs.end());
   return epochs;
+}
+
+absl::StatusOr<size_t> CalibrationStore::Prune(absl::string_view name, int64_t version, size_t newest,
+                                               const std::vector<uint64_t>& named) const {
+  ASSIGN_OR_RETURN(const std::vector<uint64_t> epochs, ListEpochs(name, version));
+  const size_t older = epochs.size() - std::min(epochs.size(), std::max<size_t>(1, newest));
+  size_t removed = 0;
+  absl::Status first_error;
+  for (const uint64_t epoch : std::span(epochs).first(older)) {
+    if (std::ranges::find(named, epoch) != named.end()) continue;
+    const std::filesystem::path path = FilePath(name, version, epoch);
+    std::error_code error;
+    std::filesystem::remove(path, error);  // not synced: what a crash brings back goes the next time
+    if (error) {
+      first_error.Update(absl::FailedPreconditionError(absl::StrCat(path.string(), ": ", error.message())));
+    } else {
+      ++removed;
+    }
+  }
+  RETURN_IF_ERROR(first_error);
+  return removed;
 }
 
 }  // namespace astray

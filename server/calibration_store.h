@@ -4,9 +4,11 @@
 //   models/<name>/serving.textproto                   a ServingState
 //
 // Every write is durable when it returns, and a crash at any moment leaves the old file or the new. Files that cannot
-// be read are never changed or removed. No state of its own; callers serialise the writes of one model.
+// be read are never changed; a calibration is removed by its epoch alone (Prune). No state of its own; callers
+// serialise the writes of one model.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -32,6 +34,10 @@ class CalibrationStore {
   absl::StatusOr<Calibration> Read(absl::string_view name, int64_t version, uint64_t epoch) const;
   // Under calibration.epoch(), which no file has yet. FailedPrecondition where the folder cannot be written.
   absl::Status Save(absl::string_view name, int64_t version, const Calibration& calibration) const;
+  // Removes a version's calibrations but the newest `newest`, at least one, and those of `named`, epochs in any order.
+  // Oldest first; gives how many are gone, and an error for the first that stayed.
+  absl::StatusOr<size_t> Prune(absl::string_view name, int64_t version, size_t newest,
+                               const std::vector<uint64_t>& named) const;
   // Epochs of the files of a version, ascending, readable or not.
   absl::StatusOr<std::vector<uint64_t>> ListEpochs(absl::string_view name, int64_t version) const;
 

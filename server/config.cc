@@ -49,7 +49,7 @@ struct Flags {
   std::string log_level = "info";
   std::string port_file;
   std::optional<std::string> model_base_path, host;
-  std::optional<uint32_t> port, http_port, workers, queue_rows, max_message_bytes;
+  std::optional<uint32_t> port, http_port, workers, queue_rows, max_message_bytes, keep_calibrations;
   std::optional<uint64_t> max_calibration_rows;
   std::optional<double> poll_interval, drain_timeout;
 };
@@ -69,6 +69,8 @@ void AddFlags(CLI::App& app, Flags* flags) {
                  "seconds between looks at the model folder; 0: only LoadModel loads [1]");
   app.add_option("--drain-timeout", flags->drain_timeout, "seconds that calls in flight have to finish at a stop [30]");
   app.add_option("--max-calibration-rows", flags->max_calibration_rows, "rows taken by one Calibrate [100000000]");
+  app.add_option("--keep-calibrations", flags->keep_calibrations,
+                 "newest calibrations of a version that stay on disk, beside those in use; 0: all [16]");
   app.add_option("--log-level", flags->log_level, "debug, info, warning, error or off")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
@@ -86,6 +88,7 @@ void Override(const Flags& flags, v1::ServerConfig* config) {
   if (flags.poll_interval) config->set_poll_interval_seconds(*flags.poll_interval);
   if (flags.drain_timeout) config->set_drain_timeout_seconds(*flags.drain_timeout);
   if (flags.max_calibration_rows) config->set_max_calibration_rows(*flags.max_calibration_rows);
+  if (flags.keep_calibrations) config->set_keep_calibrations(*flags.keep_calibrations);
 }
 
 absl::StatusOr<ServerConfig> MakeConfig(const Flags& flags) {
@@ -145,6 +148,10 @@ absl::StatusOr<ServerConfig> CheckConfig(const v1::ServerConfig& message) {
   if (message.has_max_calibration_rows()) {
     RETURN_IF_ERROR(CheckRange<uint64_t>("max_calibration_rows", message.max_calibration_rows(), 1, 1'000'000'000));
     config.max_calibration_rows = message.max_calibration_rows();
+  }
+  if (message.has_keep_calibrations()) {
+    RETURN_IF_ERROR(CheckRange<uint32_t>("keep_calibrations", message.keep_calibrations(), 0, 1'000'000));
+    config.keep_calibrations = message.keep_calibrations();
   }
   return config;
 }

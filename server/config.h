@@ -29,6 +29,7 @@ struct ServerConfig {
   absl::Duration poll_interval = absl::Seconds(1);  // 0: only by RPC
   absl::Duration drain_timeout = absl::Seconds(30);
   uint64_t max_calibration_rows = 100'000'000;
+  size_t keep_calibrations = 16;  // of a version; 0: all
   std::string log_level = "info";
   std::filesystem::path port_file;  // empty: none
 };

@@ -39,10 +39,11 @@ void StopServing(ServedVersion* version) {
 
 }  // namespace
 
-DetectorRegistry::DetectorRegistry(std::filesystem::path base_path, Metrics* metrics)
+DetectorRegistry::DetectorRegistry(std::filesystem::path base_path, Metrics* metrics, size_t keep_calibrations)
     : base_path_(base_path),
       store_(std::move(base_path)),
       metrics_(metrics),
+      keep_calibrations_(keep_calibrations),
       lane_(kShadowValues),
       snapshot_(std::make_shared<const RegistrySnapshot>()) {}
 

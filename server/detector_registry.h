@@ -13,6 +13,7 @@
 // A promoted calibration that cannot be used is logged and counted, and the artifact's own serves.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -42,8 +43,13 @@ struct ServedDetector {
 
 class DetectorRegistry {
  public:
+  static constexpr size_t kKeepCalibrations = 16;
+
   // Loads nothing yet. `metrics` must outlive the registry and the metrics that it gave out.
-  DetectorRegistry(std::filesystem::path base_path, Metrics* metrics);
+  // keep_calibrations: of each version's calibrations the newest so many stay, beside what is live, what rollback
+  // returns to and what is in shadow; so many promotions of calibrations, the live one among them, and no fewer than
+  // two, can be taken back. 0: all.
+  DetectorRegistry(std::filesystem::path base_path, Metrics* metrics, size_t keep_calibrations = kKeepCalibrations);
 
   // InvalidArgument without a name; NotFound says what there is instead; Unavailable while the first Poll may still
   // find it.
@@ -66,7 +72,8 @@ class DetectorRegistry {
   void RecordDrift() const;                                                      // of every version, in metrics
   absl::StatusOr<v1::ModelDescription> Describe(const v1::ModelRef& ref) const;  // reads calibration files
 
-  // Makes a calibration of `samples` with the next epoch and saves it; with `promote`, makes it live too.
+  // Makes a calibration of `samples` with the next epoch and saves it; with `promote`, makes it live too. Then removes
+  // those that are not kept.
   // FailedPrecondition: too few errors for the rate and no tail, a folder that cannot be written.
   // Aborted: `detector`'s artifact is not served any more.
   absl::StatusOr<std::shared_ptr<const Calibration>> AddCalibration(const Detector& detector,
@@ -108,6 +115,12 @@ class DetectorRegistry {
   absl::Status WriteState(const std::string& name, v1::ServingState state, ServedModel* model)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
 
+  // Removes calibrations of a version that are not kept. A failure is logged; nothing that the state on disk or what is
+  // served names is removed, so that a crash in between leaves nothing without its calibration.
+  void PruneCalibrations(const std::string& name, int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  // How many promotions of calibrations can be remembered: what they name is kept.
+  size_t MostPromotedEpochs() const;
+
   // Lets the calibration serve that `state` says is live.
   void ApplyLiveCalibration(const std::string& name, const v1::ServingState& state, ServedVersion* version);
   absl::StatusOr<std::shared_ptr<const Calibration>> ReadEpoch(const std::string& name, const ServedVersion& version,
@@ -129,6 +142,7 @@ class DetectorRegistry {
   const std::filesystem::path base_path_;
   const CalibrationStore store_;
   Metrics* const metrics_;
+  const size_t keep_calibrations_;  // 0: all
   mutable BackgroundLane lane_;
 
   absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(snapshot_mutex_);

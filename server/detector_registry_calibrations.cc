@@ -109,10 +109,35 @@ absl::StatusOr<std::shared_ptr<const Calibration>> DetectorRegistry::AddCalibrat
   spdlog::info("model {} version {}: calibration epoch {} of {} vectors, threshold {:.6g}", name, ref.version(), epoch,
                calibration->samples(), calibration->threshold());
   if (promote) {
-    AddPromotedEpoch(ref.version(), (*version)->artifact_sha256(), epoch, &state);
+    AddPromotedEpoch(ref.version(), (*version)->artifact_sha256(), epoch, &state, MostPromotedEpochs());
     RETURN_IF_ERROR(GoLive(name, ref.version(), std::move(state), calibration).status());
   }
+  PruneCalibrations(name, ref.version());
   return calibration;
+}
+
+size_t DetectorRegistry::MostPromotedEpochs() const {
+  return keep_calibrations_ == 0 ? kMaxPromotions : keep_calibrations_;
+}
+
+void DetectorRegistry::PruneCalibrations(const std::string& name, int64_t number) {
+  if (keep_calibrations_ == 0) return;
+  const absl::StatusOr<size_t> removed = [&]() -> absl::StatusOr<size_t> {
+    // As it is on disk, where somebody may have changed it since the last look, and as it is served.
+    ASSIGN_OR_RETURN(const v1::ServingState written, store_.ReadServingState(name));
+    const std::shared_ptr<const RegistrySnapshot> current = Current();
+    const ServedModel& served = *current->at(name);
+    std::vector<uint64_t> named = NamedEpochs(written, number);
+    for (const uint64_t epoch : NamedEpochs(served.state, number)) named.push_back(epoch);
+    named.push_back(served.versions.at(number).detector->calibration().epoch());
+    return store_.Prune(name, number, keep_calibrations_, named);
+  }();
+  if (!removed.ok()) {
+    spdlog::warn("model {} version {}: old calibrations are not removed: {}", name, number,
+                 std::string(removed.status().message()));
+  } else if (*removed > 0) {
+    spdlog::info("model {} version {}: {} old calibrations removed", name, number, *removed);
+  }
 }
 
 absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelRef& ref) const {

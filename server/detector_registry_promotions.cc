@@ -157,7 +157,7 @@ absl::StatusOr<v1::CalibrationChange> DetectorRegistry::Promote(const v1::ModelR
   ASSIGN_OR_RETURN(v1::ServingState state, ReadStateToChange(ref.name()));
   const std::vector<uint64_t> epochs = PromotedEpochs(state, version->number, version->artifact_sha256());
   if (epoch != (epochs.empty() ? kOwnEpoch : epochs.back())) {
-    AddPromotedEpoch(version->number, version->artifact_sha256(), epoch, &state);
+    AddPromotedEpoch(version->number, version->artifact_sha256(), epoch, &state, MostPromotedEpochs());
   }
   return GoLive(ref.name(), version->number, std::move(state), std::move(calibration));
 }

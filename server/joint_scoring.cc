@@ -1,6 +1,20 @@
 #include "server/joint_scoring.h"
 
+#include <algorithm>
+
+#include "absl/time/clock.h"
+
 namespace astray {
+
+absl::Status CheckWanted(bool cancelled, absl::Time deadline, absl::Time now) {
+  if (now > deadline) return absl::DeadlineExceededError("the deadline passed before the verdicts were there");
+  if (cancelled) return absl::CancelledError("cancelled before the verdicts were there");
+  return absl::OkStatus();
+}
+
+absl::Status ScoringPart::CheckWanted(absl::Time now) const {
+  return astray::CheckWanted(cancelled != nullptr && cancelled->load(std::memory_order_relaxed), deadline, now);
+}
 
 std::span<const float> JointScoring::Gather(const Detector& detector, std::span<const ScoringPart> run) {
   windows_.clear();
@@ -38,8 +52,13 @@ size_t JointScoring::ScoreFirst(const Detector& detector, std::span<const Scorin
     for (const ScoringPart& part : run) segments_.insert(segments_.end(), part.verdicts, part.segment);
   }
   rows_ = count == 1 ? leader.rows : Gather(detector, run);
-  *status = count == 1 ? detector.Score(rows_, *leader.options, &result_, segments_)
-                       : detector.ScoreWindows(rows_, *leader.options, &result_, segments_);
+  const auto wanted = [run] {
+    const absl::Time now = absl::Now();
+    const bool any = std::ranges::any_of(run, [now](const ScoringPart& part) { return part.CheckWanted(now).ok(); });
+    return any ? absl::OkStatus() : run.front().CheckWanted(now);
+  };
+  *status = count == 1 ? detector.Score(rows_, *leader.options, &result_, segments_, wanted)
+                       : detector.ScoreWindows(rows_, *leader.options, &result_, segments_, wanted);
   return count;
 }
 

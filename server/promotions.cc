@@ -47,14 +47,25 @@ std::vector<uint64_t> PromotedEpochs(const v1::ServingState& state, int64_t vers
   return {found->promoted_epochs().begin(), found->promoted_epochs().end()};
 }
 
-void AddPromotedEpoch(int64_t version, const std::string& sha256, uint64_t epoch, v1::ServingState* state) {
+std::vector<uint64_t> NamedEpochs(const v1::ServingState& state, int64_t version) {
+  std::vector<uint64_t> epochs;
+  for (const v1::VersionState& candidate : state.versions()) {
+    if (candidate.version() != version) continue;
+    epochs.insert(epochs.end(), candidate.promoted_epochs().begin(), candidate.promoted_epochs().end());
+  }
+  if (state.shadow().version() == version && state.shadow().epoch() != 0) epochs.push_back(state.shadow().epoch());
+  return epochs;
+}
+
+void AddPromotedEpoch(int64_t version, const std::string& sha256, uint64_t epoch, v1::ServingState* state,
+                      size_t most) {
   v1::VersionState* target = StateOf(version, state);
   if (target == nullptr) target = state->add_versions();
   if (target->artifact_sha256() != sha256) target->clear_promoted_epochs();
   target->set_version(version);
   target->set_artifact_sha256(sha256);
   target->add_promoted_epochs(epoch);
-  KeepNewest(kMaxPromotions, target->mutable_promoted_epochs());
+  KeepNewest(std::clamp<size_t>(most, 2, kMaxPromotions), target->mutable_promoted_epochs());
   AddToOrder(version, state);
 }
 

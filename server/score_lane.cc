@@ -66,7 +66,8 @@ absl::Status ScoreLane::Admit(const RegistrySnapshot& current, Slot* slot) {
   ASSIGN_OR_RETURN(Turn * turn, FindTurn(current, slot->request().model()));
   ASSIGN_OR_RETURN(CheckedRequest checked,
                    CheckScoreRequest(turn->served, parts_.queue->queue_rows(), slot->request()));
-  if (checked.verdicts > ScoringQueue::kBatchRows) return Submit(turn->served, checked, slot);
+  if (checked.verdicts > ScoringQueue::kBatchRows || checked.options.iterates())
+    return Submit(turn->served, checked, slot);
   RETURN_IF_ERROR(parts_.queue->waiting_rows().Reserve(checked.verdicts));
   turn->waiting.push_back({.slot = slot, .checked = checked, .deadline = slot->deadline(), .arrived = arrived_at_});
   return absl::OkStatus();

@@ -1,6 +1,8 @@
 // DetectionService.Score on one lane. Calls that are ready are taken together, as far as WaitingRows allows, and what
 // waits for one detector is scored in batches of at most ScoringQueue::kBatchRows verdicts on the lane's own thread;
-// detectors take turns. Requests with more verdicts go to the workers, in tiles. Nothing waits on purpose.
+// detectors take turns. Requests with more verdicts go to the workers, in tiles; so do those whose verdicts are
+// repaired or filled in, which takes long, and the lane hears meanwhile whether they are cancelled. Nothing waits on
+// purpose.
 #pragma once
 
 #include <cstdint>

@@ -47,20 +47,6 @@ struct ScoringQueue::Buffers {
   JointScoring scoring;
 };
 
-namespace {
-
-absl::Status CheckJobWanted(const ScoringJob& job, absl::Time now) {
-  return CheckWanted(job.cancelled != nullptr && job.cancelled->load(std::memory_order_relaxed), job.deadline, now);
-}
-
-}  // namespace
-
-absl::Status CheckWanted(bool cancelled, absl::Time deadline, absl::Time now) {
-  if (cancelled) return absl::CancelledError("cancelled before scoring");
-  if (now > deadline) return absl::DeadlineExceededError("the deadline passed before scoring");
-  return absl::OkStatus();
-}
-
 ScoringQueue::ScoringQueue(size_t workers, size_t queue_rows, Metrics* metrics)
     : metrics_(metrics), waiting_rows_(queue_rows) {
   for (size_t i = 0; i < workers; ++i) workers_.emplace_back([this] { Work(); });
@@ -168,12 +154,17 @@ void ScoringQueue::ScoreBatch(const Batch& batch, Buffers* buffers) {
   for (const Tile& tile : batch.tiles) {
     const ScoringJob& job = tile.pending->job;
     if (tile.first == 0) metrics_->queue_duration().Observe(absl::ToDoubleSeconds(now - tile.pending->submitted));
-    if (const absl::Status wanted = CheckJobWanted(job, now); !wanted.ok()) {
+    const ScoringPart part = {.rows = tile.count > 0 ? tile.rows() : std::span<const float>(),
+                              .verdicts = tile.count,
+                              .options = &job.options,
+                              .segment = job.segment,
+                              .deadline = job.deadline,
+                              .cancelled = job.cancelled.get()};
+    if (const absl::Status wanted = part.CheckWanted(now); !wanted.ok()) {
       tile.pending->Fail(wanted);
     } else if (tile.count > 0) {
       buffers->wanted.push_back(&tile);
-      buffers->parts.push_back(
-          {.rows = tile.rows(), .verdicts = tile.count, .options = &job.options, .segment = job.segment});
+      buffers->parts.push_back(part);
       batch_rows += tile.count;
     }
   }
@@ -186,7 +177,9 @@ void ScoringQueue::ScoreBatch(const Batch& batch, Buffers* buffers) {
       if (status.ok()) {
         tile.pending->job.consume(tile.first, buffers->scoring.result(), first, tile.count);
       } else {
-        tile.pending->Fail(status);
+        // Where none of them is wanted any more, each for a reason of its own.
+        const absl::Status unwanted = buffers->parts[begin].CheckWanted(absl::Now());
+        tile.pending->Fail(unwanted.ok() ? status : unwanted);
       }
       first += tile.count;
     }

@@ -37,12 +37,10 @@ struct ScoringJob {
   // Verdicts [first, first + count) of `result` are the job's verdicts [job_first, job_first + count). Called on
   // workers; of tiles, at the same time from several.
   std::function<void(size_t job_first, const ScoreResult& result, size_t first, size_t count)> consume;
-  // Called once, last, on a worker. DeadlineExceeded or Cancelled: (part of) the job was not scored.
+  // Called once, last, on a worker. DeadlineExceeded or Cancelled: (part of) the job was not scored, or no longer
+  // repaired or filled in.
   std::function<void(absl::Status)> done;
 };
-
-// Cancelled or DeadlineExceeded where nobody waits for the verdicts any more; asked before scoring.
-absl::Status CheckWanted(bool cancelled, absl::Time deadline, absl::Time now);
 
 class ScoringQueue {
  public:

@@ -43,7 +43,7 @@ absl::Status CheckModelFolder(const std::filesystem::path& path) {
 
 Server::Server(const ServerConfig& config)
     : config_(config),
-      registry_(config.model_base_path, &metrics_),
+      registry_(config.model_base_path, &metrics_, config.keep_calibrations),
       queue_(config.workers, config.queue_rows, &metrics_),
       feedback_(config.model_base_path, {}),
       detection_(

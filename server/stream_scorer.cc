@@ -81,7 +81,8 @@ absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease re
   const std::vector<EntityStreams::Piece>& pieces = streams_->Pieces();
   size_t verdicts = 0;
   for (const EntityStreams::Piece& piece : pieces) verdicts += piece.verdicts.size();
-  if (verdicts <= ScoringQueue::kBatchRows) {
+  // What is repaired or filled in takes long: the lane has to hear meanwhile whether the client is gone.
+  if (verdicts <= ScoringQueue::kBatchRows && (verdicts == 0 || !options_.iterates())) {
     RETURN_IF_ERROR(ScoreHere(pieces, scoring));
     Finish();
     done(absl::OkStatus());

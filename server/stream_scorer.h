@@ -43,9 +43,9 @@ class StreamScorer {
   static size_t SizeOf(const Request& request) { return static_cast<size_t>(request.values_size()); }
 
   // Takes at most EntityStreams::kMinEntities checked requests and scores what goes on, together: here, with `scoring`,
-  // or where it is more than a batch on the workers. When `done` is called, once, with OK or Cancelled, before this
-  // returns or on another thread, TakeReplies() has those of the requests that are complete. Other errors, among them
-  // Unavailable where the queue is shut down: `done` is not called.
+  // or on the workers where it is more than a batch or ScoreOptions::iterates. When `done` is called, once, with OK or
+  // Cancelled, before this returns or on another thread, TakeReplies() has those of the requests that are complete.
+  // Other errors, among them Unavailable where the queue is shut down: `done` is not called.
   absl::Status Score(std::vector<Arrived> requests, StreamRelease release,
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                      const Done& done);

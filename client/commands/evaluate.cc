@@ -1,15 +1,17 @@
 #include "client/commands/evaluate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/evaluation.h"
 #include "client/fasta_rows.h"
+#include "client/labelled_scoring.h"
 #include "client/log_rows.h"
 #include "client/offline_detector.h"
 #include "client/report_page.h"
@@ -27,37 +29,80 @@ struct Flags {
   bool json = false, time_ordered = false;
 };
 
-struct LabelledRows {
-  Dataset data;
-  std::vector<std::string> names;  // one a row, or none
+struct Evaluated {
+  LabelledScores scores;
+  bool time_ordered = false;
 };
 
-absl::StatusOr<LabelledRows> ReadLabelled(const Flags& flags, const Detector& detector, CommandContext& context) {
-  if (const LogTransform* log = detector.model().pipeline.log()) {
-    ASSIGN_OR_RETURN(LabelledLog sessions, ReadLabelledSessions(flags.data, *log, flags.labels, context.err));
-    return LabelledRows{std::move(sessions.rows), std::move(sessions.keys)};
+LabelledScoring::Options ScoringOptions(const Flags& flags, const Detector& detector, bool has_times) {
+  return {.time_ordered = flags.time_ordered || IsTimeOrdered(detector, has_times)};
+}
+
+// Of rows that are all there: one a session or a sequence, with a name each.
+absl::StatusOr<Evaluated> ScoreAll(const Flags& flags, const Detector& detector, const Dataset& data,
+                                   const std::vector<std::string>& names) {
+  LabelledScoring::Options options = ScoringOptions(flags, detector, data.has_times());
+  options.named = true;
+  LabelledScoring scoring(&detector, data.feature_names, options);
+  for (size_t row = 0; row < data.rows(); ++row) {
+    RETURN_IF_ERROR(scoring.Add({.values = data.row(row), .label = data.labels[row], .name = names[row]}));
   }
-  if (!flags.labels.empty()) return UsageError("--labels: is for models of logs; rows have a label column");
-  if (IsNamedFasta(flags.data)) {
-    LabelledRows rows;
-    ASSIGN_OR_RETURN(rows.data, ReadFasta(flags.data, detector.model().recipe.features().sequence(), &rows.names));
-    if (!rows.data.labels.empty()) return rows;
-    return absl::InvalidArgumentError(
-        absl::StrCat(flags.data, ": expected label=1 in the headers of anomalies, got none"));
-  }
+  ASSIGN_OR_RETURN(LabelledScores scores, scoring.Finish());
+  return Evaluated{.scores = std::move(scores), .time_ordered = options.time_ordered};
+}
+
+// One row a session.
+absl::StatusOr<Evaluated> ScoreSessions(const Flags& flags, const Detector& detector, const LogTransform& log,
+                                        CommandContext& context) {
+  ASSIGN_OR_RETURN(const LabelledLog data, ReadLabelledSessions(flags.data, log, flags.labels, context.err));
+  return ScoreAll(flags, detector, data.rows, data.keys);
+}
+
+absl::StatusOr<Evaluated> ScoreSequences(const Flags& flags, const Detector& detector) {
+  std::vector<std::string> names;
+  ASSIGN_OR_RETURN(const Dataset rows, ReadFasta(flags.data, detector.model().recipe.features().sequence(), &names));
+  if (!rows.labels.empty()) return ScoreAll(flags, detector, rows, names);
+  return absl::InvalidArgumentError(
+      absl::StrCat(flags.data, ": expected label=1 in the headers of anomalies, got none"));
+}
+
+// Row by row.
+absl::StatusOr<Evaluated> ScoreCsv(const Flags& flags, const Detector& detector) {
   CsvOptions options;
   ASSIGN_OR_RETURN(const auto header, CsvReader::Open(flags.data, options));
   const auto& names = header->feature_names();
   options.label_column = flags.label_column;
-  if (std::find(names.begin(), names.end(), flags.culprit_column) != names.end()) {
-    options.culprit_column = flags.culprit_column;
-  }
+  const bool has_culprits = std::find(names.begin(), names.end(), flags.culprit_column) != names.end();
+  if (has_culprits) options.culprit_column = flags.culprit_column;
   options.entity_column = flags.entity_column;
   options.segment_column = flags.segment_column;
   options.feature_names = detector.model().pipeline.feature_names();
-  ASSIGN_OR_RETURN(Dataset data, ReadCsv(flags.data, options));
-  RETURN_IF_ERROR(data.GroupByEntity());
-  return LabelledRows{.data = std::move(data)};
+  ASSIGN_OR_RETURN(const auto reader, CsvReader::Open(flags.data, options));
+  LabelledScoring::Options scored = ScoringOptions(flags, detector, reader->has_timestamps());
+  scored.named = reader->has_timestamps() && !flags.report.empty();  // nobody else shows them
+  scored.has_culprits = has_culprits;
+  LabelledScoring scoring(&detector, reader->feature_names(), scored);
+  Row row;
+  bool any = false;
+  for (;; any = true) {
+    ASSIGN_OR_RETURN(const bool more, reader->Next(&row));
+    if (!more) break;
+    RETURN_IF_ERROR(scoring.Add({.values = row.values,
+                                 .label = row.label,
+                                 .entity = row.entity,
+                                 .segment = row.segment,
+                                 .culprits = row.culprits,
+                                 .name = row.timestamp}));
+  }
+  if (!any) return absl::InvalidArgumentError(absl::StrCat(flags.data, ": expected rows, got a header alone"));
+  ASSIGN_OR_RETURN(LabelledScores scores, scoring.Finish());
+  return Evaluated{.scores = std::move(scores), .time_ordered = scored.time_ordered};
+}
+
+absl::StatusOr<Evaluated> ScoreLabelled(const Flags& flags, const Detector& detector, CommandContext& context) {
+  if (const LogTransform* log = detector.model().pipeline.log()) return ScoreSessions(flags, detector, *log, context);
+  if (!flags.labels.empty()) return UsageError("--labels: is for models of logs; rows have a label column");
+  return IsNamedFasta(flags.data) ? ScoreSequences(flags, detector) : ScoreCsv(flags, detector);
 }
 
 void PrintRanges(const v1::Evaluation& e, std::ostream& out) {
@@ -90,23 +135,19 @@ void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
 
 absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.model, flags.epoch));
-  ASSIGN_OR_RETURN(const LabelledRows rows, ReadLabelled(flags, *detector, context));
-  const bool time_ordered = flags.time_ordered || IsTimeOrdered(*detector, rows.data);
-  const auto start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(LabelledScores scores, ScoreLabelled(*detector, rows.data, time_ordered));
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  RETURN_IF_ERROR(NameByRepair(*detector, rows.data, &scores));
-  const v1::Evaluation evaluation = Evaluate(*detector, rows.data, scores, time_ordered, seconds.count());
+  ASSIGN_OR_RETURN(const Evaluated evaluated, ScoreLabelled(flags, *detector, context));
+  const LabelledScores& scores = evaluated.scores;
+  const v1::Evaluation evaluation = Evaluate(*detector, scores, evaluated.time_ordered);
   if (!flags.report.empty()) {
     const std::string file = std::filesystem::path(flags.data).filename().string();
-    const ReportInput input = {*detector, rows.data, scores, evaluation, file, rows.names};
+    const ReportInput input = {*detector, scores, evaluation, file};
     RETURN_IF_ERROR(WriteFileAtomically(flags.report, ReportPage(input)));
     context.err << "report: " << flags.report << "\n";
   }
   if (flags.json) {
     context.out << ToJson(evaluation) << "\n";
   } else {
-    Print(evaluation, !rows.data.culprits.empty(), context.out);
+    Print(evaluation, scores.has_culprits, context.out);
   }
   return absl::OkStatus();
 }

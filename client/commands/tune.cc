@@ -71,6 +71,8 @@ absl::StatusOr<Dataset> ReadTest(const Flags& flags, const TrainingData& trainin
   }
   CsvOptions options = flags.csv;
   options.find_labels = true;
+  options.times = CsvOptions::Times::kPresence;
+  options.scratch = Scratch(flags.scratch_folder, flags.memory_megabytes << 20);
   ASSIGN_OR_RETURN(Dataset rows, ReadCsv(flags.test, options));
   if (rows.labels.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(flags.test, ": expected a column of labels, got none"));

@@ -29,12 +29,12 @@ void Counterfactual::Add(size_t vector, float score, double threshold, std::span
 }
 
 absl::Status Counterfactual::Run(const DetectorModel& model, const ErrorFormula& formula, size_t most,
-                                 const Batch& batch, Executor& executor) {
+                                 const Batch& batch, Executor& executor, StillWanted wanted) {
   imputer_.SetRange(model.pipeline.training_low(), model.pipeline.training_high());
   for (size_t step = 0; step < most; ++step) {
     PlanTrials();
     if (trials_.empty()) break;
-    RETURN_IF_ERROR(RunTrials(model, formula, batch, executor));
+    RETURN_IF_ERROR(RunTrials(model, formula, batch, executor, wanted));
     if (step == 0) {
       for (const Trial& trial : trials_) cases_[trial.of].alone[trial.suspect] = trial.score;
     }
@@ -54,7 +54,7 @@ void Counterfactual::PlanTrials() {
 }
 
 absl::Status Counterfactual::RunTrials(const DetectorModel& model, const ErrorFormula& formula, const Batch& batch,
-                                       Executor& executor) {
+                                       Executor& executor, StillWanted wanted) {
   const Pipeline& pipeline = model.pipeline;
   const size_t width = pipeline.width(), outputs = model.executors.network().output_size();
   const size_t tile = std::clamp<size_t>(kTrialValues / outputs, 1, kTrialVectors);
@@ -84,7 +84,7 @@ absl::Status Counterfactual::RunTrials(const DetectorModel& model, const ErrorFo
     }
     // What was missing before stays where the pipeline put it: the trial differs from the verdict by the repair alone.
     outcomes_.resize(trials.size());
-    RETURN_IF_ERROR(imputer_.Impute(executor, width, known_, values_, outcomes_, kRepairIterations));
+    RETURN_IF_ERROR(imputer_.Impute(executor, width, known_, values_, outcomes_, kRepairIterations, wanted));
     output_.resize(trials.size() * outputs);
     RETURN_IF_ERROR(executor.Forward(trials.size(), values_, output_));
     RebuiltVectors vectors = {.count = trials.size(),

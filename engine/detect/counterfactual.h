@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/base/still_wanted.h"
 #include "engine/detect/error_formula.h"
 #include "engine/detect/imputation.h"
 #include "engine/features/batch.h"
@@ -47,9 +48,10 @@ class Counterfactual {
   // of repairs that are equally good the earlier one's counts.
   void Add(size_t vector, float score, double threshold, std::span<const uint32_t> suspects);
 
-  // formula: the model's. most: 1 to kMaxRepairs.
+  // formula: the model's. most: 1 to kMaxRepairs. wanted: asked before each pass through the network, of at most 256
+  // vectors; its error is this one's.
   absl::Status Run(const DetectorModel& model, const ErrorFormula& formula, size_t most, const Batch& batch,
-                   Executor& executor);
+                   Executor& executor, StillWanted wanted = absl::OkStatus);
 
   // Of the i-th vector added: its score with each suspect alone repaired, in their order, NaN where nothing else is
   // observed; and the steps of its repair.
@@ -77,7 +79,7 @@ class Counterfactual {
 
   void PlanTrials();
   absl::Status RunTrials(const DetectorModel& model, const ErrorFormula& formula, const Batch& batch,
-                         Executor& executor);
+                         Executor& executor, StillWanted wanted);
   void TakeBest();
 
   std::vector<Case> cases_;

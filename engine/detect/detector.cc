@@ -102,7 +102,7 @@ absl::StatusOr<double> Detector::NoiseLevel() const {
 }
 
 absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
-                               std::span<const uint32_t> segments, ScoreResult* result) const {
+                               std::span<const uint32_t> segments, StillWanted wanted, ScoreResult* result) const {
   const size_t vectors = model_->pipeline.Vectors(rows.size() / features(), stride);
   result->verdicts.resize(vectors);
   const size_t suspects = Counterfactual::Suspects(options.counterfactual);
@@ -142,8 +142,8 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     RebuiltVectors judged = rebuilt;
     judged.output = model_->rules.Counted(model_->pipeline.scaler(), rebuilt, &result->counted);
     Judge(first, judged, rows, stride, options, segments, result);
-    if (options.counterfactual > 0) RETURN_IF_ERROR(Repair(first, rebuilt.count, options, executor, result));
-    return Complete(first, rebuilt.count, rows, stride, options, executor, result);
+    if (options.counterfactual > 0) RETURN_IF_ERROR(Repair(first, rebuilt.count, options, wanted, executor, result));
+    return Complete(first, rebuilt.count, rows, stride, options, wanted, executor, result);
   };
   return ForEachChunk(rows, stride, &result->batch, &result->output, result->code, visit);
 }
@@ -183,7 +183,8 @@ void Detector::Judge(size_t first, const RebuiltVectors& judged, std::span<const
 }
 
 absl::Status Detector::Complete(size_t first, size_t count, std::span<const float> rows, size_t stride,
-                                const ScoreOptions& options, Executor& executor, ScoreResult* result) const {
+                                const ScoreOptions& options, StillWanted wanted, Executor& executor,
+                                ScoreResult* result) const {
   if (!options.imputation && options.purification_passes == 0) return absl::OkStatus();
   const size_t width = model_->pipeline.width();
   std::vector<float>& values = result->completed;
@@ -191,7 +192,8 @@ absl::Status Detector::Complete(size_t first, size_t count, std::span<const floa
                 result->batch.values.begin() + static_cast<std::ptrdiff_t>(count * width));
   std::vector<ImputationOutcome> outcomes(count);
   result->imputer.SetRange(model_->pipeline.training_low(), model_->pipeline.training_high());
-  RETURN_IF_ERROR(result->imputer.Impute(executor, width, result->batch.observed, values, outcomes));
+  RETURN_IF_ERROR(result->imputer.Impute(executor, width, result->batch.observed, values, outcomes,
+                                         kMaxImputationIterations, wanted));
   if (options.imputation) {
     std::ranges::copy(outcomes, result->imputations.begin() + static_cast<std::ptrdiff_t>(first));
     for (size_t i = 0; i < count; ++i) {
@@ -207,6 +209,7 @@ absl::Status Detector::Complete(size_t first, size_t count, std::span<const floa
   if (options.purification_passes == 0) return absl::OkStatus();
   result->passed.resize(values.size());
   for (uint32_t pass = 0; pass < options.purification_passes; ++pass) {
+    RETURN_IF_ERROR(wanted());
     RETURN_IF_ERROR(executor.Reconstruct(count, values, result->passed));
     std::swap(values, result->passed);
   }
@@ -217,8 +220,8 @@ absl::Status Detector::Complete(size_t first, size_t count, std::span<const floa
   return absl::OkStatus();
 }
 
-absl::Status Detector::Repair(size_t first, size_t count, const ScoreOptions& options, Executor& executor,
-                              ScoreResult* result) const {
+absl::Status Detector::Repair(size_t first, size_t count, const ScoreOptions& options, StillWanted wanted,
+                              Executor& executor, ScoreResult* result) const {
   const auto contributions = [&](size_t i) {
     return std::span(result->contributions)
         .subspan((first + i) * result->contributions_stride, result->verdicts[first + i].contributions);
@@ -234,7 +237,7 @@ absl::Status Detector::Repair(size_t first, size_t count, const ScoreOptions& op
     const Verdict& verdict = result->verdicts[first + i];
     counterfactual.Add(i, verdict.score, verdict.threshold, std::span(suspects).first(largest.size()));
   }
-  RETURN_IF_ERROR(counterfactual.Run(*model_, *formula_, options.counterfactual, result->batch, executor));
+  RETURN_IF_ERROR(counterfactual.Run(*model_, *formula_, options.counterfactual, result->batch, executor, wanted));
   size_t explained = 0;
   for (size_t i = 0; i < count; ++i) {
     Verdict& verdict = result->verdicts[first + i];

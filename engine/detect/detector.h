@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "astray/v1/artifact.pb.h"
 #include "astray/v1/recipe.pb.h"
+#include "engine/base/still_wanted.h"
 #include "engine/detect/calibration.h"
 #include "engine/detect/contribution.h"
 #include "engine/detect/counterfactual.h"
@@ -71,6 +72,9 @@ struct ScoreOptions {
   bool score_function = false;
   uint32_t counterfactual = 0;  // features of an anomalous vector to repair; 0: none, at most kMaxRepairs
 
+  // Whether vectors go through the network again and again: then a verdict can take a hundred times as long.
+  bool iterates() const { return imputation || purification_passes > 0 || counterfactual > 0; }
+
   bool operator==(const ScoreOptions&) const = default;
 };
 
@@ -115,14 +119,16 @@ class Detector {
   // InvalidArgument for a wrong number of values or an infinity; names the row (from 0) and the feature. After an error
   // `result` holds nothing of use. FailedPrecondition for a score function of a model that has none.
   // segments: Calibration::SegmentIndex of each vector, or nothing where none is of a segment.
+  // wanted: asked before each pass through the network but the first of a chunk, where options.iterates(); its error is
+  // this one's.
   absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result,
-                     std::span<const uint32_t> segments = {}) const {
-    return ScoreAt(rows, 1, options, segments, result);
+                     std::span<const uint32_t> segments = {}, StillWanted wanted = absl::OkStatus) const {
+    return ScoreAt(rows, 1, options, segments, wanted, result);
   }
   // The same for n windows that have nothing to do with each other: [n x window() x features()], n verdicts.
   absl::Status ScoreWindows(std::span<const float> windows, const ScoreOptions& options, ScoreResult* result,
-                            std::span<const uint32_t> segments = {}) const {
-    return ScoreAt(windows, window(), options, segments, result);
+                            std::span<const uint32_t> segments = {}, StillWanted wanted = absl::OkStatus) const {
+    return ScoreAt(windows, window(), options, segments, wanted, result);
   }
 
   // The errors alone, for calibration; vectors with nothing observed are left out.
@@ -143,7 +149,7 @@ class Detector {
  private:
   // stride: Pipeline::Apply's.
   absl::Status ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
-                       std::span<const uint32_t> segments, ScoreResult* result) const;
+                       std::span<const uint32_t> segments, StillWanted wanted, ScoreResult* result) const;
 
   Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const ErrorFormula> formula,
            std::shared_ptr<const Calibration> calibration);
@@ -161,7 +167,7 @@ class Detector {
 
   // Of chunk vectors [first, first + count): completed rows, and rows after passes through the network.
   absl::Status Complete(size_t first, size_t count, std::span<const float> rows, size_t stride,
-                        const ScoreOptions& options, Executor& executor, ScoreResult* result) const;
+                        const ScoreOptions& options, StillWanted wanted, Executor& executor, ScoreResult* result) const;
   std::span<const float> NewestRow(std::span<const float> rows, size_t stride, size_t i) const {  // of vector i
     return rows.subspan((i * stride + window() - 1) * features(), features());
   }
@@ -172,7 +178,7 @@ class Detector {
                ScoreResult* result) const;
 
   // Of chunk vectors [first, first + count), those that are anomalous: repairs, and contributions in their order.
-  absl::Status Repair(size_t first, size_t count, const ScoreOptions& options, Executor& executor,
+  absl::Status Repair(size_t first, size_t count, const ScoreOptions& options, StillWanted wanted, Executor& executor,
                       ScoreResult* result) const;
 
   // The pool inside is thread-safe; the rest is never changed.

@@ -13,7 +13,7 @@ void Imputer::SetRange(std::span<const float> low, std::span<const float> high) 
 }
 
 absl::Status Imputer::Impute(Executor& executor, size_t width, std::span<const float> observed, std::span<float> values,
-                             std::span<ImputationOutcome> outcomes, uint32_t max_iterations) {
+                             std::span<ImputationOutcome> outcomes, uint32_t max_iterations, StillWanted wanted) {
   active_.clear();
   for (size_t i = 0; i < outcomes.size(); ++i) {
     outcomes[i] = ImputationOutcome();
@@ -21,6 +21,7 @@ absl::Status Imputer::Impute(Executor& executor, size_t width, std::span<const f
     active_.push_back(i);
   }
   for (uint32_t iteration = 1; !active_.empty() && iteration <= max_iterations; ++iteration) {
+    RETURN_IF_ERROR(wanted());
     input_.clear();
     for (const size_t i : active_) {
       const auto vector = values.subspan(i * width, width);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/base/still_wanted.h"
 #include "engine/nn/executor.h"
 
 namespace astray {
@@ -30,9 +31,11 @@ class Imputer {
   // outlive the calls of Impute.
   void SetRange(std::span<const float> low, std::span<const float> high);
 
-  // values, observed: [outcomes.size() x width]; observed is 1, or 0 for the entries to fill in.
+  // values, observed: [outcomes.size() x width]; observed is 1, or 0 for the entries to fill in. wanted: asked before
+  // each iteration; its error is this one's.
   absl::Status Impute(Executor& executor, size_t width, std::span<const float> observed, std::span<float> values,
-                      std::span<ImputationOutcome> outcomes, uint32_t max_iterations = kMaxImputationIterations);
+                      std::span<ImputationOutcome> outcomes, uint32_t max_iterations = kMaxImputationIterations,
+                      StillWanted wanted = absl::OkStatus);
 
  private:
   std::span<const float> low_, high_;

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/data/dataset.h"
 #include "engine/detect/range_ranking.h"
 #include "tests/testing/tiny_detector.h"
 
@@ -36,6 +37,14 @@ Dataset OddData() {
   return data;
 }
 
+LabelledScores ScoresOf(const Detector& detector, const Dataset& data, bool time_ordered) {
+  LabelledScoring scoring(&detector, data.feature_names, {.time_ordered = time_ordered});
+  for (size_t row = 0; row < data.rows(); ++row) {
+    EXPECT_TRUE(scoring.Add({.values = data.row(row), .label = data.labels[row], .entity = data.entities[row]}).ok());
+  }
+  return *scoring.Finish();
+}
+
 struct RowVerdict {
   Verdict verdict;
   uint32_t lead = 0;  // feature
@@ -61,9 +70,7 @@ class EvaluationTest : public testing::Test {
  protected:
   EvaluationTest()
       : detector_(MakeTinyDetector({.window = 3})), data_(OddData()), verdicts_(VerdictsOf(*detector_, data_)) {
-    auto scores = ScoreLabelled(*detector_, data_, /*time_ordered=*/true);
-    EXPECT_TRUE(scores.ok()) << scores.status();
-    scores_ = *std::move(scores);
+    scores_ = ScoresOf(*detector_, data_, /*time_ordered=*/true);
   }
   bool Flagged(size_t row) const {
     return verdicts_[row].verdict.state == Verdict::State::kScored && verdicts_[row].verdict.anomalous;
@@ -82,7 +89,6 @@ TEST_F(EvaluationTest, KeepsTheRowsThatHaveAScore) {
     ASSERT_LT(i, scores_.rows.size());
     EXPECT_EQ(scores_.rows[i], row);
     EXPECT_EQ(scores_.scores[i], verdicts_[row].verdict.score);
-    EXPECT_EQ(scores_.p_values[i], verdicts_[row].verdict.p_value);
     EXPECT_EQ(scores_.labels[i], data_.labels[row]);
     ++i;
   }
@@ -145,7 +151,7 @@ TEST_F(EvaluationTest, RangesAreCountedOverAllRowsOfEachEntity) {
     }
   }
   ASSERT_GE(detected, 2u);
-  const v1::Evaluation evaluation = Evaluate(*detector_, data_, scores_, /*time_ordered=*/true, 1);
+  const v1::Evaluation evaluation = Evaluate(*detector_, scores_, /*time_ordered=*/true);
   EXPECT_TRUE(evaluation.time_ordered());
   EXPECT_EQ(evaluation.ranges(), 4u);
   EXPECT_EQ(evaluation.ranges_detected(), detected);
@@ -159,22 +165,22 @@ TEST_F(EvaluationTest, RangesAreCountedOverAllRowsOfEachEntity) {
 }
 
 TEST_F(EvaluationTest, WithoutTimeThereAreNoRanges) {
-  const v1::Evaluation evaluation = Evaluate(*detector_, data_, scores_, /*time_ordered=*/false, 1);
+  const v1::Evaluation evaluation = Evaluate(*detector_, scores_, /*time_ordered=*/false);
   EXPECT_FALSE(evaluation.time_ordered());
   EXPECT_TRUE(std::isnan(evaluation.vus_pr()));
   EXPECT_TRUE(std::isnan(evaluation.detection_delay_rows_mean()));
   EXPECT_EQ(evaluation.ranges(), 0u);
-  const auto scores = ScoreLabelled(*detector_, data_, /*time_ordered=*/false);
-  ASSERT_TRUE(scores.ok());
-  ASSERT_EQ(scores->strongest.size(), LabelledScores::kMaxStrongest);
-  std::vector<float> strongest = scores->scores;
+  const LabelledScores scores = ScoresOf(*detector_, data_, /*time_ordered=*/false);
+  ASSERT_EQ(scores.strongest.size(), LabelledScores::kMaxStrongest);
+  std::vector<float> strongest = scores.scores;
   std::ranges::sort(strongest, std::greater<>());
-  for (size_t i = 0; i < scores->strongest.size(); ++i) {
-    EXPECT_EQ(scores->strongest[i].end, scores->strongest[i].begin + 1);
-    EXPECT_EQ(scores->strongest[i].verdict.score, strongest[i]);
+  for (size_t i = 0; i < scores.strongest.size(); ++i) {
+    EXPECT_EQ(scores.strongest[i].end, scores.strongest[i].begin + 1);
+    EXPECT_EQ(scores.strongest[i].verdict.score, strongest[i]);
   }
-  EXPECT_TRUE(IsTimeOrdered(*detector_, data_)) << "it judges windows";
-  EXPECT_FALSE(IsTimeOrdered(*MakeTinyDetector({.window = 1}), data_));
+  EXPECT_TRUE(IsTimeOrdered(*detector_, /*has_times=*/false)) << "it judges windows";
+  EXPECT_FALSE(IsTimeOrdered(*MakeTinyDetector({.window = 1}), /*has_times=*/false));
+  EXPECT_TRUE(IsTimeOrdered(*MakeTinyDetector({.window = 1}), /*has_times=*/true));
 }
 
 }  // namespace

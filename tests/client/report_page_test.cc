@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/evaluation.h"
 #include "engine/base/random.h"
 #include "tests/testing/tiny_detector.h"
 
@@ -36,30 +37,33 @@ const ListValue& List(const Struct& parsed, const std::string& field) { return p
 // Scores made up: the page does not ask where they come from.
 struct Scene {
   std::shared_ptr<const Detector> detector;
-  Dataset data;
   LabelledScores scores;
   v1::Evaluation evaluation;
-  std::vector<std::string> names;
+  std::vector<double> p_values;  // beside scores.scores
 
-  ReportInput input(const std::string& file) const { return {*detector, data, scores, evaluation, file, names}; }
+  ReportInput input(const std::string& file) const { return {*detector, scores, evaluation, file}; }
+  void NameAll(const std::string& name) {
+    for (size_t row = 0; row < scores.row_labels.size(); ++row) scores.names.Add(name);
+  }
 };
 
 Scene MakeScene(size_t entities, size_t rows, const std::string& feature, bool time_ordered) {
   Scene scene{.detector = MakeTinyDetector({.window = 1})};
   Random random(5);
-  scene.data.feature_names = {feature, "pressure", "temperature"};
-  scene.data.values.assign(entities * rows * 3, 0.0f);
+  scene.scores.feature_names = {feature, "pressure", "temperature"};
+  scene.scores.p_values = PValueCounts(scene.detector->calibration().resolution());
   for (size_t entity = 0; entity < entities; ++entity) {
     scene.scores.begins.push_back(static_cast<uint32_t>(entity * rows));
-    if (entities > 1) scene.data.entities.append(rows, absl::StrCat(feature, entity));
+    if (entities > 1) scene.scores.entities.push_back(absl::StrCat(feature, entity));
     for (size_t i = 0; i < rows; ++i) {
       const uint8_t label = i % 97 < 5 ? 1 : 0;
-      scene.data.labels.push_back(label);
+      scene.scores.row_labels.push_back(label);
       if (i % 50 == 7) continue;  // no score
       scene.scores.rows.push_back(static_cast<uint32_t>(entity * rows + i));
       scene.scores.scores.push_back(static_cast<float>(std::exp(random.Normal()) * (label != 0 ? 2 : 0.4)));
       scene.scores.labels.push_back(label);
-      scene.scores.p_values.push_back((1 + random.NextUint64() % 401) / 401.0);
+      scene.p_values.push_back(static_cast<double>(1 + random.NextUint64() % 401) / 401.0);
+      if (label == 0) scene.scores.p_values.Add(scene.p_values.back());
     }
   }
   scene.scores.leads = {{.anomalous = 3, .normal = 1}, {}, {.anomalous = 0, .normal = 7}};
@@ -69,13 +73,13 @@ Scene MakeScene(size_t entities, size_t rows, const std::string& feature, bool t
                              .peak = 97,
                              .verdict = verdict,
                              .contributions = {{.feature = 0, .share = 0.75f, .observed = NAN, .expected = 2.5f}}}};
-  scene.evaluation = Evaluate(*scene.detector, scene.data, scene.scores, time_ordered, 1);
+  scene.evaluation = Evaluate(*scene.detector, scene.scores, time_ordered);
   return scene;
 }
 
 TEST(ReportPageTest, NamesFromFilesAreTextAndNothingElse) {
   Scene scene = MakeScene(2, 400, kHostile, true);
-  scene.data.timestamps.assign(800, kHostile);
+  scene.NameAll(kHostile);
   scene.evaluation.set_model(kHostile);
   const std::string page = ReportPage(scene.input(kHostile));
   EXPECT_EQ(std::vector<std::string>(absl::StrSplit(page, "</script")).size(), 3u) << "the page's own two";
@@ -141,7 +145,7 @@ TEST(ReportPageTest, AnAlarmSaysWhetherItIsByTheReadingsThemselves) {
 
 TEST(ReportPageTest, OfAMillionRowsThePeaksStayAndThePageIsSmall) {
   Scene scene = MakeScene(1, 1'000'000, "flow", true);
-  scene.data.timestamps.assign(1'000'000, "2026-01-01T00:00:00.000Z");
+  scene.NameAll("2026-01-01T00:00:00.000Z");
   scene.scores.scores[654'321] = 12345;
   const std::string page = ReportPage(scene.input("x.csv"));
   EXPECT_LT(page.size(), 2u << 20);
@@ -189,8 +193,8 @@ TEST(ReportPageTest, TheCalibrationCurveCountsPValues) {
     for (size_t i = 0; i < scene.scores.rows.size(); ++i) {
       if (scene.scores.labels[i] != 0) continue;
       normal += 1;
-      below += scene.scores.p_values[i] <= alpha * 0.9995 ? 1 : 0;
-      above += scene.scores.p_values[i] <= alpha * 1.0005 ? 1 : 0;
+      below += scene.p_values[i] <= alpha * 0.9995 ? 1 : 0;
+      above += scene.p_values[i] <= alpha * 1.0005 ? 1 : 0;
     }
     EXPECT_GE(point.list_value().values(1).number_value(), 0.9995 * below / normal) << alpha;
     EXPECT_LE(point.list_value().values(1).number_value(), 1.0005 * above / normal) << alpha;
@@ -201,7 +205,7 @@ TEST(ReportPageTest, TheCalibrationCurveCountsPValues) {
 
 TEST(ReportPageTest, RowsWithoutTimeAreDotsOfTwoKinds) {
   Scene scene = MakeScene(1, 400, "flow", false);
-  for (size_t i = 0; i < 400; ++i) scene.names.push_back(absl::StrCat("blk_", i));
+  for (size_t i = 0; i < 400; ++i) scene.scores.names.Add(absl::StrCat("blk_", i));
   const Struct parsed = Parse(ReportData(scene.input("x.csv")));
   const Struct& entity = List(parsed, "entities").values(0).struct_value();
   const ListValue& anomalous = List(entity, "anomalous");
@@ -216,9 +220,9 @@ TEST(ReportPageTest, RowsWithoutTimeAreDotsOfTwoKinds) {
 
 TEST(ReportPageTest, OneClassAloneHasNoCurve) {
   Scene scene = MakeScene(1, 400, "flow", true);
-  std::ranges::fill(scene.data.labels, uint8_t{0});
+  std::ranges::fill(scene.scores.row_labels, uint8_t{0});
   std::ranges::fill(scene.scores.labels, uint8_t{0});
-  scene.evaluation = Evaluate(*scene.detector, scene.data, scene.scores, true, 1);
+  scene.evaluation = Evaluate(*scene.detector, scene.scores, true);
   const Struct parsed = Parse(ReportData(scene.input("x.csv")));
   EXPECT_EQ(List(parsed, "curve").values_size(), 0);
   EXPECT_EQ(parsed.fields().at("evaluation").struct_value().fields().at("auroc").string_value(), "NaN");

@@ -61,6 +61,32 @@ TEST_F(CalibrationStoreTest, EpochsAreThoseOfTheVersionInOrder) {
   EXPECT_THAT(*store_.ListEpochs("other", 1), ElementsAre());
 }
 
+TEST_F(CalibrationStoreTest, PruneLeavesTheNewestAndTheNamedOfOneVersion) {
+  for (const uint64_t epoch : {2, 3, 4, 9, 10, 11}) ASSERT_TRUE(store_.Save("pump", 1, MakeCalibration(epoch)).ok());
+  ASSERT_TRUE(store_.Save("pump", 11, MakeCalibration(2)).ok());
+  std::ofstream(base_ / "pump/calibrations/1-x.pb") << "?";
+  std::ofstream(base_ / "pump/calibrations/1-5.pb") << "damaged";
+  EXPECT_EQ(*store_.Prune("pump", 1, 2, {3, 1, 77}), 4u);
+  EXPECT_THAT(*store_.ListEpochs("pump", 1), ElementsAre(3, 10, 11));
+  EXPECT_THAT(*store_.ListEpochs("pump", 11), ElementsAre(2));
+  EXPECT_TRUE(std::filesystem::exists(base_ / "pump/calibrations/1-x.pb"));
+  EXPECT_EQ(*store_.Prune("pump", 1, 2, {3}), 0u);
+  EXPECT_EQ(*store_.Prune("pump", 1, 100, {}), 0u);
+  // The newest stays whatever is asked for: the next epoch is counted from it.
+  EXPECT_EQ(*store_.Prune("pump", 1, 0, {}), 2u);
+  EXPECT_THAT(*store_.ListEpochs("pump", 1), ElementsAre(11));
+  EXPECT_EQ(*store_.Prune("gone", 1, 2, {}), 0u);
+}
+
+TEST_F(CalibrationStoreTest, WhatCannotBeRemovedIsNamedAndTheRestGoes) {
+  for (const uint64_t epoch : {2, 4, 5}) ASSERT_TRUE(store_.Save("pump", 1, MakeCalibration(epoch)).ok());
+  std::filesystem::create_directories(base_ / "pump/calibrations/1-3.pb/in-the-way");
+  const absl::Status status = store_.Prune("pump", 1, 1, {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("1-3.pb"));
+  EXPECT_THAT(*store_.ListEpochs("pump", 1), ElementsAre(3, 5));
+}
+
 TEST_F(CalibrationStoreTest, EveryFlippedOrMissingByteIsRefused) {
   ASSERT_TRUE(store_.Save("pump", 1, MakeCalibration(2)).ok());
   const std::filesystem::path path = base_ / "pump/calibrations/1-2.pb";
@@ -96,7 +122,7 @@ TEST_F(CalibrationStoreTest, AFolderThatCannotBeWrittenIsAFailedPrecondition) {
   EXPECT_EQ(store_.WriteServingState("gone", MakeState(2)).code(), absl::StatusCode::kFailedPrecondition);
 }
 
-// A process that saves and promotes one epoch after the other is killed at moments that differ.
+// A process that saves, promotes and prunes one epoch after the other is killed at moments that differ.
 TEST_F(CalibrationStoreTest, KilledAtAnyMomentItLeavesTheOldOrTheNewState) {
   uint64_t reached = 1;
   for (int round = 0; round < 30; ++round) {
@@ -110,6 +136,7 @@ TEST_F(CalibrationStoreTest, KilledAtAnyMomentItLeavesTheOldOrTheNewState) {
       for (uint64_t epoch = first;; ++epoch) {
         const bool saved = store_.Save("pump", 1, MakeCalibration(epoch)).ok();
         if (!saved || !store_.WriteServingState("pump", MakeState(epoch)).ok()) _exit(1);
+        if (!store_.Prune("pump", 1, 1, {epoch}).ok()) _exit(3);
         if (write(pipe_ends[1], &epoch, sizeof(epoch)) < 0) _exit(2);
       }
     }

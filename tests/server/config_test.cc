@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "server/detector_registry.h"
 #include "tests/testing/running_server.h"
 
 namespace astray {
@@ -30,6 +31,13 @@ TEST(Config, DefaultsListenOnTheLoopback) {
   EXPECT_EQ(config.port, 8001);
   EXPECT_EQ(config.http_port, 8002);
   EXPECT_GE(config.workers, 1u);
+  EXPECT_EQ(config.keep_calibrations, DetectorRegistry::kKeepCalibrations);
+}
+
+TEST(Config, CalibrationsAreKeptAsFlagOrFileSay) {
+  const std::string flag = "--config=" + WriteConfig("keep_calibrations: 3\n");
+  EXPECT_EQ(std::get<ServerConfig>(Parse({flag.c_str()})).keep_calibrations, 3u);
+  EXPECT_EQ(std::get<ServerConfig>(Parse({flag.c_str(), "--keep-calibrations=0"})).keep_calibrations, 0u);
 }
 
 TEST(Config, AFlagWinsOverTheFile) {
@@ -81,7 +89,9 @@ TEST(Config, ValuesOutOfRangeNameTheField) {
       {message_of([](auto& c) { c.set_poll_interval_seconds(std::nan("")); }),
        "poll_interval_seconds: expected 0 to 86400, got nan"},
       {message_of([](auto& c) { c.set_max_calibration_rows(0); }),
-       "max_calibration_rows: expected 1 to 1000000000, got 0"}};
+       "max_calibration_rows: expected 1 to 1000000000, got 0"},
+      {message_of([](auto& c) { c.set_keep_calibrations(1'000'001); }),
+       "keep_calibrations: expected 0 to 1000000, got 1000001"}};
   for (const auto& [status, text] : cases) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(status.message(), text);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/time/clock.h"
 #include "server/waiting_rows.h"
 #include "tests/testing/tiny_detector.h"
 
@@ -57,6 +58,25 @@ TEST(WaitingRows, RefusesWhatExceedsTheBoundAndSaysHowMuchWaits) {
   waiting.Remove(15);
   EXPECT_TRUE(waiting.Reserve(10).ok());
   EXPECT_EQ(waiting.rows(), 10u);
+}
+
+TEST(JointScoring, GoesOnWhileOneOfItsCallsIsWanted) {
+  const auto detector = MakeTinyDetector();
+  std::vector<float> rows = TinyRows(2, 3, 1);
+  rows[0] = rows[3] = 1e5f;
+  const ScoreOptions options = {.counterfactual = 2};
+  const std::atomic<bool> gone = true;
+  std::vector<ScoringPart> parts(2, {.rows = std::span(rows).first(3), .verdicts = 1, .options = &options});
+  JointScoring scoring;
+  absl::Status status;
+  parts[0].cancelled = &gone;
+  EXPECT_EQ(scoring.ScoreFirst(*detector, parts, &status), 2u);
+  EXPECT_TRUE(status.ok()) << status;
+  parts[1].deadline = absl::Now() - absl::Seconds(1);
+  EXPECT_EQ(scoring.ScoreFirst(*detector, parts, &status), 2u);
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << "the first one's";
+  EXPECT_EQ(scoring.ScoreFirst(*detector, std::span(parts).subspan(1), &status), 1u);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
 }
 
 }  // namespace

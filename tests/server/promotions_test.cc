@@ -201,6 +201,118 @@ TEST_F(Promotions, TheChangeNeverGoesBackThoughTheFileDoes) {
   EXPECT_EQ(registry_->PromoteVersion("pump", 2, nullptr)->change(), 3u);
 }
 
+class KeptCalibrations : public Promotions {
+ protected:
+  KeptCalibrations() { Restart(3); }
+  void Restart(size_t keep) {
+    registry_.emplace(base_, &metrics_, keep);
+    EXPECT_TRUE(registry_->Poll().ok());
+  }
+  std::vector<uint64_t> Files() { return *CalibrationStore(base_).ListEpochs("pump", 3); }
+  void Promote(uint64_t epoch) { ASSERT_TRUE(registry_->Promote(Ref("pump", 3), epoch, nullptr).ok()); }
+};
+
+TEST_F(KeptCalibrations, WhatIsLiveOrInShadowOrComesBackStaysWithTheNewest) {
+  for (int i = 0; i < 4; ++i) AddEpoch(3);
+  EXPECT_THAT(Files(), ElementsAre(3, 4, 5));
+  Promote(3);
+  Promote(4);
+  v1::SetShadowRequest shadow;
+  shadow.set_name("pump");
+  shadow.set_epoch(5);
+  ASSERT_TRUE(registry_->SetShadow(shadow).ok());
+  for (int i = 0; i < 6; ++i) AddEpoch(3);
+  EXPECT_THAT(Files(), ElementsAre(3, 4, 5, 9, 10, 11));
+  AddEpoch(2);  // of another version
+  EXPECT_THAT(Files(), ElementsAre(3, 4, 5, 9, 10, 11));
+  Restart(3);
+  EXPECT_EQ(Epoch(3), 4u);
+  EXPECT_EQ(registry_->Rollback(Ref("pump", 3))->live().epoch(), 3u);
+  EXPECT_EQ(registry_->Rollback(Ref("pump", 3))->live().epoch(), 1u);
+  AddEpoch(3);
+  EXPECT_THAT(Files(), ElementsAre(5, 10, 11, 12));
+}
+
+TEST_F(KeptCalibrations, EachPromotedAtOnceTheLastCanBeTakenBack) {
+  for (int i = 0; i < 20; ++i) AddEpoch(3, true);
+  EXPECT_THAT(Files(), ElementsAre(19, 20, 21));
+  Restart(3);
+  EXPECT_EQ(Epoch(3), 21u);
+  EXPECT_EQ(registry_->Rollback(Ref("pump"))->live().epoch(), 20u);
+  EXPECT_EQ(registry_->Rollback(Ref("pump"))->live().epoch(), 19u);
+  // Nothing older is remembered: the artifact's own is always there.
+  EXPECT_EQ(registry_->Rollback(Ref("pump"))->live().epoch(), 1u);
+  EXPECT_EQ(registry_->Rollback(Ref("pump")).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(KeptCalibrations, OneIsEnoughForARollback) {
+  Restart(1);
+  for (int i = 0; i < 5; ++i) AddEpoch(3, true);
+  EXPECT_THAT(Files(), ElementsAre(5, 6));
+  EXPECT_EQ(registry_->Rollback(Ref("pump"))->live().epoch(), 5u);
+}
+
+TEST_F(KeptCalibrations, ZeroKeepsAll) {
+  Restart(0);
+  for (int i = 0; i < 30; ++i) AddEpoch(3, true);
+  EXPECT_EQ(Files().size(), 30u);
+}
+
+TEST_F(KeptCalibrations, AFolderOfBeforeIsPrunedByTheNextCalibration) {
+  Restart(0);
+  for (int i = 0; i < 30; ++i) AddEpoch(3, true);
+  Restart(3);
+  EXPECT_EQ(Files().size(), 30u);
+  AddEpoch(3);  // all thirty can be taken back until another one is promoted
+  EXPECT_EQ(Files().size(), 31u);
+  AddEpoch(3, true);
+  EXPECT_THAT(Files(), ElementsAre(30, 31, 32, 33));
+  EXPECT_EQ(registry_->Rollback(Ref("pump"))->live().epoch(), 31u);
+}
+
+TEST_F(KeptCalibrations, WhereTheStateCannotBeReadNothingIsRemoved) {
+  for (int i = 0; i < 3; ++i) AddEpoch(3, true);
+  std::ofstream(base_ / "pump/serving.textproto") << "versions {";
+  AddEpoch(3);
+  EXPECT_THAT(Files(), ElementsAre(2, 3, 4, 5));
+}
+
+TEST_F(KeptCalibrations, OneThatCannotBeRemovedIsNoErrorOfTheCalibration) {
+  std::filesystem::create_directories(base_ / "pump/calibrations/3-2.pb/in-the-way");
+  for (int i = 0; i < 5; ++i) AddEpoch(3);
+  EXPECT_THAT(Files(), ElementsAre(2, 5, 6, 7));
+}
+
+// Files go one by one, the oldest first: of whatever is left the same is live, and rollback comes to the same.
+TEST_F(KeptCalibrations, ACrashBetweenRemovalsLeavesAllThatIsNamed) {
+  for (int i = 0; i < 12; ++i) AddEpoch(3, i < 4);
+  const std::vector<uint64_t> after = Files();
+  EXPECT_THAT(after, ElementsAre(3, 4, 5, 11, 12, 13));
+  for (uint64_t left = 2; left < 12; ++left) {  // not yet removed
+    const auto path = base_ / ("pump/calibrations/3-" + std::to_string(left) + ".pb");
+    if (!std::filesystem::exists(path)) std::ofstream(path) << "cut";
+    Restart(3);
+    EXPECT_EQ(Epoch(3), 5u);
+    EXPECT_EQ(registry_->Rollback(Ref("pump", 3))->live().epoch(), 4u);
+    Promote(5);
+  }
+  AddEpoch(3);
+  EXPECT_THAT(Files(), ElementsAre(3, 4, 5, 12, 13, 14));
+}
+
+TEST(PromotionLists, NameEveryEpochOfAVersion) {
+  v1::ServingState state;
+  AddPromotedEpoch(1, "a", 4, &state);
+  AddPromotedEpoch(1, "a", 2, &state);
+  AddPromotedEpoch(2, "b", 9, &state);
+  state.mutable_shadow()->set_version(1);
+  EXPECT_THAT(NamedEpochs(state, 1), ElementsAre(4, 2));
+  state.mutable_shadow()->set_epoch(7);
+  EXPECT_THAT(NamedEpochs(state, 1), ElementsAre(4, 2, 7));
+  EXPECT_THAT(NamedEpochs(state, 2), ElementsAre(9));
+  EXPECT_THAT(NamedEpochs(state, 3), ElementsAre());
+}
+
 TEST(PromotionLists, KeepTheNewest) {
   v1::ServingState state;
   for (uint64_t epoch = 2; epoch < 2 + 3 * kMaxPromotions; ++epoch) AddPromotedEpoch(1, "a", epoch, &state);

@@ -212,5 +212,53 @@ TEST_F(OneWorkerQueueTest, DetectorsTakeTurns) {
   EXPECT_THAT(order, ElementsAre('b', 's', 'b', 'b', 'b'));
 }
 
+// One tile whose repair takes seconds, so that it is under way when it is no longer wanted: it ends without verdicts.
+class SlowRepair : public OneWorkerQueueTest {
+ protected:
+  SlowRepair() {
+    for (float& value : rows_) value += 30;
+  }
+  ScoringJob Job(Outcome* outcome) {
+    ScoringJob job = outcome->Job(slow_, rows_);
+    job.options.counterfactual = 8;
+    return job;
+  }
+
+  std::shared_ptr<const Detector> slow_ =
+      MakeTinyDetector({.features = {"a", "b", "c", "d", "e", "f", "g", "h", "i"}, .hidden = {1024, 1024, 1024}});
+  std::vector<float> rows_ = TinyRows(ScoringQueue::kBatchRows, 9, 4);
+};
+
+TEST_F(SlowRepair, EndsWhenItsJobIsCancelled) {
+  ScoringQueue queue(1, 1000, &metrics_);
+  const auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  Outcome outcome;
+  ScoringJob job = Job(&outcome);
+  job.cancelled = cancelled;
+  ASSERT_TRUE(queue.Submit(std::move(job), kCapped).ok());
+  while (queue.waiting_rows().rows() > 0) {
+  }                                        // the worker took it
+  absl::SleepFor(absl::Milliseconds(50));  // and is at it; were it not yet, it would end the same
+  *cancelled = true;
+  outcome.done.WaitForNotification();
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(outcome.errors, std::vector<float>(rows_.size() / 9, -1)) << "was not consumed";
+}
+
+TEST_F(SlowRepair, EndsWhenTheDeadlinePasses) {
+  ScoringQueue queue(1, 1000, &metrics_);
+  Outcome outcome, next;
+  ScoringJob job = Job(&outcome);
+  job.deadline = absl::Now() + absl::Milliseconds(100);
+  ASSERT_TRUE(queue.Submit(std::move(job), kCapped).ok());
+  const std::vector<float> rows = TinyRows(2, 3, 3);
+  ASSERT_TRUE(queue.Submit(next.Job(detector_, rows), kCapped).ok());
+  outcome.done.WaitForNotification();
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(outcome.errors, std::vector<float>(rows_.size() / 9, -1));
+  next.done.WaitForNotification();
+  EXPECT_EQ(next.errors, DirectErrors(*detector_, rows)) << "the worker is free";
+}
+
 }  // namespace
 }  // namespace astray

@@ -181,5 +181,47 @@ TEST(Counterfactual, NamesOnlyAsManyFeaturesAsAskedFor) {
   }
 }
 
+// Wherever in between it stops, it stops there; while it is wanted, it is as if nobody had asked.
+TEST(Counterfactual, EndsBetweenPassesWhenItIsNoLongerWanted) {
+  const auto detector = SevenFeatures(1);
+  std::vector<float> rows = TinyRows(200, 7, 4);
+  for (size_t i = 0; i < rows.size(); i += 7) rows[i] += 30;
+  const ScoreOptions options = {.counterfactual = 3};
+  ScoreResult unasked, result;
+  ASSERT_TRUE(detector->Score(rows, options, &unasked).ok());
+  int asked = 0, most = std::numeric_limits<int>::max();
+  const auto wanted = [&] { return ++asked <= most ? absl::OkStatus() : absl::DeadlineExceededError("late"); };
+  ASSERT_TRUE(detector->Score(rows, options, &result, {}, wanted).ok());
+  ASSERT_EQ(result.repairs.size(), unasked.repairs.size());
+  for (size_t i = 0; i < result.verdicts.size(); ++i) {
+    ASSERT_EQ(result.verdicts[i].repairs, unasked.verdicts[i].repairs);
+    for (size_t k = 0; k < result.verdicts[i].repairs; ++k) {
+      const size_t at = i * result.repairs_stride + k;
+      EXPECT_EQ(result.repairs[at].feature, unasked.repairs[at].feature);
+      EXPECT_EQ(result.repairs[at].score, unasked.repairs[at].score);
+    }
+  }
+  // 200 rows have 1000 suspects, in tiles of 256 trials.
+  const int all = asked;
+  EXPECT_GT(all, 4);
+  for (most = 0; most < all; ++most) {
+    asked = 0;
+    EXPECT_EQ(detector->Score(rows, options, &result, {}, wanted), absl::DeadlineExceededError("late"));
+    EXPECT_EQ(asked, most + 1);
+  }
+}
+
+TEST(Counterfactual, WhatDoesNotIterateDoesNotAsk) {
+  const auto detector = SevenFeatures(1);
+  std::vector<float> rows = TinyRows(20, 7, 4);
+  rows[3] = 1000;
+  ScoreResult result;
+  const auto gone = [] { return absl::CancelledError("gone"); };
+  EXPECT_TRUE(detector->Score(rows, {.explain_all = true, .reconstruction = true}, &result, {}, gone).ok());
+  rows[20] = kNaN;
+  EXPECT_FALSE(detector->Score(rows, {.imputation = true}, &result, {}, gone).ok());
+  EXPECT_FALSE(detector->Score(rows, {.purification_passes = 1}, &result, {}, gone).ok());
+}
+
 }  // namespace
 }  // namespace astray

@@ -120,6 +120,20 @@ TEST(Imputer, SaysWhereItDoesNotConverge) {
   EXPECT_EQ(outcomes[0].iterations, kMaxImputationIterations);
 }
 
+TEST(Imputer, StopsBetweenIterationsWhenItIsNoLongerWanted) {
+  const Network network = Linear(-4 * Eigen::Matrix4d::Identity(), Eigen::Vector4d::Zero());  // would go on
+  auto executor = *Executor::Create(network);
+  std::vector<float> values = {0.5f, 5, 0, 0};
+  std::vector<ImputationOutcome> outcomes(1);
+  int asked = 0;
+  const absl::Status status =
+      Unbounded().Impute(*executor, kWidth, std::vector<float>{0, 1, 1, 1}, values, outcomes, kMaxImputationIterations,
+                         [&] { return ++asked <= 3 ? absl::OkStatus() : absl::CancelledError("gone"); });
+  EXPECT_EQ(status, absl::CancelledError("gone"));
+  EXPECT_EQ(asked, 4);
+  EXPECT_EQ(outcomes[0].iterations, 3u);
+}
+
 TEST(Imputer, AVectorsValuesDoNotDependOnItsNeighbours) {
   const Contraction map;
   const Network network = Linear(map.w, map.b);
