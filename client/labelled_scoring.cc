@@ -144,14 +144,12 @@ absl::Status LabelledScoring::ScoreSlice(uint32_t number, std::span<const uint32
   const size_t scored = scores_.scores.size();
   for (size_t i = 0; i < result_.verdicts.size(); ++i) {
     const size_t row = i + window - 1 - before;  // of the slice: the tail is shorter than a window
-    const std::span<const Contribution> named(result_.contributions.data() + i * result_.contributions_stride,
-                                              result_.verdicts[i].contributions);
     RETURN_IF_ERROR(Take({.entity = number,
                           .row = entity.rows + static_cast<uint32_t>(row),
                           .waiting = rows[row],
                           .window = std::span(rows_).subspan(i * features, window * features),
                           .verdict = result_.verdicts[i],
-                          .contributions = named}));
+                          .contributions = result_.contributions_of(i)}));
   }
   entity.rows += static_cast<uint32_t>(rows.size());
   const size_t kept = std::min(rows_.size(), (window - 1) * features);
@@ -221,9 +219,7 @@ absl::Status LabelledScoring::RepairBlamed() {
   RETURN_IF_ERROR(detector_->ScoreWindows(blamed_windows_, {.top_contributors = 1, .counterfactual = 1}, &repaired_,
                                           blamed_segments_));
   for (size_t i = 0; i < blamed_culprits_.size(); ++i) {
-    const std::span<const Contribution> named(repaired_.contributions.data() + i * repaired_.contributions_stride,
-                                              repaired_.verdicts[i].contributions);
-    scores_.repaired_top1 += NamesACulprit(blamed_culprits_[i], named) ? 1 : 0;
+    scores_.repaired_top1 += NamesACulprit(blamed_culprits_[i], repaired_.contributions_of(i)) ? 1 : 0;
   }
   blamed_windows_.clear();
   blamed_segments_.clear();

@@ -1,8 +1,8 @@
 // Scores labelled rows as they come and keeps what can be measured of them: some twenty bytes a row, whatever a row's
 // width. Rows of many entities may come in any order; each entity's are scored by themselves.
 //
-//   LabelledScoring scoring(detector, features, {.time_ordered = true});
-//   for (each row) RETURN_IF_ERROR(scoring.Add(values, label, entity, culprits, name));
+//   LabelledScoring scoring(&detector, features, {.time_ordered = true});
+//   for (each row) RETURN_IF_ERROR(scoring.Add({.values = values, .label = label, .entity = machine}));
 //   ASSIGN_OR_RETURN(const LabelledScores scores, scoring.Finish());
 #pragma once
 

@@ -1,6 +1,5 @@
 #include "client/log_scoring.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -13,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "client/backoff.h"
 #include "client/client.h"
 #include "client/log_rows.h"
 #include "client/offline_detector.h"
@@ -28,8 +28,6 @@ namespace {
 constexpr size_t kMessageBytes = 64 << 10;  // of lines, where nobody waits for each
 constexpr size_t kOfflineLines = 10'000;    // between two scorings
 constexpr int kMostInVain = 3;              // streams that were answered and gave no new session
-constexpr absl::Duration kFirstWait = absl::Milliseconds(100);
-constexpr absl::Duration kLongestWait = absl::Seconds(2);
 
 absl::StatusOr<LineReader> OpenLines(const FileScoringFlags& flags, int stop_fd) {
   ASSIGN_OR_RETURN(auto source, ByteSource::Open(flags.data, stop_fd, flags.follow));
@@ -174,7 +172,7 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
       !flags.follow && flags.data != "-" && std::filesystem::is_regular_file(flags.data, unreadable);
   GivenSessions given;
   absl::Time last_answer = absl::InfinitePast();
-  absl::Duration wait;
+  Backoff backoff(kLongestServerBackoff);
   for (int in_vain = 0;;) {
     const uint64_t before = given.count();
     ASSIGN_OR_RETURN(const LogAttempt attempt, ScoreOnce(flags, first, client.get(), &given, consume));
@@ -184,14 +182,16 @@ absl::Status ScoreOnline(const FileScoringFlags& flags, const v1::ScoreOptions& 
     }
     if (attempt.call.ok()) return attempt.sent;
     const bool answered = attempt.last_answer > absl::InfinitePast();
-    if (answered) last_answer = attempt.last_answer;
+    if (answered) {
+      last_answer = attempt.last_answer;
+      backoff.Reset();
+    }
     in_vain = given.count() > before ? 0 : in_vain + (answered ? 1 : 0);
     const bool silent = absl::Now() - last_answer > absl::Seconds(flags.give_up_seconds);
     if (!absl::IsUnavailable(attempt.call) || silent || in_vain >= kMostInVain) return attempt.call;
     if (!repeatable) return Lost(attempt.call, "open sessions are lost: only the lines of a file can be sent again");
-    if (flags.on_broken && (answered || wait == absl::ZeroDuration())) flags.on_broken(attempt.call);
-    wait = answered ? kFirstWait : std::clamp(2 * wait, kFirstWait, kLongestWait);
-    absl::SleepFor(wait);
+    if (flags.on_broken && !backoff.waited()) flags.on_broken(attempt.call);
+    absl::SleepFor(backoff.Next());
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <mosquitto.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -16,8 +15,7 @@ namespace {
 
 constexpr int kKeepAliveSeconds = 30;
 constexpr int kQos = 1;
-constexpr int kLoopMs = 200;  // at most, where nothing wakes it
-constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100), kLongestBackoff = absl::Seconds(5);
+constexpr int kLoopMs = 200;                                // at most, where nothing wakes it
 constexpr absl::Duration kFirstAnswer = absl::Seconds(10);  // of a broker that took the connection
 
 std::string Reason(int result) { return result == MOSQ_ERR_ERRNO ? std::strerror(errno) : mosquitto_strerror(result); }
@@ -106,7 +104,7 @@ void MqttConnection::Accepted(bool session_present) {
     ready = ready_;
     if (options_.subscription.empty()) ready_ = true;
   }
-  backoff_ = kFirstBackoff;
+  backoff_.Reset();
   if (lost_ && options_.notes != nullptr) {
     options_.notes->Say(absl::StrCat("broker ", options_.address.place(), ": connected again"));
   }
@@ -131,7 +129,6 @@ void MqttConnection::Run() {
     absl::MutexLock lock(&mutex_);
     return closing_;
   };
-  backoff_ = kFirstBackoff;
   while (!closing()) {
     const int result = mosquitto_loop(client_, kLoopMs, 1);
     if (result == MOSQ_ERR_SUCCESS || closing()) continue;
@@ -150,9 +147,8 @@ void MqttConnection::Reconnect() {
   for (;;) {
     {
       absl::MutexLock lock(&mutex_);
-      if (mutex_.AwaitWithTimeout(absl::Condition(&closing_), backoff_)) return;
+      if (mutex_.AwaitWithTimeout(absl::Condition(&closing_), backoff_.Next())) return;
     }
-    backoff_ = std::min(2 * backoff_, kLongestBackoff);
     if (mosquitto_reconnect(client_) == MOSQ_ERR_SUCCESS) return;
   }
 }

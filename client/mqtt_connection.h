@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "client/backoff.h"
 #include "client/mqtt_address.h"
 #include "client/notes.h"
 
@@ -65,7 +66,7 @@ class MqttConnection {
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);  // of the first time
   // The thread's own:
-  absl::Duration backoff_;
+  Backoff backoff_{absl::Seconds(5)};
   bool lost_ = false;
 };
 

@@ -10,13 +10,6 @@
 #include "absl/time/clock.h"
 
 namespace astray {
-namespace {
-
-constexpr absl::Duration kFirstWait = absl::Milliseconds(100);
-constexpr absl::Duration kLongestWait = absl::Seconds(2);
-
-}  // namespace
-
 ResumingStream::ResumingStream(Client* client, Options options)
     : client_(client),
       options_(std::move(options)),
@@ -170,9 +163,8 @@ bool ResumingStream::Reconnect(const absl::Status& status) {
     End(status);
     return false;
   }
-  if (options_.on_broken && wait_ == absl::ZeroDuration()) options_.on_broken(status);
-  wait_ = std::clamp(2 * wait_, kFirstWait, kLongestWait);
-  if (mutex_.AwaitWithTimeout(absl::Condition(this, &ResumingStream::Ended), wait_)) return false;
+  if (options_.on_broken && !backoff_.waited()) options_.on_broken(status);
+  if (mutex_.AwaitWithTimeout(absl::Condition(this, &ResumingStream::Ended), backoff_.Next())) return false;
   call_ = client_->ScoreStream();
   begun_ = half_closed_ = broken_ = false;
   resumed_ = true;
@@ -182,7 +174,7 @@ bool ResumingStream::Reconnect(const absl::Status& status) {
 }
 
 bool ResumingStream::Accept(v1::ScoreResponse* response) {
-  wait_ = absl::ZeroDuration();
+  backoff_.Reset();
   uint64_t number = 0;
   if (!absl::SimpleAtoi(response->id(), &number)) return false;
   const auto sent = unanswered_.find(number);

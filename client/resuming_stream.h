@@ -23,6 +23,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "astray/v1/service.pb.h"
+#include "client/backoff.h"
 #include "client/client.h"
 
 namespace astray {
@@ -99,7 +100,7 @@ class ResumingStream {
   bool sending_ ABSL_GUARDED_BY(mutex_) = false;
   bool writes_done_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Duration wait_ ABSL_GUARDED_BY(mutex_);  // before the last attempt to connect; 0 once it was answered
+  Backoff backoff_ ABSL_GUARDED_BY(mutex_){kLongestServerBackoff};  // since the last answer
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Sent> unanswered_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 0;  // of requests: the ids that the server sees

@@ -76,14 +76,14 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
     if (!slot->admitted) return;
     gate_->Leave();
     --calls_;
-    request_bytes_ -= slot->request().ByteSizeLong();
+    request_bytes_ -= slot->request_bytes;
   }
   absl::Status Admit(Slot* slot) {
     slot->admitted = false;
-    const size_t bytes = slot->request().ByteSizeLong();
     if (calls_ >= kMaxCalls) {
       return absl::ResourceExhaustedError(absl::StrCat(kMaxCalls, " calls of this method wait already; retry later"));
     }
+    const size_t bytes = slot->request().ByteSizeLong();
     if (calls_ > 0 && request_bytes_ + bytes > kMaxRequestBytes) {
       return absl::ResourceExhaustedError(absl::StrCat("the calls of this method that wait have ", request_bytes_,
                                                        " of ", kMaxRequestBytes, " bytes, this one has ", bytes,
@@ -91,6 +91,7 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
     }
     if (!gate_->Enter()) return absl::UnavailableError("the server is shutting down");
     slot->admitted = true;
+    slot->request_bytes = bytes;
     ++calls_;
     request_bytes_ += bytes;
     return absl::OkStatus();

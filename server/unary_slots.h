@@ -31,7 +31,9 @@ class UnarySlots {
    public:
     explicit Slot(UnarySlots* owner) : owner_(owner), arrived_(this), sent_(this), ended_(this), settled_(this) {}
 
-    bool admitted = false;  // the owner's
+    // The owner's.
+    bool admitted = false;
+    size_t request_bytes = 0;
 
     const Request& request() const { return request_; }
     Response* response() { return &response_; }

@@ -141,8 +141,8 @@ absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double
   }
 
   Calibration calibration;
-  calibration.all_ = std::move(samples.all);
-  calibration.tail_ = tails.all;
+  calibration.all_.sample = std::move(samples.all);
+  calibration.all_.tail = tails.all;
   for (auto& [name, sample] : samples.segments) {
     const SegmentTail& tail = tails.segments[calibration.segments_.size()];
     calibration.segments_.push_back(
@@ -158,16 +158,10 @@ absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double
 }
 
 void Calibration::SetThresholds() {
-  if (tail_) {
-    tail_begin_ = tail_->Quantile(resolution());
-    threshold_ = TailThreshold(*tail_, false_positive_rate_);
-  } else {
-    threshold_ = RankThreshold(all_, false_positive_rate_);
-  }
   const auto set = [&](Group* group) {
     group->own = group->tail || Resolves(group->sample.samples(), false_positive_rate_);
     if (!group->own) {
-      group->threshold = threshold_;
+      group->threshold = all_.threshold;
     } else if (group->tail) {
       group->tail_begin = group->tail->Quantile(Resolution(group->sample));
       group->threshold = TailThreshold(*group->tail, false_positive_rate_);
@@ -175,6 +169,7 @@ void Calibration::SetThresholds() {
       group->threshold = RankThreshold(group->sample, false_positive_rate_);
     }
   };
+  set(&all_);  // whose own it is: CheckSamples
   for (Group& segment : segments_) set(&segment);
   for (Group& level : missing_levels_) set(&level);
 }
@@ -257,8 +252,8 @@ absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& s
 
 v1::CalibrationState Calibration::ToState() const {
   v1::CalibrationState state;
-  state.mutable_errors()->Add(all_.largest().begin(), all_.largest().end());
-  if (all_.has_sketch()) *state.mutable_sketch() = all_.SketchToState();
+  state.mutable_errors()->Add(all_.sample.largest().begin(), all_.sample.largest().end());
+  if (all_.sample.has_sketch()) *state.mutable_sketch() = all_.sample.SketchToState();
   state.set_false_positive_rate(false_positive_rate_);
   state.set_epoch(origin_.epoch);
   state.set_created_unix_seconds(origin_.created_unix_seconds);
@@ -278,21 +273,21 @@ v1::CalibrationState Calibration::ToState() const {
   }
   state.set_autocorrelation_time(autocorrelation_time_);
   state.set_block_rows(block_rows_);
-  if (tail_) *state.mutable_tail() = tail_->ToState();
+  if (all_.tail) *state.mutable_tail() = all_.tail->ToState();
   return state;
 }
 
-double Calibration::PValue(float error) const {
+double Calibration::Group::PValue(float error) const {
   // Up to there the tail's are not below the finest rate, and ranks are known.
-  return tail_ && error > tail_begin_ ? TailPValue(all_, *tail_, error) : all_.PValue(error);
+  return tail && error > tail_begin ? TailPValue(sample, *tail, error) : sample.PValue(error);
 }
 
 void Calibration::PValues(std::span<const float> errors, std::vector<uint32_t>* ranks,
                           std::span<double> p_values) const {
-  all_.PValues(errors, ranks, p_values);
-  if (!tail_) return;
+  all_.sample.PValues(errors, ranks, p_values);
+  if (!all_.tail) return;
   for (size_t i = 0; i < errors.size(); ++i) {
-    if (errors[i] > tail_begin_) p_values[i] = TailPValue(all_, *tail_, errors[i]);
+    if (errors[i] > all_.tail_begin) p_values[i] = TailPValue(all_.sample, *all_.tail, errors[i]);
   }
 }
 
@@ -313,14 +308,12 @@ Calibration::Judgement Calibration::JudgeByGroups(float error, double p_value, u
   const auto add = [&](const Group& group) {
     if (!group.own) return;
     judgement.threshold = std::max(judgement.threshold, group.threshold);
-    const bool by_tail = group.tail && error > group.tail_begin;
-    judgement.p_value = std::max(judgement.p_value,
-                                 by_tail ? TailPValue(group.sample, *group.tail, error) : group.sample.PValue(error));
+    judgement.p_value = std::max(judgement.p_value, group.PValue(error));
   };
   if (segment > 0) add(segments_[segment - 1]);
   if (missing_level > 0) add(missing_levels_[missing_level - 1]);
   if (judgement.threshold > 0) return judgement;
-  return {.threshold = threshold_, .p_value = p_value};
+  return {.threshold = threshold(), .p_value = p_value};
 }
 
 double Calibration::effective_samples() const {
@@ -329,7 +322,7 @@ double Calibration::effective_samples() const {
 
 CalibrationSamples Calibration::ToSamples() const {
   CalibrationSamples samples;
-  samples.all = all_;
+  samples.all = all_.sample;
   for (const Group& segment : segments_) samples.segments.emplace(segment.name, segment.sample);
   for (size_t i = 0; i < kMissingLevels; ++i) samples.missing[i] = missing_levels_[i].sample;
   samples.autocorrelation_time = autocorrelation_time_;

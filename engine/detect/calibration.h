@@ -38,16 +38,18 @@ class Calibration {
     int64_t created_unix_seconds = 0;
     std::string artifact_sha256;
   };
-  // A part of the vectors.
+  // All vectors, or a part of them.
   struct Group {
     std::string name;  // of a segment
     ErrorSample sample{ErrorSample::kGroup};
     double threshold = 0;  // its own, else that of all rows
     bool own = false;      // enough samples for the rate, or a tail
-    // Of a segment, where its samples resolve no such rate.
+    // Of all vectors and of segments, where the samples resolve no such rate.
     std::optional<TailFit> tail;
     bool no_tail_fits = false;  // though there were samples enough
     double tail_begin = 0;      // errors above it have the tail's p-values
+
+    double PValue(float error) const;  // error is not NaN
   };
   struct Judgement {
     double threshold;
@@ -70,11 +72,14 @@ class Calibration {
   // Of all rows: the ⌈(n+1)(1-a)⌉-th smallest error, for the rate a given at creation, or the tail's. Above 0, so that
   // score = error / threshold is defined: where that error is 0, the smallest error above 0 (float's smallest normal
   // number if there is none).
-  double threshold() const { return threshold_; }
+  double threshold() const { return all_.threshold; }
   double false_positive_rate() const { return false_positive_rate_; }
-  double PValue(float error) const;  // (1 + #{calibration errors >= error}) / (n + 1); error is not NaN
+  // (1 + #{calibration errors >= error}) / (n + 1), or the tail's; error is not NaN
+  double PValue(float error) const { return all_.PValue(error); }
 
-  double AtLeast(float error) const { return all_.AtLeast(error); }  // how many errors are this large, of all rows
+  double AtLeast(float error) const {
+    return all_.sample.AtLeast(error);
+  }  // how many errors are this large, of all rows
 
   // What Judge wants for a segment's name: 0 where it is empty or not known.
   uint32_t SegmentIndex(absl::string_view name) const;
@@ -85,14 +90,14 @@ class Calibration {
   void PValues(std::span<const float> errors, std::vector<uint32_t>* ranks, std::span<double> p_values) const;
   // p_value: PValue(error).
   Judgement Judge(float error, double p_value, uint32_t segment, uint8_t missing_level) const {
-    if (segment == 0 && missing_level == 0) return {.threshold = threshold_, .p_value = p_value};
+    if (segment == 0 && missing_level == 0) return {.threshold = threshold(), .p_value = p_value};
     return JudgeByGroups(error, p_value, segment, missing_level);
   }
 
-  uint64_t samples() const { return all_.samples(); }
+  uint64_t samples() const { return all_.sample.samples(); }
   double resolution() const { return 1.0 / (static_cast<double>(samples()) + 1); }
-  double rank_error() const { return all_.rank_error(); }
-  const std::optional<TailFit>& tail() const { return tail_; }
+  double rank_error() const { return all_.sample.rank_error(); }
+  const std::optional<TailFit>& tail() const { return all_.tail; }
   const std::vector<Group>& segments() const { return segments_; }                             // ascending names
   const std::array<Group, kMissingLevels>& missing_levels() const { return missing_levels_; }  // level 1 first
   double autocorrelation_time() const { return autocorrelation_time_; }                        // 0: not known
@@ -124,13 +129,10 @@ class Calibration {
   void SetThresholds();
   Judgement JudgeByGroups(float error, double p_value, uint32_t segment, uint8_t missing_level) const;
 
-  ErrorSample all_{ErrorSample::kAllRows};
-  std::optional<TailFit> tail_;
-  double tail_begin_ = 0;  // errors above it have the tail's p-values
+  Group all_;
   std::vector<Group> segments_;
   std::array<Group, kMissingLevels> missing_levels_;
   double false_positive_rate_ = 0;
-  double threshold_ = 0;
   double autocorrelation_time_ = 0;
   uint32_t block_rows_ = 0;
   Origin origin_;

@@ -222,10 +222,7 @@ absl::Status Detector::Complete(size_t first, size_t count, std::span<const floa
 
 absl::Status Detector::Repair(size_t first, size_t count, const ScoreOptions& options, StillWanted wanted,
                               Executor& executor, ScoreResult* result) const {
-  const auto contributions = [&](size_t i) {
-    return std::span(result->contributions)
-        .subspan((first + i) * result->contributions_stride, result->verdicts[first + i].contributions);
-  };
+  const auto contributions = [&](size_t i) { return result->contributions_of(first + i); };
   const size_t most_suspects = Counterfactual::Suspects(options.counterfactual);
   Counterfactual& counterfactual = result->counterfactual;
   counterfactual.Clear();

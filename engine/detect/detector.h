@@ -91,6 +91,14 @@ struct ScoreResult {
   std::vector<float> purified;                 // verdicts x features, or empty
   std::vector<float> score_function;           // verdicts x features, in scaled units, NaN where missing; or empty
   size_t contributions_stride = 0, repairs_stride = 0;
+
+  std::span<Contribution> contributions_of(size_t verdict) {
+    return std::span(contributions).subspan(verdict * contributions_stride, verdicts[verdict].contributions);
+  }
+  std::span<const Contribution> contributions_of(size_t verdict) const {
+    return std::span(contributions).subspan(verdict * contributions_stride, verdicts[verdict].contributions);
+  }
+
   Batch batch;                           // scratch: the network's input, a chunk of vectors at a time
   std::vector<float> output;             // scratch: its output
   std::vector<float> counted;            // scratch: the output by which vectors are judged

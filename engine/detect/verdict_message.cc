@@ -82,14 +82,13 @@ void FillVerdict(const Detector& detector, const ScoreResult& result, size_t i, 
   message->set_p_value(verdict.p_value);
   message->set_threshold(verdict.threshold);
   message->set_by_t_squared(verdict.by_t_squared);
-  const Contribution* contributions = result.contributions.data() + i * result.contributions_stride;
-  for (uint32_t j = 0; j < verdict.contributions; ++j) {
+  for (const Contribution& from : result.contributions_of(i)) {
     v1::Contribution* contribution = message->add_contributions();
-    contribution->set_feature(names[contributions[j].feature]);
-    contribution->set_share(contributions[j].share);
-    contribution->set_observed(contributions[j].observed);
-    contribution->set_expected(contributions[j].expected);
-    if (!std::isnan(contributions[j].repaired_score)) contribution->set_repaired_score(contributions[j].repaired_score);
+    contribution->set_feature(names[from.feature]);
+    contribution->set_share(from.share);
+    contribution->set_observed(from.observed);
+    contribution->set_expected(from.expected);
+    if (!std::isnan(from.repaired_score)) contribution->set_repaired_score(from.repaired_score);
   }
   const RepairStep* steps = result.repairs.data() + i * result.repairs_stride;
   for (uint32_t j = 0; j < verdict.repairs; ++j) {

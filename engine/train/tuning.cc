@@ -200,8 +200,7 @@ absl::StatusOr<v1::TuningReport> Tune(const v1::Recipe& incomplete, const Datase
   if (options.log != nullptr && options.labelled == nullptr) {
     return absl::InvalidArgumentError(
         "data: expected labelled sessions to judge on, got a log alone: anomalies are injected into readings, which "
-        "move "
-        "and freeze, not into counts");
+        "move and freeze, not into counts");
   }
   TimeOrder order(dataset);
   ASSIGN_OR_RETURN(const v1::Recipe recipe, CompleteRecipe(incomplete, dataset, &order));

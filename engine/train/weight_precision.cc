@@ -12,19 +12,14 @@ namespace {
 
 constexpr double kMostMoved = 0.01;  // of the squared residuals
 
-absl::StatusOr<std::vector<float>> Reconstruct(const Network& network, const VectorSet& set,
-                                               const std::vector<float>& values) {
-  ASSIGN_OR_RETURN(const auto executor, Executor::Create(network));
-  std::vector<float> output(values.size());
-  RETURN_IF_ERROR(executor->Reconstruct(set.size(), values, output));
-  return output;
-}
-
 // Whether noise of the size of what rounding moves would be lost in the residuals.
 absl::StatusOr<bool> LeavesResiduals(const Network& network, const Network& rounded, const VectorSet& held_out) {
   const std::vector<float> values = held_out.GatherValues(), observed = held_out.GatherObserved();
-  ASSIGN_OR_RETURN(const std::vector<float> before, Reconstruct(network, held_out, values));
-  ASSIGN_OR_RETURN(const std::vector<float> after, Reconstruct(rounded, held_out, values));
+  std::vector<float> before(values.size()), after(values.size());
+  for (const auto& [of, output] : {std::pair(&network, &before), std::pair(&rounded, &after)}) {
+    ASSIGN_OR_RETURN(const auto executor, Executor::Create(*of));
+    RETURN_IF_ERROR(executor->Reconstruct(held_out.size(), values, *output));
+  }
   std::vector<double> moved(held_out.width()), left(held_out.width());
   for (size_t i = 0; i < values.size(); ++i) {
     const double move = double{after[i]} - before[i], residual = double{values[i]} - before[i];

@@ -1,26 +1,21 @@
 // train, tune, evaluate, inspect, score and stream on raw log lines.
+#include "tests/client/log_commands.h"
+
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <memory>
 #include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "astray/v1/evaluation.pb.h"
 #include "astray/v1/report.pb.h"
-#include "client/log_scoring.h"
-#include "engine/base/file.h"
-#include "engine/base/random.h"
 #include "engine/detect/artifact.h"
-#include "tests/client/command_runner.h"
 #include "tests/engine/data/gzip.h"
 #include "tests/testing/running_server.h"
 
@@ -30,74 +25,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-class LogCommands : public testing::Test {
- protected:
-  LogCommands() {
-    std::string path = testing::TempDir() + "/astray-logs-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) std::abort();
-    folder_ = path;
-  }
-  ~LogCommands() override { std::filesystem::remove_all(folder_); }
-
-  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
-  std::string Write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ / name, std::ios::binary) << text;
-    return Path(name);
-  }
-  std::string Recipe(const std::string& log = "session_pattern: 'req-[0-9]+'") const {
-    return Write("quick.textproto", "features { log { " + log +
-                                        " } } network { encoder: 8 encoder: 4 }\n"
-                                        "training { max_steps: 100 steps_per_validation: 20 }\n"
-                                        "calibration { false_positive_rate: 0.05 }\n");
-  }
-  CommandOutput Train(const std::string& data, const std::vector<std::string>& more = {},
-                      const std::string& name = "m") const {
-    std::vector<std::string> arguments = {"train", "--data=" + data, "--name=" + name,
-                                          "--model-base-path=" + Path("models")};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return RunCommand(arguments);
-  }
-  // A server over the models trained so far, and the flags that find it.
-  RunningServer& Serve() {
-    server_ = std::make_unique<RunningServer>(RunningServer::DefaultConfig(Path("models")));
-    return *server_;
-  }
-  CommandOutput Run(std::vector<std::string> arguments) const {
-    arguments.push_back(absl::StrCat("--server=127.0.0.1:", server_->server().grpc_port()));
-    return RunCommand(arguments);
-  }
-  // Requests that are accepted, looked up once to three times and answered, four at a time; those in `odd` fail.
-  static std::string Requests(int count, const std::set<int>& odd = {}) {
-    std::string log;
-    int second = 0;
-    const auto line = [&](int request, const std::string& text) {
-      absl::StrAppendFormat(&log, "2024-05-01 10:%02d:%02d INFO req-%d %s\n", second / 60 % 60, second % 60, request,
-                            text);
-    };
-    for (int first = 0; first < count; first += 4, second += 1) {
-      for (int i = first; i < first + 4; ++i) line(i, absl::StrCat("accepted from 10.0.0.", i % 200));
-      for (int step = 0; step < 3; ++step) {
-        for (int i = first; i < first + 4; ++i) {
-          if (step <= i % 3) line(i, absl::StrCat("looked up key ", i * 17));
-        }
-      }
-      for (int i = first; i < first + 4; ++i) {
-        line(i, odd.contains(i) ? "lost connection to the store" : "answered in 3 ms");
-      }
-    }
-    return log;
-  }
-  static std::string Labels(int count, const std::set<int>& odd) {
-    std::string labels = "session,why,Label\n";
-    for (int i = 0; i < count; ++i) absl::StrAppend(&labels, "req-", i, ",,", odd.contains(i) ? "anomaly" : "0", "\n");
-    return labels;
-  }
-
- private:
-  std::filesystem::path folder_;
-  std::unique_ptr<RunningServer> server_;
-};
 
 v1::ScoreLogsRequest LinesOf(const std::string& log) {
   v1::ScoreLogsRequest request;
@@ -489,109 +416,6 @@ TEST_F(LogCommands, FeedbackOnASessionsLinesJoinsCalibrationsOrStaysOutOfThem) {
   EXPECT_EQ(Run({"score", "--model=m", fresh_data}).code, 0);
   server.server().registry().AwaitShadows();
   EXPECT_THAT(Run({"models", "describe", "--model=m"}).out, HasSubstr("  100 rows compared, 0 dropped"));
-}
-
-// A server of "m" that comes back on its port, and what `astray score` makes of a log that it breaks off.
-class ResumedLog : public LogCommands {
- protected:
-  void SetUp() override {
-    ASSERT_EQ(Train(Write("train.log", Requests(400)), {"--recipe=" + Recipe()}).code, 0);
-    std::set<int> odd;
-    for (int i = 7; i < kSessions; i += 50) odd.insert(i);
-    flags_.data = Write("live.log", Requests(kSessions, odd));
-    StartServer();
-    flags_.on_broken = [this](const absl::Status&) { ++broken_; };
-  }
-  void StartServer() {
-    ServerConfig config = RunningServer::DefaultConfig(Path("models"));
-    config.port = port_;
-    config.drain_timeout = absl::Seconds(1);
-    resumed_ = std::make_unique<RunningServer>(config);
-    port_ = resumed_->server().grpc_port();
-    flags_.server.server = absl::StrCat("127.0.0.1:", port_);
-    flags_.server.model = "m";
-  }
-  void StopServer() {
-    resumed_->server().Drain();
-    resumed_.reset();
-  }
-  // Calls `watch` with the number of sessions so far, after each.
-  absl::Status Score(const std::function<void(size_t)>& watch) {
-    sessions_.clear();
-    return ScoreLog(flags_, {}, [&](const v1::SessionVerdict& session) {
-      sessions_.push_back(session.SerializeAsString());
-      watch(sessions_.size());
-    });
-  }
-
-  static constexpr int kSessions = 60'000;
-  FileScoringFlags flags_;
-  uint16_t port_ = 0;
-  std::unique_ptr<RunningServer> resumed_;
-  int broken_ = 0;
-  std::vector<std::string> sessions_;
-};
-
-TEST_F(ResumedLog, GoesOnWithTheSameSessionsEachOnce) {
-  FileScoringFlags offline;
-  offline.offline = true;
-  offline.server.model = Path("models") + "/m/1";
-  offline.data = flags_.data;
-  std::vector<std::string> expected;
-  ASSERT_TRUE(ScoreLog(offline, {}, [&](const v1::SessionVerdict& session) {
-                expected.push_back(session.SerializeAsString());
-              }).ok());
-  ASSERT_EQ(expected.size(), static_cast<size_t>(kSessions));
-  int restarts = 0;
-  const absl::Status status = Score([&](size_t sessions) {
-    // The first one that the second stream brings breaks that, too, unless the server has answered all by then.
-    if (sessions != 400 && (broken_ == 0 || restarts == 2)) return;
-    ++restarts;
-    StopServer();
-    StartServer();
-  });
-  EXPECT_TRUE(status.ok()) << status;
-  EXPECT_GE(broken_, 1);
-  EXPECT_EQ(restarts, 2);
-  EXPECT_EQ(sessions_, expected);
-}
-
-TEST_F(ResumedLog, AServerThatStaysAwayIsUnavailable) {
-  flags_.give_up_seconds = 0.3;
-  const absl::Status status = Score([&](size_t sessions) {
-    if (sessions == 400) StopServer();
-  });
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_GE(sessions_.size(), 400u);
-}
-
-TEST_F(ResumedLog, AFileThatMakesOtherSessionsEndsIt) {
-  const absl::Status status = Score([&](size_t sessions) {
-    if (sessions != 400) return;
-    StopServer();
-    Write("live.log", Requests(kSessions, {3, 4, 5}));
-    StartServer();
-  });
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("live.log sent again made other sessions than before"));
-  EXPECT_LT(sessions_.size(), static_cast<size_t>(kSessions));
-}
-
-TEST_F(ResumedLog, LinesThatCannotBeReadAgainEndIt) {
-  flags_.follow = true;
-  const absl::Status status = Score([&](size_t sessions) {
-    if (sessions != 400) return;
-    StopServer();
-    StartServer();
-  });
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("only the lines of a file can be sent again"));
-}
-
-TEST_F(ResumedLog, OneThatNeverAnswersIsNotTriedAgain) {
-  StopServer();
-  EXPECT_EQ(Score([](size_t) {}).code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(broken_, 0);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
-#include "grpcpp/generic/generic_stub.h"
+#include "tests/testing/raw_call.h"
 #include "tests/testing/running_server.h"
 
 namespace astray {
@@ -17,83 +17,24 @@ namespace {
 using testing::HasSubstr;
 
 // Messages of gRPC's own services by hand: the bytes that other clients send and expect.
-grpc::ByteBuffer Bytes(const std::string& bytes) {
-  const grpc::Slice slice(bytes);
-  return {&slice, 1};
-}
-
-std::string Text(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  EXPECT_TRUE(buffer.Dump(&slices).ok());
-  std::string text;
-  for (const grpc::Slice& slice : slices) text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  return text;
-}
-
 std::string StringField(char tag, const std::string& value) {
   return value.empty() ? "" : std::string{tag, static_cast<char>(value.size())} + value;
 }
 
-// A call of any method, read by read.
-class GenericCall {
- public:
-  GenericCall(const std::shared_ptr<grpc::Channel>& channel, const std::string& method, const std::string& request)
-      : stub_(channel) {
-    call_ = stub_.PrepareCall(&context_, method, &queue_);
-    call_->StartCall(nullptr);
-    Next();
-    call_->WriteLast(Bytes(request), grpc::WriteOptions(), nullptr);
-    Next();
-  }
-  ~GenericCall() {
-    context_.TryCancel();
-    Finish();
-    queue_.Shutdown();
-    while (Drains()) {
-    }
-  }
-  // False at the end of the replies.
-  bool Read(std::string* reply) {
-    grpc::ByteBuffer buffer;
-    call_->Read(&buffer, nullptr);
-    if (!Next()) return false;
-    *reply = Text(buffer);
-    return true;
-  }
-  grpc::Status Finish() {
-    if (finished_) return status_;
-    finished_ = true;
-    call_->Finish(&status_, nullptr);
-    Next();
-    return status_;
-  }
-
- private:
-  bool Next() {
-    void* tag = nullptr;
-    bool ok = false;
-    return queue_.Next(&tag, &ok) && ok;
-  }
-  bool Drains() {
-    void* tag = nullptr;
-    bool ok = false;
-    return queue_.Next(&tag, &ok);
-  }
-
-  grpc::GenericStub stub_;
-  grpc::ClientContext context_;
-  grpc::CompletionQueue queue_;
-  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
-  bool finished_ = false;
-  grpc::Status status_;
-};
+// What the method first replies to the one request.
+bool FirstReply(RawCall* call, const std::string& request, std::string* reply) {
+  call->Write(request);
+  call->WritesDone();
+  return call->Read(reply);
+}
 
 const char kServing[] = "\x08\x01", kNotServing[] = "\x08\x02";
 
 std::string CheckHealth(RunningServer& server, const std::string& service) {
-  GenericCall call(server.channel(), "/grpc.health.v1.Health/Check", StringField(0x0a, service));
+  RawCall call(server.channel(), "/grpc.health.v1.Health/Check");
   std::string reply;
-  return call.Read(&reply) ? reply : absl::StrCat("error ", call.Finish().error_code());
+  return FirstReply(&call, StringField(0x0a, service), &reply) ? reply
+                                                               : absl::StrCat("error ", call.Finish().error_code());
 }
 
 TEST(Server, HealthIsKnownForEveryService) {
@@ -115,8 +56,8 @@ TEST(Server, IsNotServingWhileNoModelLoads) {
   const auto channel =
       grpc::CreateChannel(absl::StrCat("127.0.0.1:", (*started)->grpc_port()), grpc::InsecureChannelCredentials());
   std::string reply;
-  GenericCall call(channel, "/grpc.health.v1.Health/Check", "");
-  ASSERT_TRUE(call.Read(&reply));
+  RawCall call(channel, "/grpc.health.v1.Health/Check");
+  ASSERT_TRUE(FirstReply(&call, "", &reply));
   EXPECT_EQ(reply, kNotServing);
   EXPECT_THAT(HttpGet((*started)->http_port(), "/readyz"), HasSubstr("503"));
   EXPECT_THAT(HttpGet((*started)->http_port(), "/healthz"), HasSubstr("200"));
@@ -124,9 +65,9 @@ TEST(Server, IsNotServingWhileNoModelLoads) {
 
 TEST(Server, WatchersSeeTheDrainAndDoNotHoldItUp) {
   RunningServer server;
-  GenericCall watch(server.channel(), "/grpc.health.v1.Health/Watch", StringField(0x0a, "astray.v1.DetectionService"));
+  RawCall watch(server.channel(), "/grpc.health.v1.Health/Watch");
   std::string reply;
-  ASSERT_TRUE(watch.Read(&reply));
+  ASSERT_TRUE(FirstReply(&watch, StringField(0x0a, "astray.v1.DetectionService"), &reply));
   EXPECT_EQ(reply, kServing);
   std::thread drain([&] { server.server().Drain(); });
   EXPECT_TRUE(watch.Read(&reply));
@@ -136,10 +77,9 @@ TEST(Server, WatchersSeeTheDrainAndDoNotHoldItUp) {
 
 TEST(Server, ReflectionListsTheServices) {
   RunningServer server;
-  GenericCall call(server.channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-                   StringField(0x3a, "*"));
+  RawCall call(server.channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
   std::string reply;
-  ASSERT_TRUE(call.Read(&reply));
+  ASSERT_TRUE(FirstReply(&call, StringField(0x3a, "*"), &reply));
   for (const char* service : {"astray.v1.DetectionService", "astray.v1.ModelService", "grpc.health.v1.Health"}) {
     EXPECT_THAT(reply, HasSubstr(service));
   }

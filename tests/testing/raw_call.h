@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/grpcpp.h"
@@ -31,9 +32,16 @@ class RawCall {
     call_->Write(grpc::ByteBuffer(&slice, 1), this);
     return Await();
   }
-  bool Read(grpc::ByteBuffer* bytes) {
-    call_->Read(bytes, this);
-    return Await();
+  // False at the end of the replies.
+  bool Read(std::string* reply) {
+    grpc::ByteBuffer bytes;
+    call_->Read(&bytes, this);
+    if (!Await()) return false;
+    std::vector<grpc::Slice> slices;
+    if (!bytes.Dump(&slices).ok()) return false;
+    reply->clear();
+    for (const grpc::Slice& slice : slices) reply->append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    return true;
   }
   bool WritesDone() {
     call_->WritesDone(this);
@@ -41,8 +49,8 @@ class RawCall {
   }
   // What the call ended with; messages that were not read are dropped.
   grpc::Status Finish() {
-    grpc::ByteBuffer bytes;
-    while (Read(&bytes)) {
+    std::string reply;
+    while (Read(&reply)) {
     }
     grpc::Status status;
     call_->Finish(&status, this);
