@@ -115,6 +115,13 @@ void PrintRanges(const v1::Evaluation& e, std::ostream& out) {
   out << "\n";
 }
 
+void PrintHindsight(const v1::HindsightEvaluation& e, std::ostream& out) {
+  out << absl::StrFormat("%-24s AUROC %.4f, average precision %.4f, VUS-PR %.4f\n", "in hindsight", e.auroc(),
+                         e.average_precision(), e.vus_pr());
+  out << absl::StrFormat("%-24s F1 at the threshold %.4f, false-positive rate %.4f\n", "", e.f1_at_threshold(),
+                         e.false_positive_rate());
+}
+
 void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
   out << absl::StrFormat("%-24s %s version %d\n", "model", e.model(), e.version());
   out << absl::StrFormat("%-24s %d, %d scored, %d anomalous, %d flagged\n", "rows", e.rows(), e.scored_rows(),
@@ -125,6 +132,7 @@ void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
   out << absl::StrFormat("%-24s %.4f at a threshold of %.6g\n", "false-positive rate", e.false_positive_rate(),
                          e.threshold());
   if (e.time_ordered()) PrintRanges(e, out);
+  if (e.has_hindsight()) PrintHindsight(e.hindsight(), out);
   if (culprits) {
     out << absl::StrFormat("%-24s %.1f %% first, %.1f %% among the first three\n", "true culprit named",
                            100 * e.culprit_top1_rate(), 100 * e.culprit_top3_rate());
