@@ -189,18 +189,32 @@ def deviation(values):
     return statistics.stdev(values) if len(values) > 1 else None
 
 
+def in_hindsight(result):
+    """What is measured once the rows after each are known; rows that are judged alone need no such wait."""
+    return {**result, **result.get("hindsight", {})}
+
+
+def summary_row(data_set, of_entities, view, name):
+    """of_entities: {entity: {seed: evaluation}}"""
+    baseline, goal = BASELINES.get(data_set, ("–", "–"))
+    results = [[view(result) for result in seeds.values()] for seeds in of_entities.values()]
+    figures = cells([result for of_seeds in results for result in of_seeds])
+    spread = deviation([mean(of_entities, "auroc") for of_entities in zip(*results)])
+    return [name, str(len(of_entities)), figures[0], number(spread), *figures[1:], baseline, goal]
+
+
 def set_tables(results):
     """results: {set: {entity: {seed: evaluation}}}"""
     rows, details = [], []
     for data_set, of_entities in results.items():
-        baseline, goal = BASELINES.get(data_set, ("–", "–"))
-        of_seeds = zip(*(seeds.values() for seeds in of_entities.values()))
-        figures = cells([result for seeds in of_entities.values() for result in seeds.values()])
-        spread = deviation([mean(results_of_seed, "auroc") for results_of_seed in of_seeds])
-        rows.append([data_set, str(len(of_entities)), figures[0], number(spread), *figures[1:], baseline, goal])
-        details += [[data_set, entity, *cells(seeds.values()), found(list(seeds.values()))] for entity, seeds in of_entities.items()]
+        rows.append(summary_row(data_set, of_entities, lambda result: result, data_set))
+        if data_set in TIME_SERIES:
+            rows.append(summary_row(data_set, of_entities, in_hindsight, f"{data_set}, in hindsight"))
+        for entity, seeds in of_entities.items():
+            later = " / ".join(cells([in_hindsight(result) for result in seeds.values()])[:3]) if data_set in TIME_SERIES else "–"
+            details.append([data_set, entity, *cells(seeds.values()), found(list(seeds.values())), later])
     return (table(["set", "entities", "AUROC", "±", *list(FIELDS)[1:], "best classical method", "goal"], rows),
-            table(["set", "entity", *FIELDS, "ranges found, median delay"], details))
+            table(["set", "entity", *FIELDS, "ranges found, median delay", "in hindsight"], details))
 
 
 def found(results):
@@ -229,7 +243,9 @@ def page(results, seeds):
     if results["sets"]:
         summary, details = set_tables(results["sets"])
         text += ["## Sensors, servers, tables\n",
-                 "Goal and classical method: AUROC / average precision / VUS-PR. ±: standard deviation of the AUROC from seed to seed.\n", summary]
+                 "Goal and classical method: AUROC / average precision / VUS-PR. ±: standard deviation of the AUROC from seed to seed. In hindsight:\n"
+                 "each row's score once the rows after it are known, as the classical methods' windows have it, too ([decision 20](decisions/0020-hindsight.md));\n"
+                 "the lines without are verdicts as they come.\n", summary]
     if "tep" in results:
         of_seeds = results["tep"].values()
         rates = {fault: statistics.fmean(rates[fault] for rates in of_seeds) for fault in next(iter(of_seeds))}
