@@ -15,7 +15,9 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 bool ByFeature(const v1::ScoreScale& scale) { return scale.kind() == v1::WINDOW_SCALES; }
 
 // Rows that a row's error is smoothed over.
-size_t RowsNear(const v1::ScoreScale& scale, size_t window) { return ByFeature(scale) ? NewestQuarter(window) : 1; }
+size_t RowsNear(const v1::ScoreScale& scale, size_t window) {
+  return ByFeature(scale) ? NewestQuarter(window) : 2 * window + 1;
+}
 
 }  // namespace
 
@@ -71,8 +73,9 @@ void CoveredRows::Add(const RebuiltVectors& windows, std::span<const float> erro
 void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error) {
   if (inverse_variance_.empty()) {
     if (std::isnan(error)) return;
-    for (double& sum : sums_) sum += error;
-    for (double& count : counts_) count += 1;
+    const size_t middle = Slot(windows_ + window_ / 2);
+    sums_[middle] = error;
+    counts_[middle] = 1;
     return;
   }
   const float* const observed = windows.observed_of(i);

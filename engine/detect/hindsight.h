@@ -2,7 +2,7 @@
 // it are known it lies in up to window() of them, and stands out against what is on both sides. Later, but sharper.
 //
 //   WINDOW_SCALES  error = mean over features f of ln(1 + s_f / u_f)
-//   other kinds    error = mean of the errors of the windows that the row lies in
+//   other kinds    error = mean of the errors of the windows whose middle is at most window() rows from the row
 //
 // s_f: the mean over the rows near it (a quarter of a window, the row in the middle; fewer at the ends) of c_f, and c_f
 // of a row the mean over the windows that it lies in of r_j² / v_j, r_j being feature f's residual there
@@ -27,11 +27,12 @@ namespace astray {
 absl::Status CheckHindsightScale(const astray::v1::HindsightScale& scale, const astray::v1::ScoreScale& score,
                                  size_t features, size_t window);
 
-// Of one stream of rows, each row's mean over the windows that it lies in: of c_f for each feature, or of their errors.
+// Of one stream of rows, what is known of each row by itself: c_f of each feature, or the error of the window in whose
+// middle it lies.
 class CoveredRows {
  public:
   struct Row {
-    std::span<const double> means;  // [features] or one; NaN: nothing observed
+    std::span<const double> means;  // [features] or one; NaN: nothing observed, or not the middle of any window
     double t_squared = 0;           // T² / L, where that is above 1
   };
   using Visit = std::function<void(const Row& row)>;

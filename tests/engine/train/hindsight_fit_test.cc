@@ -59,16 +59,16 @@ TEST(FitHindsight, FlagsFreshNormalRowsAtTheRateAskedFor) {
   for (const char* kind : {"WINDOW_SCALES", "WINDOW_NORMALISED"}) {
     const auto detector =
         TrainDetector(std::string(kWindows) + "calibration { false_positive_rate: 0.05 } score { kind: " + kind + " }",
-                      DataOf(SensorRows(6000, 1)));
+                      DataOf(SensorRows(30'000, 1)));
     ASSERT_TRUE(detector->model().hindsight.has_value());
     const HindsightModel& hindsight = *detector->model().hindsight;
     EXPECT_EQ(hindsight.calibration.false_positive_rate(), 0.05);
-    EXPECT_EQ(hindsight.calibration.samples(), 1200u) << "each row held out, one window's first ones, too";
+    EXPECT_EQ(hindsight.calibration.samples(), 6000u) << "each row held out, one window's first ones, too";
     EXPECT_EQ(hindsight.scale.variance_size(), std::string(kind) == "WINDOW_SCALES" ? 3 : 0);
     const std::vector<float> errors = HindsightOf(*detector, SensorRows(20'000, 2));
     const auto flagged = static_cast<double>(
         std::ranges::count_if(errors, [&](float error) { return error > hindsight.calibration.threshold(); }));
-    // Errors of neighbours hang together: 1,200 rows of 20 in a window are worth some hundred.
+    // Errors of neighbours hang together: 6,000 rows are worth some hundred.
     EXPECT_GT(flagged / 20'000, 0.02) << kind;
     EXPECT_LT(flagged / 20'000, 0.10) << kind;
   }
