@@ -156,13 +156,13 @@ float Hindsight::ErrorOf(size_t row) {
   for (size_t m = 0; m < width; ++m) {
     if (count_[m] == 0) continue;
     const double mean = sum_[m] / count_[m];
-    error += inverse_variance_.empty() ? mean : std::log1p(mean * inverse_variance_[m]);
+    error += inverse_variance_.empty() ? mean : std::sqrt(mean * inverse_variance_[m]);
     known += 1;
   }
   if (known == 0) return kNaN;
   error /= known;
   if (const double ratio = t_squared_[row % ring]; ratio > 1) {
-    error = std::fmax(error, t_squared_error_ + std::log(ratio) / static_cast<double>(width));
+    error = std::fmax(error, t_squared_error_ * (1 + std::log(ratio) / static_cast<double>(width)));
   }
   // Of no number, too, the largest.
   constexpr double kLargest = std::numeric_limits<float>::max();

@@ -1,15 +1,15 @@
 // The error of a row in hindsight. A verdict as it comes sees a row in one window, as its newest; once the rows after
 // it are known it lies in up to window() of them, and stands out against what is on both sides. Later, but sharper.
 //
-//   WINDOW_SCALES  error = mean over features f of ln(1 + s_f / u_f)
+//   WINDOW_SCALES  error = mean over features f of √(s_f / u_f)
 //   other kinds    error = mean of the errors of the windows whose middle is at most window() rows from the row
 //
 // s_f: the mean over the rows near it (a quarter of a window, the row in the middle; fewer at the ends) of c_f, and c_f
 // of a row the mean over the windows that it lies in of r_j² / v_j, r_j being feature f's residual there
-// (score_kind.h); u_f: the mean of c_f on held-out normal rows, or on training rows where that is more. The logarithm
-// keeps one feature from outweighing all others. Where T² is above its limit L, in the window whose newest
-// t_squared_rows lie around the row, the error is at least b + ln(T² / L) / features, b being what 1 % of the held-out
-// rows exceed. Features that are missing from all of it are left out.
+// (score_kind.h); u_f: the mean of c_f on held-out normal rows, or on training rows where that is more. So a feature
+// counts by how many times its usual size a residual has, and none outweighs all others. Where T² is above its limit L,
+// in the window whose newest t_squared_rows lie around the row, the error is at least b (1 + ln(T² / L) / features), b
+// being what 1 % of the held-out rows exceed by residuals alone. Features that are missing from all of it are left out.
 #pragma once
 
 #include <cstddef>

@@ -83,7 +83,6 @@ absl::StatusOr<v1::HindsightScale> FitScale(const Detector& detector, const std:
   }
   if (!detector.model().score_scale.has_t_squared()) return scale;
   std::vector<double> errors;
-  scale.set_t_squared_error(-std::numeric_limits<double>::infinity());  // the residuals' errors alone
   RETURN_IF_ERROR(VisitHindsight(detector, scale, held_out, [&](size_t /*place*/, float error) {
     errors.push_back(error);
     return absl::OkStatus();

@@ -101,7 +101,7 @@ double ErrorByDefinition(const Detector& detector, const std::vector<Judged>& wi
       count += 1;
     }
     if (count == 0) continue;
-    error += std::log(1 + sum / count / scale.variance(static_cast<int>(f)));
+    error += std::sqrt(sum / count / scale.variance(static_cast<int>(f)));
     known += 1;
   }
   return known > 0 ? error / known : kNaN;
@@ -214,7 +214,7 @@ TEST(Hindsight, NeverBelowTheLevelOfReadingsBeyondTheLimit) {
   const float at_peak = ratios[54 - (kWindow - 1)];
   EXPECT_EQ(at_peak, *std::ranges::max_element(ratios));
   EXPECT_GT(at_peak, 1);
-  EXPECT_NEAR(errors[52], std::max<double>(residual[52], 2.5 + std::log(at_peak) / kFeatures), 1e-5);
+  EXPECT_NEAR(errors[52], std::max<double>(residual[52], 2.5 * (1 + std::log(at_peak) / kFeatures)), 1e-5);
   for (size_t row = 0; row < errors.size(); ++row) {
     EXPECT_GE(errors[row], residual[row]);
     const size_t newest = row + 2;  // T² looks at five rows
