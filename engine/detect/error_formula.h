@@ -42,6 +42,9 @@ class ErrorFormula {
   // in their mean.
   Explanation Explain(const RebuiltVectors& vector, Scratch* scratch, std::span<float> feature_error) const;
 
+  // 1 / v_j of each position, empty for a kind without.
+  std::span<const double> inverse_variance() const { return inverse_variance_; }
+
   // What T² expects of a feature, in scaled units; there must be one.
   float t_squared_mean(size_t feature) const { return static_cast<float>(t_squared_->mean[feature]); }
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 #include "engine/detect/score_kind.h"
 
 namespace astray {
@@ -44,24 +45,20 @@ absl::Status CheckHindsightScale(const v1::HindsightScale& scale, const v1::Scor
 
 CoveredRows::CoveredRows(const Detector& detector)
     : formula_(detector.formula()),
+      by_feature_(ByFeature(detector.model().score_scale)),
       window_(detector.window()),
       features_(detector.features()),
-      means_(ByFeature(detector.model().score_scale) ? features_ : 1),
+      means_(by_feature_ ? features_ : 1),
       rows_around_(detector.model().score_scale.t_squared().rows() / 2),
       sums_(window_ * means_),
       counts_(window_ * means_),
       t_squared_(window_),
-      row_(means_) {
-  if (!ByFeature(detector.model().score_scale)) return;
-  for (const double variance : detector.model().score_scale.residual_variance()) {
-    inverse_variance_.push_back(1 / variance);
-  }
-}
+      row_(means_) {}
 
 void CoveredRows::Add(const RebuiltVectors& windows, std::span<const float> errors, const Visit& visit) {
   // Of the other kinds it is in the errors.
   ratios_.assign(windows.count, 0);
-  if (!inverse_variance_.empty()) formula_->TSquaredRatios(windows, &scratch_, ratios_);
+  if (by_feature_) formula_->TSquaredRatios(windows, &scratch_, ratios_);
   for (size_t i = 0; i < windows.count; ++i) {
     AddWindow(windows, i, errors[i]);
     const size_t first = windows_++;
@@ -71,7 +68,7 @@ void CoveredRows::Add(const RebuiltVectors& windows, std::span<const float> erro
 }
 
 void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error) {
-  if (inverse_variance_.empty()) {
+  if (!by_feature_) {
     if (std::isnan(error)) return;
     const size_t middle = Slot(windows_ + window_ / 2);
     sums_[middle] = error;
@@ -83,7 +80,7 @@ void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error
     const size_t from = row * features_, slot = Slot(windows_ + row) * features_;
     const float* const input = windows.input + i * windows.width + from;
     const float* const output = windows.output + i * windows.outputs + from;
-    const double* const weight = inverse_variance_.data() + from;
+    const double* const weight = formula_->inverse_variance().data() + from;
     double* const sum = sums_.data() + slot;
     double* const count = counts_.data() + slot;
     for (size_t f = 0; f < features_; ++f) {
@@ -167,6 +164,18 @@ float Hindsight::ErrorOf(size_t row) {
   // Of no number, too, the largest.
   constexpr double kLargest = std::numeric_limits<float>::max();
   return static_cast<float>(error < kLargest ? error : kLargest);
+}
+
+absl::StatusOr<std::vector<float>> HindsightErrors(const Detector& detector, const v1::HindsightScale& scale,
+                                                   std::span<const float> rows) {
+  Hindsight hindsight(detector, scale);
+  std::vector<float> settled;
+  RETURN_IF_ERROR(detector.VisitJudged(rows, 1, [&](const RebuiltVectors& windows, std::span<const float> errors) {
+    hindsight.Add(windows, errors, &settled);
+    return absl::OkStatus();
+  }));
+  hindsight.Finish(&settled);
+  return settled;
 }
 
 }  // namespace astray

@@ -52,9 +52,9 @@ class CoveredRows {
   size_t Slot(size_t row) const { return row % window_; }
 
   const std::shared_ptr<const ErrorFormula> formula_;
+  const bool by_feature_;
   const size_t window_, features_, means_;
-  std::vector<double> inverse_variance_;  // [window x features], or empty
-  size_t rows_around_;                    // from the middle of T²'s rows to their newest
+  const size_t rows_around_;  // from the middle of T²'s rows to their newest
   size_t windows_ = 0;
   // A ring of rows: [window x means] and [window].
   std::vector<double> sums_, counts_, t_squared_;
@@ -87,5 +87,9 @@ class Hindsight {
   std::vector<double> means_, t_squared_;  // a ring of behind + 1 + ahead rows
   std::vector<double> sum_, count_;        // scratch
 };
+
+// The errors of a stream whose rows are all there, [rows x features]; none of fewer rows than a window.
+absl::StatusOr<std::vector<float>> HindsightErrors(const Detector& detector, const astray::v1::HindsightScale& scale,
+                                                   std::span<const float> rows);
 
 }  // namespace astray

@@ -54,15 +54,8 @@ absl::StatusOr<std::vector<double>> MeanOfRows(const Detector& detector, const s
 absl::Status VisitHindsight(const Detector& detector, const v1::HindsightScale& scale,
                             const std::vector<Stretch>& stretches,
                             const std::function<absl::Status(size_t place, float error)>& visit) {
-  Hindsight hindsight(detector, scale);
-  std::vector<float> errors;
   for (const Stretch& stretch : stretches) {
-    errors.clear();
-    RETURN_IF_ERROR(detector.VisitJudged(stretch.rows, 1, [&](const RebuiltVectors& judged, std::span<const float> e) {
-      hindsight.Add(judged, e, &errors);
-      return absl::OkStatus();
-    }));
-    hindsight.Finish(&errors);
+    ASSIGN_OR_RETURN(const std::vector<float> errors, HindsightErrors(detector, scale, stretch.rows));
     for (size_t i = 0; i < errors.size(); ++i) {
       if (!std::isnan(errors[i])) RETURN_IF_ERROR(visit(stretch.first + i, errors[i]));
     }

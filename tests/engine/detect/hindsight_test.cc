@@ -35,20 +35,10 @@ v1::HindsightScale ScaleOf(const Detector& detector) {
   return scale;
 }
 
-// One window's worth of calls at a time, or all at once.
-std::vector<float> HindsightOf(const Detector& detector, std::span<const float> rows, bool one_by_one = false) {
-  Hindsight hindsight(detector, ScaleOf(detector));
-  std::vector<float> errors;
-  const auto add = [&](const RebuiltVectors& judged, std::span<const float> judged_errors) {
-    hindsight.Add(judged, judged_errors, &errors);
-    return absl::OkStatus();
-  };
-  const size_t window = one_by_one ? kWindow * kFeatures : rows.size();
-  for (size_t begin = 0; begin + window <= rows.size(); begin += kFeatures) {
-    EXPECT_TRUE(detector.VisitJudged(rows.subspan(begin, window), 1, add).ok());
-  }
-  hindsight.Finish(&errors);
-  return errors;
+std::vector<float> HindsightOf(const Detector& detector, std::span<const float> rows) {
+  const auto errors = HindsightErrors(detector, ScaleOf(detector), rows);
+  EXPECT_TRUE(errors.ok()) << errors.status();
+  return *errors;
 }
 
 // A window and what the network made of it, as the detector judges it.
@@ -164,7 +154,17 @@ TEST(Hindsight, DoesNotGoByHowWindowsCome) {
     const auto detector = MakeDetector(kind, /*t_squared_rows=*/5);
     const std::vector<float> rows = SmallRows(700, 5);  // more windows than a chunk
     const std::vector<float> errors = HindsightOf(*detector, rows);
-    const std::vector<float> one_by_one = HindsightOf(*detector, rows, /*one_by_one=*/true);
+    std::vector<float> one_by_one;
+    Hindsight hindsight(*detector, ScaleOf(*detector));
+    const auto add = [&](const RebuiltVectors& judged, std::span<const float> judged_errors) {
+      hindsight.Add(judged, judged_errors, &one_by_one);
+      return absl::OkStatus();
+    };
+    for (size_t row = 0; row + kWindow <= 700; ++row) {
+      const auto window = std::span(rows).subspan(row * kFeatures, kWindow * kFeatures);
+      ASSERT_TRUE(detector->VisitJudged(window, 1, add).ok());
+    }
+    hindsight.Finish(&one_by_one);
     EXPECT_TRUE(std::ranges::equal(errors, one_by_one, [](float a, float b) { return SameBits(a, b); }));
   }
 }

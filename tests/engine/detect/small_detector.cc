@@ -50,14 +50,7 @@ HindsightModel MakeHindsight(const Detector& detector, const std::vector<float>&
     scale.mutable_variance()->Resize(static_cast<int>(detector.features()), 1);
     scale.set_t_squared_error(1);
   }
-  Hindsight hindsight(detector, scale);
-  std::vector<float> errors;
-  const auto add = [&](const RebuiltVectors& judged, std::span<const float> judged_errors) {
-    hindsight.Add(judged, judged_errors, &errors);
-    return absl::OkStatus();
-  };
-  if (!detector.VisitJudged(rows, 1, add).ok()) std::abort();
-  hindsight.Finish(&errors);
+  const std::vector<float> errors = OrDie(HindsightErrors(detector, scale, rows));
   return {.scale = std::move(scale), .calibration = OrDie(Calibration::Create(errors, rate, {}))};
 }
 

@@ -42,15 +42,9 @@ Dataset DataOf(std::vector<float> rows) {
 }
 
 std::vector<float> HindsightOf(const Detector& detector, std::span<const float> rows) {
-  Hindsight hindsight(detector);
-  std::vector<float> errors;
-  const auto add = [&](const RebuiltVectors& judged, std::span<const float> judged_errors) {
-    hindsight.Add(judged, judged_errors, &errors);
-    return absl::OkStatus();
-  };
-  EXPECT_TRUE(detector.VisitJudged(rows, 1, add).ok());
-  hindsight.Finish(&errors);
-  return errors;
+  const auto errors = HindsightErrors(detector, detector.model().hindsight->scale, rows);
+  EXPECT_TRUE(errors.ok()) << errors.status();
+  return *errors;
 }
 
 constexpr const char* kWindows = "features { window: 20 } training { max_steps: 400 } ";
