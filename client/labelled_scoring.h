@@ -1,4 +1,4 @@
-// Scores labelled rows as they come and keeps what can be measured of them: some twenty bytes a row, whatever a row's
+// Scores labelled rows as they come and keeps what can be measured of them: some thirty bytes a row, whatever a row's
 // width. Rows of many entities may come in any order; each entity's are scored by themselves.
 //
 //   LabelledScoring scoring(&detector, features, {.time_ordered = true});
