@@ -5,7 +5,7 @@
 // later: the same in hindsight; nothing where there is none.
 function measure(id, name, value, more, later) {
   const tile = html('div', 'measure', html('div', 'name', name), html('div', 'value', value));
-  if (later !== undefined) tile.append(html('div', 'later', 'in hindsight ', html('b', '', later)));
+  if (later !== undefined) tile.append(html('div', 'later', 'in hindsight ', html('strong', '', later)));
   tile.append(html('div', 'more', more || ''));
   tile.id = id;
   byId('measures').append(tile);
