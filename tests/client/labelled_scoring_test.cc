@@ -200,6 +200,7 @@ TEST(LabelledScoring, InHindsightARowsErrorIsTheMeanOfItsWindows) {
   std::vector<Machine> machines = {MakeMachine("a", 300, 1), MakeMachine("short", kWindow - 1, 2),
                                    MakeMachine("b", 120, 3), MakeMachine("shortest", kWindow, 4)};
   std::fill_n(&machines[0].values[110 * kFeatures], 30 * kFeatures, NAN);
+  for (uint8_t& label : machines[2].labels) label = 1 - label;  // others than those of the same rows of a
   std::vector<size_t> turns;
   for (size_t row = 0; row < 300; ++row) {
     for (size_t i = 0; i < machines.size(); ++i) {
