@@ -300,7 +300,8 @@ void LabelledScoring::JudgeInHindsight() {
       if (std::isnan(error)) continue;
       const uint32_t segment = entity.hindsight_segments.empty() ? 0 : entity.hindsight_segments[row];
       scores.scores.push_back(ScoreOf(error, calibration.Judge(error, segment, /*missing_level=*/0).threshold));
-      scores.labels.push_back(scores_.row_labels[scores_.begins[number] + row]);
+      scores.rows.push_back(scores_.begins[number] + static_cast<uint32_t>(row));
+      scores.labels.push_back(scores_.row_labels[scores.rows.back()]);
     }
     if (scores.scores.size() > first) scores.begins.push_back(first);
   }

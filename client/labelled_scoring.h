@@ -75,11 +75,13 @@ class RowNames {
   std::vector<uint64_t> ends_;
 };
 
-// Each row's score once the rows after it are known; of entities with fewer rows than a window none. Beside each other.
+// Each row's score once the rows after it are known; of entities with fewer rows than a window none. `scores`, `labels`
+// and `rows` are beside each other.
 struct HindsightScores {
   std::vector<float> scores;
   std::vector<uint8_t> labels;
-  std::vector<uint32_t> begins;  // where an entity begins, ascending from 0
+  std::vector<uint32_t> rows;    // of the data
+  std::vector<uint32_t> begins;  // which score is an entity's first, ascending from 0
 };
 
 // Rows are those of the data, each entity's together, the entities in the order of their first rows. `scores`, `labels`
