@@ -8,6 +8,7 @@
 
 #include "absl/time/time.h"
 #include "client/client.h"
+#include "client/hindsight_scoring.h"
 #include "client/offline_detector.h"
 #include "client/row_messages.h"
 #include "client/verdict_flags.h"
@@ -37,16 +38,33 @@ ConsumeVerdict EachOf(const VerdictOutput& output) {
   };
 }
 
+RowSource::Options RowsOf(const FileScoringFlags& flags, const v1::Recipe& recipe) {
+  return {.format = flags.input_format,
+          .entity_column = flags.entity_column,
+          .segment_column = flags.segment_column,
+          .sequence = recipe.features().sequence()};
+}
+
+absl::Status ScoreOfflineInHindsight(const FileScoringFlags& flags, const Detector& detector,
+                                     const std::function<void(const std::vector<std::string>&, size_t)>& begin,
+                                     const VerdictOutput& output) {
+  RETURN_IF_ERROR(CheckHindsight(detector));
+  const v1::Recipe& recipe = detector.model().recipe;
+  const std::vector<std::string>& features = detector.model().pipeline.feature_names();
+  ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
+  ASSIGN_OR_RETURN(const auto source, RowSource::Open(flags.data, features, RowsOf(flags, recipe)));
+  begin(features, detector.code_size());
+  return ScoreInHindsight(detector, policy, {.timed = WantsTimes(flags, recipe)}, source.get(), EachOf(output));
+}
+
 absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions& asked,
                           const std::function<void(const std::vector<std::string>&, size_t)>& begin,
                           const VerdictOutput& output) {
   ASSIGN_OR_RETURN(const auto detector, OpenDetector(flags.server.model, flags.epoch));
+  if (flags.hindsight) return ScoreOfflineInHindsight(flags, *detector, begin, output);
   const v1::Recipe& recipe = detector->model().recipe;
   const std::vector<std::string>& features = detector->model().pipeline.feature_names();
-  const RowSource::Options rows_of = {.format = flags.input_format,
-                                      .entity_column = flags.entity_column,
-                                      .segment_column = flags.segment_column,
-                                      .sequence = recipe.features().sequence()};
+  const RowSource::Options rows_of = RowsOf(flags, recipe);
   ASSIGN_OR_RETURN(const ScoreOptions options, ReadScoreOptions(asked));
   ASSIGN_OR_RETURN(const StreamPolicy policy, StreamPolicy::FromRecipe(recipe));
   const bool one_stream = flags.entity_column.empty() && flags.segment_column.empty() && !WantsTimes(flags, recipe);

@@ -27,6 +27,7 @@ struct FileScoringFlags {
   bool event_time = false;     // rows are sent with their times, whatever the recipe says
   uint64_t epoch = 0;
   size_t threads = 0;          // without a server; 0: all cores
+  bool hindsight = false;      // without a server only, one thread: rows are judged once those after them are known
   bool follow = false;         // RowSource::Options', through a server only
   Notes* notes = nullptr;      // RowSource::Options'
   PrometheusFlags prometheus;  // the same

@@ -88,6 +88,7 @@ absl::Status LabelledScoring::Add(const LabelledRow& row) {
   const auto [known, is_new] = numbers_.try_emplace(row.entity, static_cast<uint32_t>(entities_.size()));
   if (is_new) {
     entities_.emplace_back();
+    if (detector_->model().hindsight) entities_.back().hindsight = std::make_unique<Hindsight>(*detector_);
     scores_.entities.emplace_back(row.entity);
   }
   if (known->second == 0 && scores_.channel.size() < LabelledScores::kMaxChannel) {
@@ -97,9 +98,17 @@ absl::Status LabelledScoring::Add(const LabelledRow& row) {
   labels_.push_back(row.label);
   entity_of_.push_back(known->second);
   segment_of_.push_back(detector_->calibration().SegmentIndex(row.segment));
+  if (HindsightHasSegments()) {
+    hindsight_segment_of_.push_back(detector_->model().hindsight->calibration.SegmentIndex(row.segment));
+  }
   if (options_.has_culprits) culprits_.emplace_back(row.culprits);
   if (options_.named) names_.Add(row.name);
   return labels_.size() < options_.group_rows ? absl::OkStatus() : ScoreWaiting();
+}
+
+bool LabelledScoring::HindsightHasSegments() const {
+  const auto& hindsight = detector_->model().hindsight;
+  return hindsight && !hindsight->calibration.segments().empty();
 }
 
 absl::Status LabelledScoring::ScoreWaiting() {
@@ -119,6 +128,7 @@ absl::Status LabelledScoring::ScoreWaiting() {
   labels_.clear();
   entity_of_.clear();
   segment_of_.clear();
+  hindsight_segment_of_.clear();
   culprits_.clear();
   names_ = {};
   return absl::OkStatus();
@@ -137,9 +147,14 @@ absl::Status LabelledScoring::ScoreSlice(uint32_t number, std::span<const uint32
     if (rows_.size() >= window * features) segments_.push_back(segment_of_[row]);
     scores_.row_labels.push_back(labels_[row]);
     if (!names_.empty()) scores_.names.Append(names_, row, 1);
+    if (HindsightHasSegments()) entity.hindsight_segments.push_back(hindsight_segment_of_[row]);
   }
   const auto start = std::chrono::steady_clock::now();
-  RETURN_IF_ERROR(detector_->Score(rows_, {}, &result_, segments_));
+  const auto look_back = [&](const RebuiltVectors& windows, std::span<const float> errors) {
+    if (entity.hindsight) entity.hindsight->Add(windows, errors, &entity.hindsight_errors);
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(detector_->Score(rows_, {}, &result_, segments_, absl::OkStatus, look_back));
   scores_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const size_t scored = scores_.scores.size();
   for (size_t i = 0; i < result_.verdicts.size(); ++i) {
@@ -272,12 +287,33 @@ void LabelledScoring::Group() {
   if (scores_.entities.size() == 1 && scores_.entities.front().empty()) scores_.entities.clear();
 }
 
+void LabelledScoring::JudgeInHindsight() {
+  for (size_t number = 0; number < entities_.size(); ++number) {
+    Entity& entity = entities_[number];
+    if (!entity.hindsight) return;
+    const Calibration& calibration = detector_->model().hindsight->calibration;
+    entity.hindsight->Finish(&entity.hindsight_errors);
+    HindsightScores& scores = scores_.hindsight;
+    const auto first = static_cast<uint32_t>(scores.scores.size());
+    for (size_t row = 0; row < entity.hindsight_errors.size(); ++row) {
+      const float error = entity.hindsight_errors[row];
+      if (std::isnan(error)) continue;
+      const uint32_t segment = entity.hindsight_segments.empty() ? 0 : entity.hindsight_segments[row];
+      scores.scores.push_back(ScoreOf(error, calibration.Judge(error, segment, /*missing_level=*/0).threshold));
+      scores.rows.push_back(scores_.begins[number] + static_cast<uint32_t>(row));
+      scores.labels.push_back(scores_.row_labels[scores.rows.back()]);
+    }
+    if (scores.scores.size() > first) scores.begins.push_back(first);
+  }
+}
+
 absl::StatusOr<LabelledScores> LabelledScoring::Finish() {
   RETURN_IF_ERROR(ScoreWaiting());
   if (scores_.row_labels.empty()) return absl::InvalidArgumentError("expected rows, got none");
   RETURN_IF_ERROR(RepairBlamed());
   for (uint32_t number = 0; number < entities_.size(); ++number) EndRun(number);
   Group();
+  JudgeInHindsight();
   return std::move(scores_);
 }
 

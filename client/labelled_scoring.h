@@ -1,4 +1,4 @@
-// Scores labelled rows as they come and keeps what can be measured of them: some twenty bytes a row, whatever a row's
+// Scores labelled rows as they come and keeps what can be measured of them: some thirty bytes a row, whatever a row's
 // width. Rows of many entities may come in any order; each entity's are scored by themselves.
 //
 //   LabelledScoring scoring(&detector, features, {.time_ordered = true});
@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/detect/detector.h"
+#include "engine/detect/hindsight.h"
 
 namespace astray {
 
@@ -73,6 +75,15 @@ class RowNames {
   std::vector<uint64_t> ends_;
 };
 
+// Each row's score once the rows after it are known; of entities with fewer rows than a window none. `scores`, `labels`
+// and `rows` are beside each other.
+struct HindsightScores {
+  std::vector<float> scores;
+  std::vector<uint8_t> labels;
+  std::vector<uint32_t> rows;    // of the data
+  std::vector<uint32_t> begins;  // which score is an entity's first, ascending from 0
+};
+
 // Rows are those of the data, each entity's together, the entities in the order of their first rows. `scores`, `labels`
 // and `rows` are beside each other: one entry a scored row.
 struct LabelledScores {
@@ -81,6 +92,7 @@ struct LabelledScores {
   std::vector<uint8_t> labels;
   std::vector<uint32_t> rows;
   std::vector<uint8_t> row_labels;    // one a row, scored or not
+  HindsightScores hindsight;          // of a model that has one
   RowNames names;                     // one a row, or none
   std::vector<uint32_t> begins;       // first row of each entity; ascending from 0
   std::vector<std::string> entities;  // beside `begins`, their names; empty where the data does not say
@@ -129,6 +141,10 @@ class LabelledScoring {
     std::vector<float> tail;  // its last window - 1 rows
     uint32_t rows = 0;
     FlaggedRun run;  // rows are the entity's; end 0: none
+    // Of a model that has one; beside the entity's rows what is known of them by now.
+    std::unique_ptr<Hindsight> hindsight;
+    std::vector<float> hindsight_errors;
+    std::vector<uint32_t> hindsight_segments;  // Calibration::SegmentIndex, where the calibration has segments
   };
   // Rows of one entity that follow each other in what is kept.
   struct Piece {
@@ -150,7 +166,9 @@ class LabelledScoring {
   absl::Status RepairBlamed();
   bool NamesACulprit(absl::string_view culprits, std::span<const Contribution> contributions) const;
   void EndRun(uint32_t entity);
-  void Group();  // brings each entity's rows together
+  bool HindsightHasSegments() const;
+  void Group();             // brings each entity's rows together
+  void JudgeInHindsight();  // once they are
 
   const Detector* const detector_;
   const Options options_;
@@ -162,7 +180,8 @@ class LabelledScoring {
   std::vector<float> values_;
   std::vector<uint8_t> labels_;
   std::vector<uint32_t> entity_of_;
-  std::vector<uint32_t> segment_of_;   // Calibration::SegmentIndex
+  std::vector<uint32_t> segment_of_;  // Calibration::SegmentIndex
+  std::vector<uint32_t> hindsight_segment_of_;
   std::vector<std::string> culprits_;  // where there are any
   RowNames names_;
   // Scratch.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -57,25 +59,20 @@ class EntityDrawing {
   }
 
   std::string Json() const {
-    std::vector<Column> columns((end_ - begin_ + stride_ - 1) / stride_);
-    const auto& rows = input_.scores.rows;
-    for (auto i = static_cast<size_t>(std::ranges::lower_bound(rows, begin_) - rows.begin());
-         i < rows.size() && rows[i] < end_; ++i) {
-      Add(input_.scores.scores[i], input_.scores.labels[i] != 0, &columns[(rows[i] - begin_) / stride_]);
-    }
+    const LabelledScores& all = input_.scores;
+    const std::vector<Column> columns = Columns(all.scores, all.labels, all.rows);
     const auto& entities = input_.scores.entities;
     std::string json = absl::StrCat("{\"name\":", Text(entities.empty() ? "" : entities[index_], 100),
                                     ",\"rows\":", end_ - begin_, ",\"stride\":", stride_, ",\"ranges\":", Ranges());
-    absl::StrAppend(&json, ",\"high\":", List(columns, [](const Column& column) { return Number(column.highest); }));
-    if (!input_.evaluation.time_ordered()) {
-      absl::StrAppend(&json, ",\"anomalous\":", List(columns, [](const Column& column) {
-        return Number(column.highest_anomalous);
-      }));
+    json += Values("high", columns, &Column::highest);
+    if (!input_.evaluation.time_ordered()) json += Values("anomalous", columns, &Column::highest_anomalous);
+    if (stride_ > 1) json += Values("low", columns, &Column::lowest);
+    if (input_.evaluation.has_hindsight()) {
+      const std::vector<Column> later = Columns(all.hindsight.scores, all.hindsight.labels, all.hindsight.rows);
+      json += Values("hindsight_high", later, &Column::highest);
+      if (stride_ > 1) json += Values("hindsight_low", later, &Column::lowest);
     }
-    if (stride_ > 1) {
-      absl::StrAppend(&json, ",\"low\":", List(columns, [](const Column& column) { return Number(column.lowest); }));
-    }
-    const RowNames& names = input_.scores.names;
+    const RowNames& names = all.names;
     if (!names.empty()) {
       std::vector<uint32_t> firsts(columns.size());
       for (size_t c = 0; c < firsts.size(); ++c) firsts[c] = static_cast<uint32_t>(begin_ + c * stride_);
@@ -85,6 +82,22 @@ class EntityDrawing {
   }
 
  private:
+  // Of the entity; `rows`: whose scores and labels they are, ascending.
+  std::vector<Column> Columns(std::span<const float> scores, std::span<const uint8_t> labels,
+                              std::span<const uint32_t> rows) const {
+    std::vector<Column> columns((end_ - begin_ + stride_ - 1) / stride_);
+    for (auto i = static_cast<size_t>(std::ranges::lower_bound(rows, begin_) - rows.begin());
+         i < rows.size() && rows[i] < end_; ++i) {
+      Add(scores[i], labels[i] != 0, &columns[(rows[i] - begin_) / stride_]);
+    }
+    return columns;
+  }
+
+  // ,"name":[one a column]
+  static std::string Values(absl::string_view name, const std::vector<Column>& columns, double Column::*value) {
+    return absl::StrCat(",\"", name, "\":", List(columns, [&](const Column& column) { return Number(column.*value); }));
+  }
+
   // [first, end) of labelled rows, counted from the entity's first; those less than a column apart are one.
   std::string Ranges() const {
     const auto labels = std::span(input_.scores.row_labels).subspan(begin_, end_ - begin_);
@@ -112,6 +125,22 @@ std::string Entities(const ReportInput& input) {
   std::iota(drawn.begin(), drawn.end(), size_t{0});
   const size_t columns = kMaxReportColumns / std::max<size_t>(1, drawn.size());
   return List(drawn, [&](size_t index) { return EntityDrawing(input, index, columns).Json(); });
+}
+
+// [[false-positive rate, recall, precision]]
+std::string Curve(std::span<const float> scores, std::span<const uint8_t> labels) {
+  return List(RankingCurve(scores, labels, kCurveStep), [](const RankingPoint& p) {
+    return absl::StrCat("[", Number(p.false_positive_rate), ",", Number(p.recall), ",", Number(p.precision), "]");
+  });
+}
+
+// Of a model that judges in hindsight.
+std::string InHindsight(const ReportInput& input) {
+  if (!input.evaluation.has_hindsight()) return "null";
+  const HindsightScores& later = input.scores.hindsight;
+  const auto& model = input.detector.model().hindsight;
+  return absl::StrCat("{\"target\":", Number(model ? model->calibration.false_positive_rate() : NAN),
+                      ",\"curve\":", Curve(later.scores, later.labels), "}");
 }
 
 // [alpha, share of the normal rows with a p-value of at most alpha]
@@ -163,18 +192,16 @@ std::string ReportData(const ReportInput& input) {
   const v1::FeaturesRecipe& features = input.detector.model().recipe.features();
   const char* unit = features.has_log() ? "session" : features.has_sequence() ? "sequence" : "row";
   const Calibration& calibration = input.detector.calibration();
-  const auto point = [](const RankingPoint& p) {
-    return absl::StrCat("[", Number(p.false_positive_rate), ",", Number(p.recall), ",", Number(p.precision), "]");
-  };
-  return absl::StrCat("{\"evaluation\":", absl::StrReplaceAll(ToJson(input.evaluation), {{"<", "\\u003c"}}),
-                      ",\"data\":", Text(input.data_name, 200), ",\"unit\":\"", unit,
-                      "\",\"features\":", input.scores.feature_names.size(), ",\"window\":", input.detector.window(),
-                      ",\"target\":", Number(calibration.false_positive_rate()), ",\"epoch\":", calibration.epoch(),
-                      ",\"samples\":", calibration.samples(), ",\"program\":", Text(ASTRAY_VERSION, 40),
-                      ",\"entity_count\":", input.scores.begins.size(), ",\"entities\":", Entities(input),
-                      ",\"curve\":", List(RankingCurve(input.scores.scores, input.scores.labels, kCurveStep), point),
-                      ",\"calibration\":", CalibrationCurve(input), ",\"leads\":", Leads(input), ",\"alarms\":",
-                      List(input.scores.strongest, [&](const FlaggedRun& run) { return Alarm(input, run); }), "}");
+  return absl::StrCat(
+      "{\"evaluation\":", absl::StrReplaceAll(ToJson(input.evaluation), {{"<", "\\u003c"}}),
+      ",\"data\":", Text(input.data_name, 200), ",\"unit\":\"", unit,
+      "\",\"features\":", input.scores.feature_names.size(), ",\"window\":", input.detector.window(),
+      ",\"target\":", Number(calibration.false_positive_rate()), ",\"epoch\":", calibration.epoch(),
+      ",\"samples\":", calibration.samples(), ",\"program\":", Text(ASTRAY_VERSION, 40),
+      ",\"entity_count\":", input.scores.begins.size(), ",\"entities\":", Entities(input),
+      ",\"curve\":", Curve(input.scores.scores, input.scores.labels), ",\"hindsight\":", InHindsight(input),
+      ",\"calibration\":", CalibrationCurve(input), ",\"leads\":", Leads(input),
+      ",\"alarms\":", List(input.scores.strongest, [&](const FlaggedRun& run) { return Alarm(input, run); }), "}");
 }
 
 std::string ReportPage(const ReportInput& input) {

@@ -1,6 +1,7 @@
 // What `astray evaluate --report` writes: one HTML file that needs nothing beside it, neither a network nor other
 // files. It shows the measures, the score over rows with threshold and labels, ROC, precision-recall and calibration
-// curves, which features lead flagged rows, and the strongest alarms.
+// curves, which features lead flagged rows, and the strongest alarms; of a model of windows measures, score and curves
+// in hindsight, too.
 #pragma once
 
 #include <string>

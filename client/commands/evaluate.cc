@@ -105,9 +105,32 @@ absl::StatusOr<Evaluated> ScoreLabelled(const Flags& flags, const Detector& dete
   return IsNamedFasta(flags.data) ? ScoreSequences(flags, detector) : ScoreCsv(flags, detector);
 }
 
+constexpr int kNameWidth = 24;
+
+// Names stand `indent` further to the right, what they name does not.
+void PrintName(absl::string_view name, int indent, std::ostream& out) {
+  out << absl::StrFormat("%*s%-*s ", indent, "", kNameWidth - indent, name);
+}
+
+// What Evaluation and HindsightEvaluation have in common.
+template <typename Measures>
+void PrintMeasures(const Measures& e, int indent, std::ostream& out) {
+  PrintName("AUROC", indent, out);
+  out << absl::StrFormat("%.4f\n", e.auroc());
+  PrintName("average precision", indent, out);
+  out << absl::StrFormat("%.4f\n", e.average_precision());
+  PrintName("F1 at the threshold", indent, out);
+  out << absl::StrFormat("%.4f (precision %.4f, recall %.4f); best possible %.4f\n", e.f1_at_threshold(),
+                         e.precision_at_threshold(), e.recall_at_threshold(), e.best_f1());
+  PrintName("false-positive rate", indent, out);
+  out << absl::StrFormat("%.4f at a threshold of %.6g\n", e.false_positive_rate(), e.threshold());
+}
+
 void PrintRanges(const v1::Evaluation& e, std::ostream& out) {
-  out << absl::StrFormat("%-24s %.4f (window of %d rows)\n", "VUS-PR", e.vus_pr(), e.vus_pr_window());
-  out << absl::StrFormat("%-24s %d of %d", "anomalous ranges found", e.ranges_detected(), e.ranges());
+  PrintName("VUS-PR", 0, out);
+  out << absl::StrFormat("%.4f (window of %d rows)\n", e.vus_pr(), e.vus_pr_window());
+  PrintName("anomalous ranges found", 0, out);
+  out << absl::StrFormat("%d of %d", e.ranges_detected(), e.ranges());
   if (e.ranges_detected() > 0) {
     out << absl::StrFormat("; after %.1f rows on average, median %.1f", e.detection_delay_rows_mean(),
                            e.detection_delay_rows_median());
@@ -115,22 +138,34 @@ void PrintRanges(const v1::Evaluation& e, std::ostream& out) {
   out << "\n";
 }
 
+void PrintHindsight(const v1::HindsightEvaluation& e, std::ostream& out) {
+  constexpr int kIndent = 2;
+  PrintName("in hindsight", 0, out);
+  out << absl::StrFormat("each row once the rows after it are known: %d scored, %d flagged\n", e.scored_rows(),
+                         e.flagged_rows());
+  PrintMeasures(e, kIndent, out);
+  PrintName("VUS-PR", kIndent, out);
+  out << absl::StrFormat("%.4f\n", e.vus_pr());
+}
+
 void Print(const v1::Evaluation& e, bool culprits, std::ostream& out) {
-  out << absl::StrFormat("%-24s %s version %d\n", "model", e.model(), e.version());
-  out << absl::StrFormat("%-24s %d, %d scored, %d anomalous, %d flagged\n", "rows", e.rows(), e.scored_rows(),
-                         e.anomalous_rows(), e.flagged_rows());
-  out << absl::StrFormat("%-24s %.4f\n%-24s %.4f\n", "AUROC", e.auroc(), "average precision", e.average_precision());
-  out << absl::StrFormat("%-24s %.4f (precision %.4f, recall %.4f); best possible %.4f\n", "F1 at the threshold",
-                         e.f1_at_threshold(), e.precision_at_threshold(), e.recall_at_threshold(), e.best_f1());
-  out << absl::StrFormat("%-24s %.4f at a threshold of %.6g\n", "false-positive rate", e.false_positive_rate(),
-                         e.threshold());
+  PrintName("model", 0, out);
+  out << absl::StrFormat("%s version %d\n", e.model(), e.version());
+  PrintName("rows", 0, out);
+  out << absl::StrFormat("%d, %d scored, %d anomalous, %d flagged\n", e.rows(), e.scored_rows(), e.anomalous_rows(),
+                         e.flagged_rows());
+  PrintMeasures(e, 0, out);
   if (e.time_ordered()) PrintRanges(e, out);
   if (culprits) {
-    out << absl::StrFormat("%-24s %.1f %% first, %.1f %% among the first three\n", "true culprit named",
-                           100 * e.culprit_top1_rate(), 100 * e.culprit_top3_rate());
-    out << absl::StrFormat("%-24s %.1f %% first\n", "... by repair", 100 * e.counterfactual_top1_rate());
+    PrintName("true culprit named", 0, out);
+    out << absl::StrFormat("%.1f %% first, %.1f %% among the first three\n", 100 * e.culprit_top1_rate(),
+                           100 * e.culprit_top3_rate());
+    PrintName("... by repair", 0, out);
+    out << absl::StrFormat("%.1f %% first\n", 100 * e.counterfactual_top1_rate());
   }
-  out << absl::StrFormat("%-24s %.0f rows/s\n", "scoring", e.rows_per_second());
+  if (e.has_hindsight()) PrintHindsight(e.hindsight(), out);
+  PrintName("scoring", 0, out);
+  out << absl::StrFormat("%.0f rows/s\n", e.rows_per_second());
 }
 
 absl::Status RunEvaluate(const Flags& flags, CommandContext& context) {

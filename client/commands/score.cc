@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "client/fasta_rows.h"
 #include "client/file_scoring.h"
 #include "client/log_scoring.h"
 #include "client/session_writer.h"
@@ -50,6 +51,7 @@ class Tally {
 
 absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
   if (flags.false_discovery_rate) return UsageError("--false-discovery-rate: is for rows, not for log lines");
+  if (flags.file.hindsight) return UsageError("--hindsight: is for rows, not for log lines");
   RETURN_IF_ERROR(SessionWriter::CheckFilter(flags.verdicts.filter));
   SessionWriter writer(&context.out, flags.verdicts.format, flags.verdicts.filter);
   Tally tally(&context, "sessions");
@@ -61,8 +63,16 @@ absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
   return absl::OkStatus();
 }
 
+bool IsFasta(const FileScoringFlags& flags) {
+  return flags.input_format == RowFormat::kFasta ||
+         (flags.input_format == RowFormat::kByName && IsNamedFasta(flags.data));
+}
+
 absl::Status RunScore(const Flags& flags, CommandContext& context) {
   if (IsLogData(flags.file.data, flags.file.input_format)) return RunScoreLog(flags, context);
+  if (flags.file.hindsight && IsFasta(flags.file)) {
+    return UsageError("--hindsight: is for rows that follow each other, not for sequences");
+  }
   VerdictFilter filter = flags.verdicts.filter;
   std::optional<VerdictSpool> spool;
   if (flags.false_discovery_rate) {
@@ -113,7 +123,8 @@ void AddScoreCommand(CLI::App& app, CommandContext& context) {
                                  "  astray score --server=localhost:8001 --model=pump --data=today.csv\n"
                                  "  astray score --model=pump --data=today.csv --format=jsonl --anomalies-only\n"
                                  "  astray score --model=hdfs --data=hdfs.log --anomalies-only\n"
-                                 "  astray score --offline --model=models/pump/1 --data=today.csv",
+                                 "  astray score --offline --model=models/pump/1 --data=today.csv\n"
+                                 "  astray score --offline --hindsight --model=models/pump/1 --data=today.csv",
                                  [flags, &context] { return RunScore(*flags, context); });
   flags->file.Add(command);
   flags->verdicts.Add(command);
@@ -123,6 +134,13 @@ void AddScoreCommand(CLI::App& app, CommandContext& context) {
                    "Select rows of the whole file, of which this share is false in the mean (Benjamini-Hochberg on "
                    "p-values); --anomalies-only then prints those")
       ->check(CLI::Range(1e-9, 1 - 1e-9));
+  CLI::Option* hindsight = command->add_flag("--hindsight", flags->file.hindsight,
+                                             "With --offline: judge each row once those after it are known, which says "
+                                             "exactly which rows are not normal, but not why");
+  hindsight->needs(command->get_option("--offline"));
+  for (const char* names_features : {"--top", "--explain-all", "--counterfactual"}) {
+    hindsight->excludes(command->get_option(names_features));
+  }
 }
 
 }  // namespace astray

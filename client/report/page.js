@@ -2,9 +2,11 @@
 
 // ---- header and measures
 
-function measure(id, name, value, more) {
-  const tile =
-      html('div', 'measure', html('div', 'name', name), html('div', 'value', value), html('div', 'more', more || ''));
+// later: the same in hindsight; nothing where there is none.
+function measure(id, name, value, more, later) {
+  const tile = html('div', 'measure', html('div', 'name', name), html('div', 'value', value));
+  if (later !== undefined) tile.append(html('div', 'later', 'in hindsight ', html('strong', '', later)));
+  tile.append(html('div', 'more', more || ''));
   tile.id = id;
   byId('measures').append(tile);
 }
@@ -17,21 +19,25 @@ function drawHeader() {
       `${data.data}: ${plural(measured.rows, data.unit)} of ${plural(data.features, 'feature')}${window}; ` +
       `${count(measured.scored_rows)} scored, ${count(measured.anomalous_rows)} labelled anomalous, ` +
       `${count(measured.flagged_rows)} flagged`;
-  measure('auroc', 'AUROC', fixed(measured.auroc), 'ranking; .5 is chance');
-  measure(
-      'average-precision', 'Average precision', fixed(measured.average_precision),
+  const later = measured.hindsight;
+  const both = (id, name, field, more) =>
+      measure(id, name, fixed(measured[field]), more, later ? fixed(later[field]) : undefined);
+  both('auroc', 'AUROC', 'auroc', 'ranking; .5 is chance');
+  both(
+      'average-precision', 'Average precision', 'average_precision',
       `chance is ${fixed(measured.anomalous_rows / measured.scored_rows)}`);
   if (measured.time_ordered) {
-    measure(
-        'vus-pr', 'VUS-PR', fixed(measured.vus_pr), `by ranges, window of ${plural(measured.vus_pr_window, 'row')}`);
+    both('vus-pr', 'VUS-PR', 'vus_pr', `by ranges, window of ${plural(measured.vus_pr_window, 'row')}`);
   }
-  measure(
-      'f1', 'F1 at the threshold', fixed(measured.f1_at_threshold),
-      `precision ${fixed(measured.precision_at_threshold)}, recall ${fixed(measured.recall_at_threshold)}`);
-  measure('best-f1', 'Best F1', fixed(measured.best_f1), 'at the best of all thresholds');
-  measure(
-      'false-positive-rate', 'False-positive rate', fixed(measured.false_positive_rate),
-      `calibrated for ${data.target}`);
+  const found = ({precision_at_threshold, recall_at_threshold}) =>
+      `precision ${fixed(precision_at_threshold)}, recall ${fixed(recall_at_threshold)}`;
+  both(
+      'f1', 'F1 at the threshold', 'f1_at_threshold',
+      later ? `${found(measured)}; in hindsight ${found(later)}` : found(measured));
+  both('best-f1', 'Best F1', 'best_f1', 'at the best of all thresholds');
+  const target = later && data.hindsight.target !== data.target ? `, in hindsight for ${data.hindsight.target}` : '';
+  both('false-positive-rate', 'False-positive rate', 'false_positive_rate', `calibrated for ${data.target}${target}`);
+  byId('hindsight-note').hidden = !later;
   if (measured.time_ordered) {
     const detected = measured.ranges_detected;
     measure(
@@ -46,36 +52,35 @@ function drawHeader() {
 
 const unitAxis = (name) => ({low: 0, high: 1, log: false, name});
 
+// The one on top last.
+const rankings = [{line: 'curve', curve: data.curve, of: measured}];
+if (data.hindsight) rankings.push({line: 'curve later', curve: data.hindsight.curve, of: measured.hindsight});
+
+// Curves with a dot at their thresholds. start: points before the first; pointOf: what a threshold gives -> [x, y].
+function drawRankings(plot, start, pointOf) {
+  for (const {line, curve, of} of rankings) {
+    if (!curve.length) continue;
+    const points = [...start, ...curve.map((point) => pointOf(...point))];
+    const precision = of.flagged_rows ? of.precision_at_threshold : NaN;
+    const [x, y] = pointOf(of.false_positive_rate, of.recall_at_threshold, precision);
+    plot.root.append(svg('path', {class: line, d: lineThrough(points, plot.across, plot.up)}));
+    if (Number.isNaN(y)) continue;
+    const dot = line.replace('curve', 'operating');
+    plot.root.append(svg('circle', {class: dot, r: 5, cx: plot.across(x), cy: plot.up(y)}));
+  }
+}
+
 function drawRoc() {
   const plot = frame(byId('roc'), 260, unitAxis('false-positive rate'), unitAxis('recall'));
-  const points = [[0, 0], ...data.curve];
   plot.root.append(svg('path', {class: 'reference', d: lineThrough([[0, 0], [1, 1]], plot.across, plot.up)}));
-  if (!data.curve.length) return;
-  plot.root.append(svg('path', {class: 'curve', d: lineThrough(points, plot.across, plot.up)}), svg('circle', {
-                     class: 'operating',
-                     r: 5,
-                     cx: plot.across(measured.false_positive_rate),
-                     cy: plot.up(measured.recall_at_threshold)
-                   }));
+  drawRankings(plot, [[0, 0]], (rate, recall) => [rate, recall]);
 }
 
 function drawPrecision() {
   const plot = frame(byId('pr'), 260, unitAxis('recall'), unitAxis('precision'));
   const share = measured.anomalous_rows / measured.scored_rows;
   plot.root.append(svg('path', {class: 'reference', d: lineThrough([[0, share], [1, share]], plot.across, plot.up)}));
-  if (!data.curve.length) return;
-  plot.root.append(svg('path', {
-    class: 'curve',
-    d: lineThrough(data.curve.map(([, recall, precision]) => [recall, precision]), plot.across, plot.up)
-  }));
-  if (measured.flagged_rows) {
-    plot.root.append(svg('circle', {
-      class: 'operating',
-      r: 5,
-      cx: plot.across(measured.recall_at_threshold),
-      cy: plot.up(measured.precision_at_threshold)
-    }));
-  }
+  drawRankings(plot, [], (rate, recall, precision) => [recall, precision]);
 }
 
 function drawCalibration() {
@@ -91,10 +96,14 @@ function drawCalibration() {
 
 function drawNotes() {
   const noCurve = data.curve.length ? '' : ' No curve: the labels hold one class only.';
-  byId('roc-note').textContent =
-      `AUROC ${fixed(measured.auroc)}. The dot is the threshold, the dashed line is chance.${noCurve}`;
-  byId('pr-note').textContent = `Average precision ${
-      fixed(measured.average_precision)}. The dot is the threshold, the dashed line is chance.${noCurve}`;
+  const later = measured.hindsight;
+  const dots = later ? 'The dots are the thresholds' : 'The dot is the threshold';
+  for (const [plot, name, field] of [['roc', 'AUROC', 'auroc'], ['pr', 'Average precision', 'average_precision']]) {
+    const note = byId(`${plot}-note`);
+    note.textContent = `${name} ${fixed(measured[field])}${later ? `, in hindsight ${fixed(later[field])}` : ''}. ` +
+        `${dots}, the dashed line is chance.${noCurve}`;
+    if (later) note.before(html('p', 'legend', lineEntry('curve', 'as rows come'), lineEntry('later', 'in hindsight')));
+  }
   byId('calibration-note').textContent =
       `On the dashed diagonal, normal rows are flagged as often as promised; above it more often, as where data has drifted. ` +
       `The red line is the threshold's rate, ${percent(data.target)}, of ${plural(data.samples, 'calibration row')}.`;

@@ -3,11 +3,13 @@
 // The element #data holds:
 //   evaluation     what `astray evaluate --json` prints
 //   data, unit, features, window, target, epoch, samples, program, entity_count
-//   entities       [{name, rows, stride, high, low, anomalous, ranges, names}]: a column stands for `stride` adjacent
-//                  rows; high and low are its highest and lowest score (no low where stride is 1), anomalous the
-//                  highest of those labelled so (only where rows do not follow each other in time), null without a
-//                  score; ranges are labelled rows [first, end)
+//   entities       [{name, rows, stride, high, low, anomalous, hindsight_high, hindsight_low, ranges, names}]: a column
+//                  stands for `stride` adjacent rows; high and low are its highest and lowest score (no low where
+//                  stride is 1), anomalous the highest of those labelled so (only where rows do not follow each other
+//                  in time), hindsight_* the same in hindsight (only of a model that has one), null without a score;
+//                  ranges are labelled rows [first, end)
 //   curve          [[false-positive rate, recall, precision]]
+//   hindsight      {target, curve} of the scores in hindsight; null of a model that has none
 //   calibration    [[alpha, share of normal rows with a p-value of at most alpha]]
 //   leads          [[feature, flagged anomalous rows, flagged normal rows]]
 //   alarms         [{entity, first, last, name, score, p, anomalous, by_t_squared,

@@ -7,28 +7,38 @@ const view = {
   log: true
 };  // rows [first, end) of the entity
 
+// What is drawn as a line, the one on top last: values a column.
+function linesOf(entity) {
+  const lines = [{name: 'score', highest: entity.high, lowest: entity.low || entity.high}];
+  const later = entity.hindsight_high;
+  if (later) lines.push({name: 'later', highest: later, lowest: entity.hindsight_low || later});
+  return lines;
+}
+
 function scoreBounds(entity) {
   let low = Infinity, high = 1;
-  for (const value of entity.low || entity.high)
-    if (value !== null && value > 0) low = Math.min(low, value);
-  for (const value of entity.high)
-    if (value !== null) high = Math.max(high, value);
+  for (const {highest, lowest} of linesOf(entity)) {
+    for (const value of lowest)
+      if (value !== null && value > 0) low = Math.min(low, value);
+    for (const value of highest)
+      if (value !== null) high = Math.max(high, value);
+  }
   if (!view.log) return {low: 0, high: high * 1.05, log: false, name: 'score'};
   low = Math.min(0.5, Math.max(low, 1e-4));
   return {low, high: Math.max(high * 1.3, 2), log: true, name: 'score'};
 }
 
 // The highest and lowest score of each pixel's columns.
-function scorePath(entity, plot) {
+function scorePath(entity, {highest, lowest}, plot) {
   const firstColumn = Math.floor(view.first / entity.stride), endColumn = Math.ceil(view.end / entity.stride);
   const perStep = Math.max(1, (endColumn - firstColumn) / Math.max(1, plot.right - plot.left));
   let path = '', drawing = false;
   for (let at = firstColumn; at < endColumn; at += perStep) {
     let high = -Infinity, low = Infinity;
     for (let c = Math.floor(at); c < Math.min(endColumn, Math.floor(at + perStep)); ++c) {
-      if (entity.high[c] === null) continue;
-      high = Math.max(high, entity.high[c]);
-      low = Math.min(low, entity.low ? entity.low[c] : entity.high[c]);
+      if (highest[c] === null) continue;
+      high = Math.max(high, highest[c]);
+      low = Math.min(low, lowest[c]);
     }
     if (high === -Infinity) {
       drawing = false;
@@ -90,7 +100,12 @@ function drawScores() {
         svg('path', {class: 'dots normal', d: dotsPath(entity, entity.high, plot)}),
         svg('path', {class: 'dots anomalous', d: dotsPath(entity, entity.anomalous, plot)}));
   } else {
-    plot.root.append(svg('path', {class: 'score', d: scorePath(entity, plot)}), flagRects(entity, plot));
+    for (const line of linesOf(entity)) {
+      const d = scorePath(entity, line, plot);
+      if (line.name === 'later') plot.root.append(svg('path', {class: 'later-edge', d}));
+      plot.root.append(svg('path', {class: line.name, d}));
+    }
+    plot.root.append(flagRects(entity, plot));
   }
   plot.root.append(
       svg('path', {class: 'threshold', d: `M${plot.left} ${plot.up(1)}H${plot.right}`}),
@@ -121,8 +136,11 @@ function readOut(entity, row) {
   const rows = last - first > 1 ? `${data.unit}s ${count(first + 1)}–${count(last)}, highest` :
                                   `${data.unit} ${count(first + 1)}`;
   const name = entity.names && entity.names[column] ? ` · ${entity.names[column]}` : '';
-  const verdict = score === null ? 'no score' : `score ${short(score)}${score > 1 ? ', flagged' : ''}`;
-  return `${rows}${name} · ${verdict}${labelled ? ' · labelled anomalous' : ''}`;
+  const said = (value) => `${short(value)}${value > 1 ? ', flagged' : ''}`;
+  const verdict = score === null ? 'no score' : `score ${said(score)}`;
+  const later = entity.hindsight_high ? entity.hindsight_high[column] : null;
+  const hindsight = later === null ? '' : ` · in hindsight ${said(later)}`;
+  return `${rows}${name} · ${verdict}${hindsight}${labelled ? ' · labelled anomalous' : ''}`;
 }
 
 function followPointer(entity, plot) {
@@ -172,12 +190,17 @@ function legendEntry(color, text) {
   return html('span', '', patch, text);
 }
 
+// Of lines: they look as they do in the plot.
+const lineEntry = (line, text) => html('span', '', html('i', `line ${line}`), text);
+
 function drawTimeline() {
   byId('timeline-title').textContent = measured.time_ordered ? 'Score over time' : `Score of each ${data.unit}`;
   const legend = byId('timeline-legend');
   if (measured.time_ordered) {
+    legend.append(data.hindsight ? lineEntry('score', 'score as rows come') : legendEntry('--score', 'score'));
+    if (data.hindsight) legend.append(lineEntry('later', 'score in hindsight'));
     legend.append(
-        legendEntry('--score', 'score'), legendEntry('--label', 'labelled anomalous'),
+        legendEntry('--label', 'labelled anomalous'),
         legendEntry('--limit', 'flagged (foot of the plot)'));
   } else {
     legend.append(legendEntry('--normal', 'normal'), legendEntry('--label', 'labelled anomalous'));

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "engine/detect/artifact_format.h"
 #include "engine/detect/deviation_rules.h"
 #include "engine/detect/golden.h"
+#include "engine/detect/hindsight.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/stream_policy.h"
 #include "google/protobuf/io/tokenizer.h"
@@ -196,7 +198,13 @@ absl::StatusOr<Pipeline> ReadPipeline(const std::filesystem::path& folder, const
   return pipeline;
 }
 
-absl::StatusOr<Calibration> ReadCalibration(const std::filesystem::path& folder, const v1::Manifest& manifest) {
+struct ReadCalibrationResult {
+  Calibration calibration;
+  std::optional<HindsightModel> hindsight;
+};
+
+absl::StatusOr<ReadCalibrationResult> ReadCalibration(const std::filesystem::path& folder,
+                                                      const v1::Manifest& manifest) {
   ASSIGN_OR_RETURN(const std::string bytes, ReadChecked(folder, manifest, kCalibrationFile));
   v1::CalibrationState state;
   RETURN_IF_ERROR(ParseBytes(folder / kCalibrationFile.name, bytes, &state));
@@ -205,7 +213,14 @@ absl::StatusOr<Calibration> ReadCalibration(const std::filesystem::path& folder,
   if (calibration->epoch() != 1) {
     return DataLossAt(folder / kCalibrationFile.name, absl::StrCat("epoch: expected 1, got ", calibration->epoch()));
   }
-  return calibration;
+  ReadCalibrationResult result{*std::move(calibration), std::nullopt};
+  if (!state.has_hindsight()) return result;
+  absl::StatusOr<Calibration> hindsight = Calibration::FromState(state.hindsight().calibration());
+  if (!hindsight.ok()) {
+    return DataLossAt(folder / kCalibrationFile.name, absl::StrCat("hindsight: ", hindsight.status().message()));
+  }
+  result.hindsight = HindsightModel{state.hindsight().scale(), *std::move(hindsight)};
+  return result;
 }
 
 absl::Status CheckTogether(const std::filesystem::path& folder, const DetectorModel& model) {
@@ -218,6 +233,11 @@ absl::Status CheckTogether(const std::filesystem::path& folder, const DetectorMo
   }
   if (const absl::Status status = CheckScoreScale(model.score_scale, model.pipeline.features(), width); !status.ok()) {
     return DataLossAt(folder / kManifestFile.name, status.message());
+  }
+  if (model.hindsight) {
+    const absl::Status status = CheckHindsightScale(model.hindsight->scale, model.score_scale,
+                                                    model.pipeline.features(), model.pipeline.window());
+    if (!status.ok()) return DataLossAt(folder / kCalibrationFile.name, status.message());
   }
   if (const absl::Status status = CheckDeviationRules(model.recipe.rule(), model.pipeline.feature_names(),
                                                       model.score_scale.kind(), model.score_scale.loss());
@@ -250,7 +270,7 @@ absl::StatusOr<std::shared_ptr<const Detector>> ReadArtifact(const std::filesyst
   const v1::Manifest& manifest = read.manifest;
   ASSIGN_OR_RETURN(v1::Recipe recipe, ReadRecipeFile(path, manifest));
   ASSIGN_OR_RETURN(Pipeline pipeline, ReadPipeline(path, manifest));
-  ASSIGN_OR_RETURN(Calibration calibration, ReadCalibration(path, manifest));
+  ASSIGN_OR_RETURN(ReadCalibrationResult calibrated, ReadCalibration(path, manifest));
   ASSIGN_OR_RETURN(const std::string golden_bytes, ReadChecked(path, manifest, kGoldenFile));
   v1::Golden golden;
   RETURN_IF_ERROR(ParseBytes(path / kGoldenFile.name, golden_bytes, &golden));
@@ -266,11 +286,12 @@ absl::StatusOr<std::shared_ptr<const Detector>> ReadArtifact(const std::filesyst
       .pipeline = std::move(pipeline),
       .score_scale = manifest.score(),
       .executors = ExecutorPool(std::move(network)),
+      .hindsight = std::move(calibrated.hindsight),
   });
   RETURN_IF_ERROR(CheckTogether(path, *model));
   model->rules = DeviationRules::Compile(model->recipe.rule(), model->pipeline);
-  auto detector =
-      std::make_shared<const Detector>(std::move(model), std::make_shared<const Calibration>(std::move(calibration)));
+  auto detector = std::make_shared<const Detector>(
+      std::move(model), std::make_shared<const Calibration>(std::move(calibrated.calibration)));
   if (const absl::Status status = ReplayGolden(*detector, golden); !status.ok()) {
     const auto code = absl::IsFailedPrecondition(status) ? status.code() : absl::StatusCode::kDataLoss;
     return At(code, path / kGoldenFile.name, status.message());

@@ -66,6 +66,10 @@ absl::StatusOr<std::vector<Content>> MakeContents(const Detector& detector, std:
   calibration.set_epoch(1);
   calibration.set_created_unix_seconds(0);
   calibration.clear_artifact_sha256();
+  if (model.hindsight) {
+    *calibration.mutable_hindsight()->mutable_scale() = model.hindsight->scale;
+    *calibration.mutable_hindsight()->mutable_calibration() = model.hindsight->calibration.ToState();
+  }
   ASSIGN_OR_RETURN(const v1::Golden golden, MakeGolden(detector, golden_rows));
   ASSIGN_OR_RETURN(std::string json, ToJson(report));
   const std::span<const float> weights = network.parameters();

@@ -102,7 +102,8 @@ absl::StatusOr<double> Detector::NoiseLevel() const {
 }
 
 absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
-                               std::span<const uint32_t> segments, StillWanted wanted, ScoreResult* result) const {
+                               std::span<const uint32_t> segments, StillWanted wanted, const JudgedVisitor& visit,
+                               ScoreResult* result) const {
   const size_t vectors = model_->pipeline.Vectors(rows.size() / features(), stride);
   result->verdicts.resize(vectors);
   const size_t suspects = Counterfactual::Suspects(options.counterfactual);
@@ -130,7 +131,7 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     variance = sigma * sigma;
   }
 
-  const auto visit = [&](size_t first, const RebuiltVectors& rebuilt, Executor& executor) {
+  const auto score_chunk = [&](size_t first, const RebuiltVectors& rebuilt, Executor& executor) {
     if (options.reconstruction) {
       for (size_t i = 0; i < rebuilt.count; ++i) {
         model_->pipeline.InvertNewestRow(
@@ -142,10 +143,11 @@ absl::Status Detector::ScoreAt(std::span<const float> rows, size_t stride, const
     RebuiltVectors judged = rebuilt;
     judged.output = model_->rules.Counted(model_->pipeline.scaler(), rebuilt, &result->counted);
     Judge(first, judged, rows, stride, options, segments, result);
+    if (visit) RETURN_IF_ERROR(visit(judged, result->errors));
     if (options.counterfactual > 0) RETURN_IF_ERROR(Repair(first, rebuilt.count, options, wanted, executor, result));
     return Complete(first, rebuilt.count, rows, stride, options, wanted, executor, result);
   };
-  return ForEachChunk(rows, stride, &result->batch, &result->output, result->code, visit);
+  return ForEachChunk(rows, stride, &result->batch, &result->output, result->code, score_chunk);
 }
 
 void Detector::Judge(size_t first, const RebuiltVectors& judged, std::span<const float> rows, size_t stride,
@@ -296,23 +298,30 @@ absl::StatusOr<std::vector<float>> Detector::Errors(std::span<const float> rows)
   return errors;
 }
 
-absl::Status Detector::VisitErrors(std::span<const float> rows, size_t stride, const ErrorVisitor& visit) const {
+absl::Status Detector::VisitJudged(std::span<const float> rows, size_t stride, const JudgedVisitor& visit) const {
   RETURN_IF_ERROR(model_->pipeline.CheckRows(rows));  // before the first visit
   Batch batch;
   std::vector<float> output, counted, errors;
   ErrorFormula::Scratch scratch;
-  const auto visit_chunk = [&](size_t first, const RebuiltVectors& rebuilt, Executor& /*executor*/) {
+  const auto visit_chunk = [&](size_t /*first*/, const RebuiltVectors& rebuilt, Executor& /*executor*/) {
     RebuiltVectors judged = rebuilt;
     judged.output = model_->rules.Counted(model_->pipeline.scaler(), rebuilt, &counted);
     errors.resize(judged.count);
     formula_->Errors(judged, &scratch, errors);
-    for (size_t i = 0; i < judged.count; ++i) {
-      if (std::isnan(errors[i])) continue;
-      RETURN_IF_ERROR(visit(first + i, errors[i], MissingLevel(judged.missing[i], judged.width)));
-    }
-    return absl::OkStatus();
+    return visit(judged, errors);
   };
   return ForEachChunk(rows, stride, &batch, &output, {}, visit_chunk);
+}
+
+absl::Status Detector::VisitErrors(std::span<const float> rows, size_t stride, const ErrorVisitor& visit) const {
+  size_t vector = 0;
+  return VisitJudged(rows, stride, [&](const RebuiltVectors& judged, std::span<const float> errors) {
+    for (size_t i = 0; i < judged.count; ++i, ++vector) {
+      if (std::isnan(errors[i])) continue;
+      RETURN_IF_ERROR(visit(vector, errors[i], MissingLevel(judged.missing[i], judged.width)));
+    }
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace astray

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +30,12 @@
 
 namespace astray {
 
+// How rows are judged once the rows after them are known (hindsight.h).
+struct HindsightModel {
+  astray::v1::HindsightScale scale;
+  Calibration calibration;
+};
+
 // What training learned; everything but the calibration.
 struct DetectorModel {
   std::string name;
@@ -37,8 +44,9 @@ struct DetectorModel {
   astray::v1::Recipe recipe;    // complete
   Pipeline pipeline;
   astray::v1::ScoreScale score_scale;
-  DeviationRules rules;    // the recipe's
-  ExecutorPool executors;  // holds the network
+  DeviationRules rules;                     // the recipe's
+  ExecutorPool executors;                   // holds the network
+  std::optional<HindsightModel> hindsight;  // of windows; none in older artifacts
 };
 
 // error / threshold, held at float's largest number. Above 1 is the same as error > threshold: the quotient of two
@@ -129,16 +137,22 @@ class Detector {
   // segments: Calibration::SegmentIndex of each vector, or nothing where none is of a segment.
   // wanted: asked before each pass through the network but the first of a chunk, where options.iterates(); its error is
   // this one's.
+  // visit: gets all vectors and their errors, some at a time and in order; they are gone after it. Its error is this
+  // one's.
+  using JudgedVisitor = std::function<absl::Status(const RebuiltVectors& judged, std::span<const float> errors)>;
   absl::Status Score(std::span<const float> rows, const ScoreOptions& options, ScoreResult* result,
-                     std::span<const uint32_t> segments = {}, StillWanted wanted = absl::OkStatus) const {
-    return ScoreAt(rows, 1, options, segments, wanted, result);
+                     std::span<const uint32_t> segments = {}, StillWanted wanted = absl::OkStatus,
+                     const JudgedVisitor& visit = nullptr) const {
+    return ScoreAt(rows, 1, options, segments, wanted, visit, result);
   }
   // The same for n windows that have nothing to do with each other: [n x window() x features()], n verdicts.
   absl::Status ScoreWindows(std::span<const float> windows, const ScoreOptions& options, ScoreResult* result,
                             std::span<const uint32_t> segments = {}, StillWanted wanted = absl::OkStatus) const {
-    return ScoreAt(windows, window(), options, segments, wanted, result);
+    return ScoreAt(windows, window(), options, segments, wanted, /*visit=*/nullptr, result);
   }
 
+  // The vectors and their errors alone, as Score's `visit` gets them.
+  absl::Status VisitJudged(std::span<const float> rows, size_t stride, const JudgedVisitor& visit) const;
   // The errors alone, for calibration; vectors with nothing observed are left out.
   absl::StatusOr<std::vector<float>> Errors(std::span<const float> rows) const;
   // The same one by one: `visit` gets a vector's place, its error and its level of missing values. stride: 1, or
@@ -147,6 +161,7 @@ class Detector {
   absl::Status VisitErrors(std::span<const float> rows, size_t stride, const ErrorVisitor& visit) const;
 
   const DetectorModel& model() const { return *model_; }
+  const std::shared_ptr<const ErrorFormula>& formula() const { return formula_; }
   const Calibration& calibration() const { return *calibration_; }
   size_t features() const { return model_->pipeline.features(); }
   size_t window() const { return model_->pipeline.window(); }
@@ -157,7 +172,8 @@ class Detector {
  private:
   // stride: Pipeline::Apply's.
   absl::Status ScoreAt(std::span<const float> rows, size_t stride, const ScoreOptions& options,
-                       std::span<const uint32_t> segments, StillWanted wanted, ScoreResult* result) const;
+                       std::span<const uint32_t> segments, StillWanted wanted, const JudgedVisitor& visit,
+                       ScoreResult* result) const;
 
   Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const ErrorFormula> formula,
            std::shared_ptr<const Calibration> calibration);

@@ -25,16 +25,20 @@ int RowOf(uint64_t number) { return static_cast<int>(number & ((uint64_t{1} << k
 }  // namespace
 
 EntityStreams::EntityStreams(size_t features, size_t window, const StreamPolicy& policy)
-    : features_(features),
-      window_(window),
-      capacity_(std::clamp(kMaxValues / (features * window), kMinEntities, kMaxEntities)),
-      policy_(policy) {}
+    : features_(features), window_(window), capacity_(Capacity(features, window)), policy_(policy) {}
+
+size_t EntityStreams::Capacity(size_t features, size_t window) {
+  return std::clamp(kMaxValues / (features * window), kMinEntities, kMaxEntities);
+}
+
+absl::Status EntityStreams::CheckName(absl::string_view entity) {
+  if (entity.size() <= kMaxNameBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("entity: expected at most ", kMaxNameBytes, " bytes, got ", entity.size()));
+}
 
 absl::Status EntityStreams::Check(const v1::ScoreStreamRequest& request) const {
-  if (request.entity().size() > kMaxNameBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("entity: expected at most ", kMaxNameBytes, " bytes, got ", request.entity().size()));
-  }
+  RETURN_IF_ERROR(CheckName(request.entity()));
   RETURN_IF_ERROR(CalibrationSamples::CheckSegment(request.segment()));
   const size_t rows = static_cast<size_t>(request.values_size()) / features_;
   if (rows >= size_t{1} << kRowBits) {

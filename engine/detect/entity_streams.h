@@ -56,6 +56,11 @@ class EntityStreams {
   EntityStreams(const EntityStreams&) = delete;
   EntityStreams& operator=(const EntityStreams&) = delete;
 
+  // How many entities are kept.
+  static size_t Capacity(size_t features, size_t window);
+  // InvalidArgument for a name that is too long: "entity: expected at most 256 bytes, got 300".
+  static absl::Status CheckName(absl::string_view entity);
+
   // Earlier rows of an entity on which a row's verdict and alarm depend.
   static size_t MemoryRows(size_t window, const StreamPolicy& policy) {
     return window - 1 + policy.alarm_memory_rows();

@@ -33,11 +33,17 @@ class ErrorFormula {
   // Its bits depend on the vector alone, not on those beside it, nor on the processor's vector code.
   void Errors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
 
+  // ratios [vectors.count]: T² of each vector over its limit, where that is above 1, else 0; also without a T².
+  void TSquaredRatios(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> ratios) const;
+
   // The error of one vector, as Errors gives it. Adds to feature_error [features] what each feature contributes,
   // vector position j belonging to feature j % features: the parts add up to the error. Of a Mahalanobis distance and
   // of T² a feature's part is z_f (P z)_f, as far as it is above 0; of the worst feature's error, each has what it has
   // in their mean.
   Explanation Explain(const RebuiltVectors& vector, Scratch* scratch, std::span<float> feature_error) const;
+
+  // 1 / v_j of each position, empty for a kind without.
+  std::span<const double> inverse_variance() const { return inverse_variance_; }
 
   // What T² expects of a feature, in scaled units; there must be one.
   float t_squared_mean(size_t feature) const { return static_cast<float>(t_squared_->mean[feature]); }
@@ -51,8 +57,9 @@ class ErrorFormula {
   };
 
   void ResidualErrors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
-  // 0 within the limit. Leaves each feature's part.
-  float TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
+  // NaN with nothing observed. Leaves each feature's part.
+  double TSquaredOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
+  float TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;  // 0 within the limit
   float ErrorOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
   double CountObserved(const RebuiltVectors& vectors, size_t i) const;
   // Adds up the `rows` newest rows but `skip` of vector i in the scratch's sums of features.

@@ -59,14 +59,6 @@ void Store(const std::vector<double>& values, google::protobuf::RepeatedField<fl
   for (const double value : values) out->Add(static_cast<float>(value));
 }
 
-// The smallest of them that is not exceeded by more than so large a share.
-double UpperQuantile(std::vector<double> values, double share) {
-  const auto exceeding = static_cast<size_t>(share * static_cast<double>(values.size()));
-  const auto at = values.begin() + static_cast<std::ptrdiff_t>(values.size() - 1 - exceeding);
-  std::ranges::nth_element(values, at);
-  return *at;
-}
-
 // The correlation of z's columns around 0, [features x features]; 0 for pairs never seen together. NaN is missing.
 Eigen::MatrixXd Correlation(const std::vector<double>& z, size_t features, Eigen::MatrixXd* variance_of_entries) {
   Eigen::MatrixXd correlation = Eigen::MatrixXd::Identity(features, features);
@@ -287,6 +279,13 @@ absl::StatusOr<v1::ScoreScale> FitResiduals(const v1::ScoreRecipe& recipe, size_
 }
 
 }  // namespace
+
+double UpperQuantile(std::vector<double> values, double share) {
+  const auto exceeding = static_cast<size_t>(share * static_cast<double>(values.size()));
+  const auto at = values.begin() + static_cast<std::ptrdiff_t>(values.size() - 1 - exceeding);
+  std::ranges::nth_element(values, at);
+  return *at;
+}
 
 absl::StatusOr<v1::ScoreScale> FitScoreScale(const v1::ScoreRecipe& recipe, size_t features, size_t width,
                                              const Rebuilt& held_out, const Rebuilt& training) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "astray/v1/artifact.pb.h"
@@ -31,5 +32,8 @@ struct Rebuilt {
 absl::StatusOr<astray::v1::ScoreScale> FitScoreScale(const astray::v1::ScoreRecipe& recipe, size_t features,
                                                      size_t width, const Rebuilt& held_out,
                                                      const Rebuilt& training = {});
+
+// The smallest of the values, at least one, that is not exceeded by more than so large a share of them.
+double UpperQuantile(std::vector<double> values, double share);
 
 }  // namespace astray

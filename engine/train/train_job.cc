@@ -18,6 +18,7 @@
 #include "engine/detect/block_picker.h"
 #include "engine/detect/missingness_probe.h"
 #include "engine/train/data_split.h"
+#include "engine/train/hindsight_fit.h"
 #include "engine/train/network_recipe.h"
 #include "engine/train/pretraining.h"
 #include "engine/train/quality_report.h"
@@ -133,12 +134,8 @@ absl::StatusOr<uint64_t> CountSegments(const EntityColumn& segments) {
 // The errors of the rows held out for it, each of its newest row's segment, as in scoring. Those with nothing missing
 // are offered to `probe`. `rows` are the data set's in the split's order.
 absl::StatusOr<CalibrationSamples> GatherSamples(const Detector& detector, const DataSplit& split,
-                                                 std::span<const float> rows, const EntityColumn& segments,
+                                                 std::span<const float> rows, const SegmentOf& segment_of,
                                                  uint32_t block_rows, MissingnessProbe* probe) {
-  const auto segment_of = [&](size_t row) {
-    if (segments.empty()) return absl::string_view();
-    return absl::string_view(segments[split.order.empty() ? row : split.order[row]]);
-  };
   CalibrationSamples samples;
   AutocorrelationTrace trace;
   const size_t features = detector.features(), window = detector.window();
@@ -159,6 +156,14 @@ absl::StatusOr<CalibrationSamples> GatherSamples(const Detector& detector, const
   samples.autocorrelation_time = trace.Time();
   samples.block_rows = block_rows > 1 ? block_rows : 0;
   return samples;
+}
+
+std::vector<Stretch> StretchesOf(std::span<const float> rows, size_t features, const std::vector<Segment>& segments) {
+  std::vector<Stretch> stretches;
+  for (const Segment& segment : segments) {
+    stretches.push_back({.rows = RowsOf(rows, features, segment), .first = segment.begin});
+  }
+  return stretches;
 }
 
 // Where neighbours have much the same error, the errors are not as many as they seem.
@@ -283,8 +288,12 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
                                                                .executors = ExecutorPool(std::move(network))});
   const Detector uncalibrated(model, nullptr);
   MissingnessProbe probe(&uncalibrated);
-  ASSIGN_OR_RETURN(CalibrationSamples samples, GatherSamples(uncalibrated, split, rows, dataset.segments,
-                                                             recipe.calibration().block_rows(), &probe));
+  const SegmentOf segment_of = [&](size_t row) {
+    if (dataset.segments.empty()) return absl::string_view();
+    return absl::string_view(dataset.segments[split.order.empty() ? row : split.order[row]]);
+  };
+  ASSIGN_OR_RETURN(CalibrationSamples samples,
+                   GatherSamples(uncalibrated, split, rows, segment_of, recipe.calibration().block_rows(), &probe));
   if (samples.all.samples() == 0) {
     return absl::InvalidArgumentError("data: every row held out for calibration has no value at all");
   }
@@ -298,6 +307,9 @@ absl::StatusOr<TrainedDetector> Train(const v1::Recipe& incomplete, const Datase
   report.set_segments(segments);
   report.set_own_thresholds(
       static_cast<uint64_t>(std::ranges::count_if(calibration.segments(), &Calibration::Group::own)));
+
+  ASSIGN_OR_RETURN(model->hindsight, FitHindsight(uncalibrated, StretchesOf(rows, features, split.calibration),
+                                                  StretchesOf(rows, features, split.training), segment_of, rate));
 
   model->recipe = std::move(recipe);
   trained.detector =

@@ -164,6 +164,39 @@ TEST_F(EvaluationTest, RangesAreCountedOverAllRowsOfEachEntity) {
   EXPECT_GT(evaluation.vus_pr(), 0.3);
 }
 
+// Hand-made scores of two entities, worked out by hand.
+TEST_F(EvaluationTest, HindsightIsMeasuredByItsOwnScores) {
+  auto calibration = Calibration::Create(std::vector<float>(99, 2.5f), /*false_positive_rate=*/0.05, {});
+  ASSERT_TRUE(calibration.ok()) << calibration.status();
+  const auto detector = MakeTinyDetector({.window = 3, .hindsight = HindsightModel{{}, *std::move(calibration)}});
+  scores_.hindsight = {.scores = {0.2f, 0.5f, 1.5f, 3.0f, 2.0f, 0.3f},
+                       .labels = {0, 1, 0, 1, 0, 0},
+                       .rows = {0, 1, 2, 3, kRows, kRows + 1},
+                       .begins = {0, 4}};
+  const v1::Evaluation evaluation = Evaluate(*detector, scores_, /*time_ordered=*/true);
+  ASSERT_TRUE(evaluation.has_hindsight());
+  const v1::HindsightEvaluation& later = evaluation.hindsight();
+  EXPECT_EQ(later.scored_rows(), 6u);
+  EXPECT_EQ(later.flagged_rows(), 3u) << "3.0, 2.0 and 1.5";
+  EXPECT_DOUBLE_EQ(later.auroc(), 6.0 / 8) << "of eight pairs, 0.5 is below 1.5 and 2.0";
+  EXPECT_DOUBLE_EQ(later.average_precision(), 0.5 * 1 + 0.5 * 2 / 4);
+  EXPECT_DOUBLE_EQ(later.precision_at_threshold(), 1.0 / 3);
+  EXPECT_DOUBLE_EQ(later.recall_at_threshold(), 0.5);
+  EXPECT_DOUBLE_EQ(later.f1_at_threshold(), 0.4);
+  EXPECT_DOUBLE_EQ(later.best_f1(), 2.0 / 3) << "with 0.5 flagged, too, or 3.0 alone";
+  EXPECT_DOUBLE_EQ(later.false_positive_rate(), 0.5);
+  EXPECT_DOUBLE_EQ(later.threshold(), 2.5);
+  const HindsightScores& made = scores_.hindsight;
+  EXPECT_DOUBLE_EQ(later.vus_pr(), VusPr(made.scores, made.labels, evaluation.vus_pr_window(), made.begins));
+  EXPECT_NE(later.vus_pr(), VusPr(made.scores, made.labels, evaluation.vus_pr_window())) << "two entities";
+  // The others are of the rows as they came.
+  const v1::Evaluation without = Evaluate(*detector_, scores_, /*time_ordered=*/true);
+  EXPECT_FALSE(without.has_hindsight());
+  EXPECT_EQ(evaluation.flagged_rows(), without.flagged_rows());
+  EXPECT_EQ(evaluation.auroc(), without.auroc());
+  EXPECT_EQ(evaluation.vus_pr(), without.vus_pr());
+}
+
 TEST_F(EvaluationTest, WithoutTimeThereAreNoRanges) {
   const v1::Evaluation evaluation = Evaluate(*detector_, scores_, /*time_ordered=*/false);
   EXPECT_FALSE(evaluation.time_ordered());

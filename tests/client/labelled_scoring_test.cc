@@ -26,6 +26,7 @@ struct Machine {
   std::vector<float> values;
   std::vector<uint8_t> labels;
   std::vector<std::string> culprits;
+  std::string segment = {};  // of all its rows
 
   size_t rows() const { return labels.size(); }
 };
@@ -55,6 +56,7 @@ LabelledScores ScoresOf(const Detector& detector, const std::vector<Machine>& ma
                     .Add({.values = std::span(machine.values).subspan(row * kFeatures, kFeatures),
                           .label = machine.labels[row],
                           .entity = machine.name,
+                          .segment = machine.segment,
                           .culprits = machine.culprits[row],
                           .name = absl::StrCat(machine.name, "/", row)})
                     .ok());
@@ -64,11 +66,52 @@ LabelledScores ScoresOf(const Detector& detector, const std::vector<Machine>& ma
   return *std::move(scores);
 }
 
+// Judges rows in hindsight at a threshold of 0.5 and, of the segment "loud", of 8.
+std::shared_ptr<const Detector> MakeLaterDetector(uint32_t window) {
+  CalibrationSamples samples;
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(samples.Add(0.5f, "quiet", 0).ok());
+    EXPECT_TRUE(samples.Add(8, "loud", 0).ok());
+  }
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(samples.Add(0.5f, "", 0).ok());
+  auto calibration = Calibration::Create(std::move(samples), /*false_positive_rate=*/0.1, {});
+  EXPECT_TRUE(calibration.ok()) << calibration.status();
+  return MakeTinyDetector({.window = window, .hindsight = HindsightModel{.scale = {}, .calibration = *calibration}});
+}
+
+struct LaterError {
+  size_t row = 0;
+  double error = 0;
+};
+
+// Of the kind that a tiny detector has: the mean of the errors of the windows whose middle is at most a window away.
+std::vector<LaterError> LaterErrors(const Detector& detector, const Machine& machine) {
+  ScoreResult result;
+  EXPECT_TRUE(detector.Score(machine.values, {}, &result).ok());
+  std::vector<LaterError> errors;
+  for (size_t row = 0; row < machine.rows() && !result.verdicts.empty(); ++row) {
+    double sum = 0, windows = 0;
+    for (size_t first = 0; first < result.verdicts.size(); ++first) {
+      const size_t middle = first + detector.window() / 2;
+      if (std::max(row, middle) - std::min(row, middle) > detector.window()) continue;
+      if (result.verdicts[first].state != Verdict::State::kScored) continue;
+      sum += result.verdicts[first].error;
+      windows += 1;
+    }
+    if (windows > 0) errors.push_back({.row = row, .error = sum / windows});
+  }
+  return errors;
+}
+
 void ExpectSame(const LabelledScores& a, const LabelledScores& b) {
   EXPECT_EQ(a.scores, b.scores);
   EXPECT_EQ(a.labels, b.labels);
   EXPECT_EQ(a.rows, b.rows);
   EXPECT_EQ(a.row_labels, b.row_labels);
+  EXPECT_EQ(a.hindsight.scores, b.hindsight.scores);
+  EXPECT_EQ(a.hindsight.labels, b.hindsight.labels);
+  EXPECT_EQ(a.hindsight.rows, b.hindsight.rows);
+  EXPECT_EQ(a.hindsight.begins, b.hindsight.begins);
   EXPECT_EQ(a.begins, b.begins);
   EXPECT_EQ(a.entities, b.entities);
   EXPECT_THAT(a.channel, testing::Pointwise(testing::NanSensitiveFloatEq(), b.channel));
@@ -151,6 +194,84 @@ TEST(LabelledScoring, ManySlicesAreOneStream) {
     ASSERT_EQ(scores.scores[at++], verdict.score);
   }
   EXPECT_EQ(at, scores.scores.size());
+}
+
+TEST(LabelledScoring, InHindsightARowsErrorIsTheMeanOfTheWindowsAround) {
+  constexpr size_t kWindow = 5;
+  const auto detector = MakeLaterDetector(kWindow);
+  std::vector<Machine> machines = {MakeMachine("a", 300, 1), MakeMachine("short", kWindow - 1, 2),
+                                   MakeMachine("b", 120, 3), MakeMachine("shortest", kWindow, 4)};
+  std::fill_n(&machines[0].values[110 * kFeatures], 30 * kFeatures, NAN);
+  for (uint8_t& label : machines[2].labels) label = 1 - label;  // others than those of the same rows of a
+  std::vector<size_t> turns;
+  for (size_t row = 0; row < 300; ++row) {
+    for (size_t i = 0; i < machines.size(); ++i) {
+      if (row < machines[i].rows()) turns.push_back(i);
+    }
+  }
+  for (const size_t group_rows : {3, 64, 100'000}) {
+    const LabelledScores scores = ScoresOf(*detector, machines, turns, group_rows);
+    const HindsightScores& later = scores.hindsight;
+    size_t at = 0;
+    std::vector<uint32_t> begins;
+    for (size_t i = 0; i < machines.size(); ++i) {
+      const std::vector<LaterError> expected = LaterErrors(*detector, machines[i]);
+      if (!expected.empty()) begins.push_back(static_cast<uint32_t>(at));
+      for (const auto& [row, error] : expected) {
+        ASSERT_LT(at, later.scores.size());
+        EXPECT_NEAR(later.scores[at], error / 0.5, 1e-6 * error) << machines[i].name << " " << row;
+        EXPECT_EQ(later.rows[at], scores.begins[i] + row);
+        EXPECT_EQ(later.labels[at], machines[i].labels[row]);
+        EXPECT_EQ(scores.names[later.rows[at]], absl::StrCat(machines[i].name, "/", row));
+        ++at;
+      }
+    }
+    EXPECT_EQ(at, later.scores.size());
+    EXPECT_EQ(at, 300 - (30 - (kWindow - 1) - 2 * kWindow) + 120 + kWindow)
+        << "none of too short a one, nor far in a gap";
+    EXPECT_EQ(later.begins, begins);
+    EXPECT_EQ(begins.size(), 3u);
+  }
+}
+
+TEST(LabelledScoring, InHindsightManySlicesAreOneStream) {
+  const auto detector = MakeLaterDetector(4);
+  const Machine machine = MakeMachine("", LabelledScoring::kSliceRows + 100, 6);
+  const LabelledScores scores = ScoresOf(*detector, {machine}, std::vector<size_t>(machine.rows(), 0), 10'000);
+  const std::vector<LaterError> expected = LaterErrors(*detector, machine);
+  EXPECT_THAT(scores.hindsight.begins, ElementsAre(0));
+  ASSERT_EQ(scores.hindsight.scores.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(scores.hindsight.rows[i], expected[i].row);
+    ASSERT_NEAR(scores.hindsight.scores[i], expected[i].error / 0.5, 1e-6 * expected[i].error);
+  }
+}
+
+TEST(LabelledScoring, InHindsightASegmentHasItsOwnThreshold) {
+  const auto detector = MakeLaterDetector(3);
+  std::vector<Machine> machines = {MakeMachine("a", 90, 1), MakeMachine("b", 90, 1), MakeMachine("c", 90, 1)};
+  machines[1].segment = "loud";
+  machines[2].segment = "never seen";
+  std::vector<size_t> turns;
+  for (size_t i = 0; i < 270; ++i) turns.push_back(i % 3);
+  const HindsightScores later = ScoresOf(*detector, machines, turns, 50).hindsight;
+  ASSERT_EQ(later.begins.size(), 3u);
+  const size_t scored = later.begins[1];
+  ASSERT_GT(scored, 80u);
+  ASSERT_EQ(later.scores.size(), 3 * scored);
+  for (size_t i = 0; i < scored; ++i) {
+    EXPECT_FLOAT_EQ(later.scores[scored + i], later.scores[i] / 16) << i;
+    EXPECT_EQ(later.scores[2 * scored + i], later.scores[i]) << i;
+  }
+}
+
+TEST(LabelledScoring, WithoutAModelOfItThereIsNoHindsight) {
+  const auto detector = MakeTinyDetector({.window = 4});
+  const Machine machine = MakeMachine("a", 200, 1);
+  const LabelledScores scores = ScoresOf(*detector, {machine}, std::vector<size_t>(machine.rows(), 0), 100);
+  EXPECT_FALSE(scores.scores.empty());
+  EXPECT_TRUE(scores.hindsight.scores.empty());
+  EXPECT_TRUE(scores.hindsight.begins.empty());
 }
 
 TEST(LabelledScoring, CulpritsAreThoseOfFlaggedAnomalousRowsByShareAndByRepair) {

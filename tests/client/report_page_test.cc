@@ -77,6 +77,26 @@ Scene MakeScene(size_t entities, size_t rows, const std::string& feature, bool t
   return scene;
 }
 
+// Every row has a score in hindsight but the first of each entity.
+void AddHindsight(Scene* scene) {
+  HindsightScores& later = scene->scores.hindsight;
+  Random random(6);
+  for (uint32_t row = 0; row < scene->scores.row_labels.size(); ++row) {
+    const auto entity = std::ranges::find(scene->scores.begins, row);
+    if (entity != scene->scores.begins.end()) {
+      later.begins.push_back(static_cast<uint32_t>(later.scores.size()));
+      continue;
+    }
+    later.rows.push_back(row);
+    later.labels.push_back(scene->scores.row_labels[row]);
+    later.scores.push_back(static_cast<float>(std::exp(random.Normal()) * (later.labels.back() != 0 ? 4 : 0.4)));
+  }
+  auto calibration = Calibration::Create(std::vector<float>(99, 1), /*false_positive_rate=*/0.05, {});
+  EXPECT_TRUE(calibration.ok()) << calibration.status();
+  scene->detector = MakeTinyDetector({.window = 2, .hindsight = HindsightModel{{}, *std::move(calibration)}});
+  scene->evaluation = Evaluate(*scene->detector, scene->scores, scene->evaluation.time_ordered());
+}
+
 TEST(ReportPageTest, NamesFromFilesAreTextAndNothingElse) {
   Scene scene = MakeScene(2, 400, kHostile, true);
   scene.NameAll(kHostile);
@@ -132,6 +152,52 @@ TEST(ReportPageTest, ColumnsAreTheRowsWhereThereIsRoom) {
   EXPECT_EQ(alarm.fields().at("anomalous").number_value(), 3);
 }
 
+TEST(ReportPageTest, AScoreInHindsightStandsInItsRowsColumn) {
+  for (const size_t rows : {400u, 30'000u}) {
+    Scene scene = MakeScene(2, rows, "flow", true);
+    EXPECT_EQ(Parse(ReportData(scene.input("x.csv"))).fields().at("hindsight").kind_case(),
+              google::protobuf::Value::kNullValue);
+    AddHindsight(&scene);
+    const HindsightScores& later = scene.scores.hindsight;
+    const Struct parsed = Parse(ReportData(scene.input("x.csv")));
+    for (size_t number = 0; number < 2; ++number) {
+      const Struct& entity = List(parsed, "entities").values(static_cast<int>(number)).struct_value();
+      const auto stride = static_cast<size_t>(entity.fields().at("stride").number_value());
+      EXPECT_EQ(stride, rows == 400 ? 1 : 3);
+      const ListValue& high = List(entity, "hindsight_high");
+      std::vector<double> highest(static_cast<size_t>(high.values_size()), -1), lowest(highest.size(), 1e9);
+      ASSERT_EQ(highest.size(), rows / stride);
+      for (size_t i = 0; i < later.rows.size(); ++i) {
+        if (later.rows[i] / rows != number) continue;
+        const size_t column = later.rows[i] % rows / stride;
+        highest[column] = std::max<double>(highest[column], later.scores[i]);
+        lowest[column] = std::min<double>(lowest[column], later.scores[i]);
+      }
+      ASSERT_EQ(entity.fields().contains("hindsight_low"), stride > 1);
+      for (int c = 0; c < high.values_size(); ++c) {
+        if (highest[c] < 0) {
+          EXPECT_EQ(high.values(c).kind_case(), google::protobuf::Value::kNullValue) << c;
+          continue;
+        }
+        ASSERT_NEAR(high.values(c).number_value(), highest[c], 5e-4 * highest[c]) << c;
+        if (stride == 1) continue;
+        ASSERT_NEAR(List(entity, "hindsight_low").values(c).number_value(), lowest[c], 5e-4 * lowest[c]) << c;
+      }
+    }
+    const Struct& hindsight = parsed.fields().at("hindsight").struct_value();
+    EXPECT_EQ(hindsight.fields().at("target").number_value(), 0.05);
+    // The area under its steps is near the AUROC, which is another than the live one.
+    double area = 0, rate = 0;
+    for (const auto& point : List(hindsight, "curve").values()) {
+      const double next = point.list_value().values(0).number_value();
+      area += (next - rate) * point.list_value().values(1).number_value();
+      rate = next;
+    }
+    EXPECT_NEAR(area, scene.evaluation.hindsight().auroc(), 0.01);
+    EXPECT_GT(area, scene.evaluation.auroc() + 0.02);
+  }
+}
+
 TEST(ReportPageTest, AnAlarmSaysWhetherItIsByTheReadingsThemselves) {
   Scene scene = MakeScene(1, 400, "flow", true);
   scene.scores.strongest.push_back(scene.scores.strongest.front());
@@ -146,6 +212,7 @@ TEST(ReportPageTest, AnAlarmSaysWhetherItIsByTheReadingsThemselves) {
 TEST(ReportPageTest, OfAMillionRowsThePeaksStayAndThePageIsSmall) {
   Scene scene = MakeScene(1, 1'000'000, "flow", true);
   scene.NameAll("2026-01-01T00:00:00.000Z");
+  AddHindsight(&scene);
   scene.scores.scores[654'321] = 12345;
   const std::string page = ReportPage(scene.input("x.csv"));
   EXPECT_LT(page.size(), 2u << 20);

@@ -49,18 +49,23 @@ class QualityBenchTest(unittest.TestCase):
         self.assertIn("note: no tep in", done.stderr)
         self.assertNotIn("Tennessee", done.stdout)
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if line.startswith("| nab")]
-        (total,), entities = [row for row in rows if row[1] == "2"], [row for row in rows if row[1] in ("easy", "hard")]
+        (total, later), entities = [row for row in rows if row[1] == "2"], [row for row in rows if row[1] in ("easy", "hard")]
         self.assertEqual(len(entities), 2)
+        self.assertEqual([total[0], later[0]], ["nab", "nab, in hindsight"])
         of_seeds = total.pop(3)
         for column in range(2, 8):  # AUROC .. false alarms
             values = [float(row[column]) for row in entities]
             self.assertAlmostEqual(float(total[column]), sum(values) / 2, delta=0.0011)
         with tempfile.TemporaryDirectory() as models, unittest.mock.patch.multiple(
                 quality, create=True, ASTRAY=ASTRAY, DATA=self.folder):
-            auroc = [[quality.measure_entity(models, "nab", entity, seed)["auroc"] for entity in ("easy", "hard")] for seed in (1, 2)]
+            results = [[quality.measure_entity(models, "nab", entity, seed) for entity in ("easy", "hard")] for seed in (1, 2)]
+        auroc = [[result["auroc"] for result in of_seed] for of_seed in results]
         self.assertAlmostEqual(float(entities[1][2]), (auroc[0][1] + auroc[1][1]) / 2, delta=0.0006)
         self.assertAlmostEqual(float(of_seeds), abs(sum(auroc[0]) - sum(auroc[1])) / 2 / math.sqrt(2), delta=0.0006)
         self.assertGreater(float(entities[0][2]), 0.95, "the easy one's AUROC")
+        hindsight = [result["hindsight"]["vus_pr"] for of_seed in results for result in of_seed]
+        self.assertAlmostEqual(float(later[5]), sum(hindsight) / 4, delta=0.0006)
+        self.assertAlmostEqual(float(entities[1][9].split(" / ")[2]), (hindsight[1] + hindsight[3]) / 2, delta=0.0006)
         self.assertEqual(total[8:], list(quality.BASELINES["nab"]))
         self.assertRegex(entities[0][8], r"^1 of 1, [\d.]+ rows?$")
 

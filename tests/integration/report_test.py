@@ -14,7 +14,7 @@ from programs import Plant, run
 
 HOSTILE = ["</script><script>window.hacked=1</script>", "\"'><img src=x onerror=window.hacked=1>", "{{script}}<b>${window.hacked=1}"]
 SCORE_LIGHT, LABEL_ON_LIGHT, LIMIT_LIGHT = (29, 95, 191), (252, 229, 200), (179, 38, 30)  # as the page mixes its colours
-CARD_DARK, SCORE_DARK = (27, 31, 38), (110, 168, 255)
+LATER_LIGHT, CARD_DARK, SCORE_DARK, LATER_DARK = (27, 31, 38), (27, 31, 38), (110, 168, 255), (244, 246, 250)
 
 
 def near(colours, wanted, distance=12):
@@ -24,6 +24,11 @@ def near(colours, wanted, distance=12):
         if all(abs(int(a) - b) <= distance for a, b in zip(colour.split(","), wanted)):
             total += pixels
     return total
+
+
+def grey(colour):
+    """What a black-and-white printer makes of it, 0 to 255."""
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
 
 
 def vertices(path):
@@ -100,6 +105,45 @@ class ReportTest(unittest.TestCase):
         self.assertIn(f"{self.evaluation['flagged_rows']:,} flagged", self.text("#subtitle"))
         self.assertEqual(self.text("#title"), "pump, version 1")
 
+    def test_measures_in_hindsight_stand_below_them(self):
+        self.open(self.page)
+        later = self.evaluation["hindsight"]
+        shown = {"auroc": "auroc", "average-precision": "average_precision", "vus-pr": "vus_pr", "f1": "f1_at_threshold",
+                 "best-f1": "best_f1", "false-positive-rate": "false_positive_rate"}
+        for tile, field in shown.items():
+            self.assertEqual(self.text(f"#{tile} .later"), f"in hindsight {later[field]:.4f}", tile)
+        self.assertGreater(later["average_precision"], 0.3)
+        self.assertEqual(self.count("#measures .later"), len(shown))
+        self.assertIn(f"in hindsight precision {later['precision_at_threshold']:.4f}, recall {later['recall_at_threshold']:.4f}",
+                      self.text("#f1 .more"))
+        self.assertFalse(self.browser.evaluate("document.getElementById('hindsight-note').hidden"))
+        self.assertIn("astray score --offline --hindsight", self.text("#hindsight-note"))
+
+    def test_scores_in_hindsight_are_a_line_of_their_own(self):
+        self.open(self.page)
+        # It has a score for the rows before the first full window, too.
+        firsts = self.browser.evaluate("['score', 'later'].map((line) => Number(document.querySelector(`#score-plot path.${line}`)"
+                                       ".getAttribute('d').match(/M([0-9.]+)/)[1]))")
+        self.assertLess(firsts[1], firsts[0])
+        self.assertEqual(self.data("data.entities[0].hindsight_high.filter((score) => score !== null).length"),
+                         self.evaluation["hindsight"]["scored_rows"])
+        self.assertEqual(self.data("data.entities[0].hindsight_high.filter((score) => score > 1).length"),
+                         self.evaluation["hindsight"]["flagged_rows"])
+        for legend in ("#timeline-legend", "section:has(> #roc) .legend", "section:has(> #pr) .legend"):
+            self.assertIn("in hindsight", self.text(legend))
+        self.assertEqual(vertices(self.path("#roc .curve.later")), self.data("data.hindsight.curve.length") + 1)
+        self.assertEqual(vertices(self.path("#pr .curve.later")), self.data("data.hindsight.curve.length"))
+        self.assertIn(f"in hindsight {self.evaluation['hindsight']['auroc']:.4f}", self.text("#roc-note"))
+        self.browser.evaluate("show(100, 120)")
+        self.assertEqual(vertices(self.path("#score-plot .later")), 20, "a point a row")
+        light = self.browser.colours("#score-plot svg")
+        self.assertGreater(near(light, LATER_LIGHT), 500)
+        self.assertGreater(near(light, SCORE_LIGHT), 200, "a thin line")
+        self.assertGreater(abs(grey(SCORE_LIGHT) - grey(LATER_LIGHT)), 50, "told apart in print")
+        self.browser.requests.clear()
+        self.open(self.page, dark=True)
+        self.assertGreater(near(self.browser.colours("#score-plot svg"), LATER_DARK), 500)
+
     def test_every_curve_has_its_points(self):
         self.open(self.page)
         self.assertEqual(vertices(self.path("#roc .curve")), self.data("data.curve.length") + 1)
@@ -143,7 +187,8 @@ class ReportTest(unittest.TestCase):
         self.assertLess(abs(times.index(begin) - (first - 20)), 3)
         self.assertLess(abs(times.index(end) - (first + 20)), 3)
         self.browser.mouse("mouseMoved", place(self.evaluation["rows"] * 0.9), box[1] + 100)
-        self.assertRegex(self.text("#readout"), r"^row [\d,]+ · 2026-.* · score [\d.e-]+(, flagged)? · labelled anomalous$")
+        self.assertRegex(self.text("#readout"), r"^row [\d,]+ · 2026-.* · score [\d.e-]+(, flagged)? · in hindsight [\d.e-]+(, flagged)?"
+                         r" · labelled anomalous$")
         self.browser.evaluate("document.getElementById('all').click()")
         self.assertEqual(self.path("#score-plot .score"), before)
         self.browser.evaluate("document.getElementById('log').click()")
@@ -155,8 +200,11 @@ class ReportTest(unittest.TestCase):
         self.assertGreater(near(light, SCORE_LIGHT), 2000)
         self.assertGreater(near(light, LABEL_ON_LIGHT), 2000)
         self.assertGreater(near(light, LIMIT_LIGHT), 500)
-        for plot in ("#roc svg", "#pr svg", "#calibration svg"):
-            self.assertGreater(near(self.browser.colours(plot), SCORE_LIGHT), 200, plot)
+        self.assertGreater(near(self.browser.colours("#calibration svg"), SCORE_LIGHT), 200)
+        for plot in ("#roc svg", "#pr svg"):  # where the two coincide, the second is on top
+            colours = self.browser.colours(plot)
+            self.assertGreater(near(colours, SCORE_LIGHT), 50, plot)
+            self.assertGreater(near(colours, LATER_LIGHT), 200, plot)
         self.browser.requests.clear()
         self.open(self.page, dark=True)
         dark = self.browser.colours("#score-plot svg")
@@ -198,6 +246,10 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(evaluation["vus_pr"], "NaN")
         self.assertEqual(self.count("#vus-pr") + self.count("#ranges"), 0)
         self.assertEqual(self.text("#timeline-title"), "Score of each row")
+        # Rows judged alone have no hindsight.
+        self.assertNotIn("hindsight", evaluation)
+        self.assertEqual(self.count(".later"), 0)
+        self.assertNotIn("hindsight", self.browser.evaluate("document.querySelector('main').innerText"))
         dots = [self.path("#score-plot .dots.normal"), self.path("#score-plot .dots.anomalous")]
         self.assertEqual([vertices(path) for path in dots], [300, 16])
         self.browser.evaluate("(() => { const s = document.getElementById('entity'); s.value = 1;"

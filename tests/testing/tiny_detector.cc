@@ -89,7 +89,8 @@ std::shared_ptr<const Detector> MakeTinyDetector(const TinyDetectorOptions& opti
                                                          .recipe = std::move(recipe),
                                                          .pipeline = std::move(pipeline),
                                                          .score_scale = std::move(scale),
-                                                         .executors = ExecutorPool(std::move(network))});
+                                                         .executors = ExecutorPool(std::move(network)),
+                                                         .hindsight = options.hindsight});
   std::vector<float> errors = ValueOrDie(Detector(model, nullptr).Errors(rows));
   auto calibration = std::make_shared<const Calibration>(
       ValueOrDie(Calibration::Create(std::move(errors), options.false_positive_rate, {})));

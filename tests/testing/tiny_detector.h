@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct TinyDetectorOptions {
   double false_positive_rate = 0.02;
   v1::StreamRecipe stream = {};
   v1::AlarmRecipe alarm = {};
+  std::optional<HindsightModel> hindsight = {};  // for window > 1; its scale is empty
 };
 
 // n time-ordered rows of normal values [n x features], like those a tiny detector is calibrated on.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "astray/v1/calibration.pb.h"
@@ -300,6 +301,25 @@ TEST_F(ArtifactCorruption, CalibrationThatIsNotTheArtifactsOwn) {
   ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "epoch: expected 1, got 2");
   ForgeMessage<v1::CalibrationState>("calibration.pb", [](v1::CalibrationState& state) { state.clear_errors(); });
   ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "errors: expected 1");
+}
+
+TEST_F(ArtifactCorruption, HindsightThatDoesNotFit) {
+  const auto forge = [&](const std::function<void(v1::HindsightState&)>& edit) {
+    ForgeMessage<v1::CalibrationState>("calibration.pb", [&](v1::CalibrationState& state) {
+      state.clear_hindsight();
+      const v1::CalibrationState own = state;
+      *state.mutable_hindsight()->mutable_calibration() = own;
+      edit(*state.mutable_hindsight());
+    });
+  };
+  forge([](v1::HindsightState& state) { state.mutable_calibration()->clear_errors(); });
+  ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: errors: expected 1");
+  forge([](v1::HindsightState& state) { state.mutable_scale()->add_variance(1); });
+  ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: variance: expected 0 values, got 1");
+  forge([](v1::HindsightState& state) { state.mutable_scale()->set_t_squared_error(-1); });
+  ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: t_squared_error: expected a finite number");
+  forge([](v1::HindsightState& /*state*/) {});
+  EXPECT_TRUE(ReadArtifact(path_).ok());
 }
 
 TEST_F(ArtifactCorruption, ReportThatDoesNotParse) {

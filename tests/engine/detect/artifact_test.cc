@@ -54,6 +54,23 @@ TEST(Artifact, ReadsBackTheSameDetectorBitForBit) {
   }
 }
 
+TEST(Artifact, KeepsWhatHindsightTakes) {
+  for (const v1::ScoreKind kind : {v1::WINDOW_SCALES, v1::WINDOW_NORMALISED}) {
+    const SmallDetectorOptions options = {.window = 4, .kind = kind, .t_squared_rows = 2, .hindsight = true};
+    const auto written = MakeSmallDetector(options);
+    const auto read = ReadArtifact(WriteSmallArtifact(options));
+    ASSERT_TRUE(read.ok()) << read.status();
+    ASSERT_TRUE((*read)->model().hindsight.has_value());
+    const HindsightModel &got = *(*read)->model().hindsight, &expected = *written->model().hindsight;
+    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(got.scale, expected.scale));
+    EXPECT_TRUE(
+        google::protobuf::util::MessageDifferencer::Equals(got.calibration.ToState(), expected.calibration.ToState()));
+  }
+  const auto without = ReadArtifact(WriteSmallArtifact({.window = 4}));
+  ASSERT_TRUE(without.ok()) << without.status();
+  EXPECT_FALSE((*without)->model().hindsight.has_value()) << "as in artifacts from before";
+}
+
 TEST(Artifact, TakesNameAndVersionFromThePath) {
   const std::filesystem::path path = WriteSmallArtifact();
   for (const std::filesystem::path& spelling : {path, path / "", path / ".", path / ".." / "1"}) {

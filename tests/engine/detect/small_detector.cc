@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base/random.h"
+#include "engine/detect/hindsight.h"
 #include "engine/detect/score_scale.h"
 #include "google/protobuf/text_format.h"
 
@@ -41,6 +42,16 @@ v1::Recipe MakeRecipe(const SmallDetectorOptions& options) {
   if (!google::protobuf::TextFormat::MergeFromString(options.rules, &recipe)) std::abort();
   recipe.mutable_calibration()->set_false_positive_rate(0.02);
   return recipe;
+}
+
+HindsightModel MakeHindsight(const Detector& detector, const std::vector<float>& rows, double rate) {
+  v1::HindsightScale scale;
+  if (detector.model().score_scale.kind() == v1::WINDOW_SCALES) {
+    scale.mutable_variance()->Resize(static_cast<int>(detector.features()), 1);
+    scale.set_t_squared_error(1);
+  }
+  const std::vector<float> errors = OrDie(HindsightErrors(detector, scale, rows));
+  return {.scale = std::move(scale), .calibration = OrDie(Calibration::Create(errors, rate, {}))};
 }
 
 }  // namespace
@@ -88,9 +99,11 @@ std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& op
                                                          .score_scale = std::move(scale),
                                                          .rules = std::move(rules),
                                                          .executors = ExecutorPool(std::move(network))});
-  const std::vector<float> errors = OrDie(Detector(model, nullptr).Errors(rows));
-  auto calibration = std::make_shared<const Calibration>(
-      OrDie(Calibration::Create(errors, recipe.calibration().false_positive_rate(), {})));
+  const Detector uncalibrated(model, nullptr);
+  const double rate = recipe.calibration().false_positive_rate();
+  auto calibration =
+      std::make_shared<const Calibration>(OrDie(Calibration::Create(OrDie(uncalibrated.Errors(rows)), rate, {})));
+  if (options.hindsight) model->hindsight = MakeHindsight(uncalibrated, rows, rate);
   return std::make_shared<const Detector>(std::move(model), std::move(calibration));
 }
 

@@ -22,6 +22,7 @@ struct SmallDetectorOptions {
   size_t calibration_rows = 400;
   std::string rules = {};  // "rule { feature: 'flow' ignore_below: 0.5 }"
   float noise_level = 0;   // of a Gaussian corruption that the recipe then names
+  bool hindsight = false;  // calibrated on the same rows
 };
 
 // n time-ordered rows of features "flow", "pressure", "temperature".

@@ -1,0 +1,181 @@
+#include "engine/detect/hindsight.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/detect/score_kind.h"
+
+namespace astray {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+bool ByFeature(const v1::ScoreScale& scale) { return scale.kind() == v1::WINDOW_SCALES; }
+
+// Rows that a row's error is smoothed over.
+size_t RowsNear(const v1::ScoreScale& scale, size_t window) {
+  return ByFeature(scale) ? NewestQuarter(window) : 2 * window + 1;
+}
+
+}  // namespace
+
+absl::Status CheckHindsightScale(const v1::HindsightScale& scale, const v1::ScoreScale& score, size_t features,
+                                 size_t window) {
+  if (window < 2) return absl::InvalidArgumentError("hindsight: expected a model of windows");
+  const size_t expected = ByFeature(score) ? features : 0;
+  if (static_cast<size_t>(scale.variance_size()) != expected) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hindsight: variance: expected ", expected, " values, got ", scale.variance_size()));
+  }
+  for (int f = 0; f < scale.variance_size(); ++f) {
+    if (!std::isfinite(scale.variance(f)) || !(scale.variance(f) > 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("hindsight: variance ", f, ": expected a finite number above 0, got ", scale.variance(f)));
+    }
+  }
+  if (!std::isfinite(scale.t_squared_error()) || scale.t_squared_error() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hindsight: t_squared_error: expected a finite number from 0, got ", scale.t_squared_error()));
+  }
+  return absl::OkStatus();
+}
+
+CoveredRows::CoveredRows(const Detector& detector)
+    : formula_(detector.formula()),
+      by_feature_(ByFeature(detector.model().score_scale)),
+      window_(detector.window()),
+      features_(detector.features()),
+      means_(by_feature_ ? features_ : 1),
+      rows_around_(detector.model().score_scale.t_squared().rows() / 2),
+      sums_(window_ * means_),
+      counts_(window_ * means_),
+      t_squared_(window_),
+      row_(means_) {}
+
+void CoveredRows::Add(const RebuiltVectors& windows, std::span<const float> errors, const Visit& visit) {
+  // Of the other kinds it is in the errors.
+  ratios_.assign(windows.count, 0);
+  if (by_feature_) formula_->TSquaredRatios(windows, &scratch_, ratios_);
+  for (size_t i = 0; i < windows.count; ++i) {
+    AddWindow(windows, i, errors[i]);
+    const size_t first = windows_++;
+    t_squared_[Slot(first + window_ - 1 - rows_around_)] = ratios_[i];
+    VisitRow(first, visit);
+  }
+}
+
+void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error) {
+  if (!by_feature_) {
+    if (std::isnan(error)) return;
+    const size_t middle = Slot(windows_ + window_ / 2);
+    sums_[middle] = error;
+    counts_[middle] = 1;
+    return;
+  }
+  const float* const observed = windows.observed_of(i);
+  for (size_t row = 0; row < window_; ++row) {
+    const size_t from = row * features_, slot = Slot(windows_ + row) * features_;
+    const float* const input = windows.input + i * windows.width + from;
+    const float* const output = windows.output + i * windows.outputs + from;
+    const double* const weight = formula_->inverse_variance().data() + from;
+    double* const sum = sums_.data() + slot;
+    double* const count = counts_.data() + slot;
+    for (size_t f = 0; f < features_; ++f) {
+      const double residual = static_cast<double>(output[f]) - input[f];
+      const double there = observed == nullptr ? 1 : observed[from + f];  // 0 or 1
+      sum[f] += there * residual * residual * weight[f];
+      count[f] += there;
+    }
+  }
+}
+
+void CoveredRows::VisitRow(size_t row, const Visit& visit) {
+  const size_t slot = Slot(row);
+  const auto sums = std::span(sums_).subspan(slot * means_, means_);
+  const auto counts = std::span(counts_).subspan(slot * means_, means_);
+  for (size_t m = 0; m < means_; ++m) row_[m] = counts[m] > 0 ? sums[m] / counts[m] : kNaN;
+  visit({.means = row_, .t_squared = t_squared_[slot]});
+  // The place is the next row's.
+  std::ranges::fill(sums, 0);
+  std::ranges::fill(counts, 0);
+  t_squared_[slot] = 0;
+}
+
+void CoveredRows::Finish(const Visit& visit) {
+  if (windows_ == 0) return;
+  for (size_t row = windows_; row < windows_ + window_ - 1; ++row) VisitRow(row, visit);
+  windows_ = 0;
+}
+
+Hindsight::Hindsight(const Detector& detector, const v1::HindsightScale& scale)
+    : covered_(detector),
+      behind_(RowsNear(detector.model().score_scale, detector.window()) / 2),
+      ahead_(RowsNear(detector.model().score_scale, detector.window()) - 1 - behind_),
+      t_squared_error_(scale.t_squared_error()),
+      means_((behind_ + 1 + ahead_) * covered_.means()),
+      t_squared_(behind_ + 1 + ahead_) {
+  for (const double variance : scale.variance()) inverse_variance_.push_back(1 / variance);
+}
+
+void Hindsight::Add(const RebuiltVectors& windows, std::span<const float> errors, std::vector<float>* settled) {
+  covered_.Add(windows, errors, [&](const CoveredRows::Row& row) { AddRow(row, settled); });
+}
+
+void Hindsight::Finish(std::vector<float>* settled) {
+  covered_.Finish([&](const CoveredRows::Row& row) { AddRow(row, settled); });
+  while (settled_ < rows_) settled->push_back(ErrorOf(settled_++));
+  rows_ = settled_ = 0;
+}
+
+void Hindsight::AddRow(const CoveredRows::Row& row, std::vector<float>* settled) {
+  const size_t place = rows_++ % t_squared_.size();
+  std::ranges::copy(row.means, means_.begin() + static_cast<std::ptrdiff_t>(place * row.means.size()));
+  t_squared_[place] = row.t_squared;
+  if (rows_ > ahead_) settled->push_back(ErrorOf(settled_++));
+}
+
+float Hindsight::ErrorOf(size_t row) {
+  const size_t width = covered_.means(), ring = t_squared_.size();
+  sum_.assign(width, 0);
+  count_.assign(width, 0);
+  for (size_t near = row - std::min(row, behind_); near < std::min(rows_, row + ahead_ + 1); ++near) {
+    const auto means = std::span(means_).subspan(near % ring * width, width);
+    for (size_t m = 0; m < width; ++m) {
+      if (std::isnan(means[m])) continue;
+      sum_[m] += means[m];
+      count_[m] += 1;
+    }
+  }
+  double error = 0, known = 0;
+  for (size_t m = 0; m < width; ++m) {
+    if (count_[m] == 0) continue;
+    const double mean = sum_[m] / count_[m];
+    error += inverse_variance_.empty() ? mean : std::sqrt(mean * inverse_variance_[m]);
+    known += 1;
+  }
+  if (known == 0) return kNaN;
+  error /= known;
+  if (const double ratio = t_squared_[row % ring]; ratio > 1) {
+    error = std::fmax(error, t_squared_error_ * (1 + std::log(ratio) / static_cast<double>(width)));
+  }
+  // Of no number, too, the largest.
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(error < kLargest ? error : kLargest);
+}
+
+absl::StatusOr<std::vector<float>> HindsightErrors(const Detector& detector, const v1::HindsightScale& scale,
+                                                   std::span<const float> rows) {
+  Hindsight hindsight(detector, scale);
+  std::vector<float> settled;
+  RETURN_IF_ERROR(detector.VisitJudged(rows, 1, [&](const RebuiltVectors& windows, std::span<const float> errors) {
+    hindsight.Add(windows, errors, &settled);
+    return absl::OkStatus();
+  }));
+  hindsight.Finish(&settled);
+  return settled;
+}
+
+}  // namespace astray

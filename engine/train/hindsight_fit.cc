@@ -1,0 +1,108 @@
+#include "engine/train/hindsight_fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/detect/hindsight.h"
+#include "engine/detect/score_scale.h"
+
+namespace astray {
+namespace {
+
+constexpr size_t kMaxRows = 16'384;
+constexpr double kErrorsBeyond = 0.01;  // share of held-out rows
+
+// Of each stretch its first rows, the same share.
+std::vector<Stretch> Limited(const std::vector<Stretch>& stretches, size_t features, size_t limit) {
+  size_t all = 0;
+  for (const Stretch& stretch : stretches) all += stretch.rows.size() / features;
+  const double share = std::min(1.0, static_cast<double>(limit) / static_cast<double>(std::max<size_t>(all, 1)));
+  std::vector<Stretch> limited;
+  for (const Stretch& stretch : stretches) {
+    const auto rows = static_cast<size_t>(share * static_cast<double>(stretch.rows.size() / features));
+    limited.push_back({.rows = stretch.rows.first(rows * features), .first = stretch.first});
+  }
+  return limited;
+}
+
+// Of each feature the mean of what CoveredRows says of the rows; NaN where that is nothing.
+absl::StatusOr<std::vector<double>> MeanOfRows(const Detector& detector, const std::vector<Stretch>& stretches) {
+  std::vector<double> sums(detector.features()), counts(detector.features());
+  CoveredRows covered(detector);
+  const auto add = [&](const CoveredRows::Row& row) {
+    for (size_t f = 0; f < row.means.size(); ++f) {
+      if (std::isnan(row.means[f])) continue;
+      sums[f] += row.means[f];
+      counts[f] += 1;
+    }
+  };
+  for (const Stretch& stretch : stretches) {
+    RETURN_IF_ERROR(detector.VisitJudged(stretch.rows, 1, [&](const RebuiltVectors& judged, std::span<const float> e) {
+      covered.Add(judged, e, add);
+      return absl::OkStatus();
+    }));
+    covered.Finish(add);
+  }
+  for (size_t f = 0; f < sums.size(); ++f) sums[f] /= counts[f];
+  return sums;
+}
+
+// Calls visit(place, error) for each row that has an error.
+absl::Status VisitHindsight(const Detector& detector, const v1::HindsightScale& scale,
+                            const std::vector<Stretch>& stretches,
+                            const std::function<absl::Status(size_t place, float error)>& visit) {
+  for (const Stretch& stretch : stretches) {
+    ASSIGN_OR_RETURN(const std::vector<float> errors, HindsightErrors(detector, scale, stretch.rows));
+    for (size_t i = 0; i < errors.size(); ++i) {
+      if (!std::isnan(errors[i])) RETURN_IF_ERROR(visit(stretch.first + i, errors[i]));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::HindsightScale> FitScale(const Detector& detector, const std::vector<Stretch>& held_out,
+                                            const std::vector<Stretch>& training) {
+  v1::HindsightScale scale;
+  if (detector.model().score_scale.kind() != v1::WINDOW_SCALES) return scale;
+  ASSIGN_OR_RETURN(const std::vector<double> unseen, MeanOfRows(detector, held_out));
+  ASSIGN_OR_RETURN(const std::vector<double> seen, MeanOfRows(detector, training));
+  for (size_t f = 0; f < unseen.size(); ++f) {
+    const double variance = std::fmax(unseen[f], seen[f]);  // the other one where one is NaN
+    scale.add_variance(static_cast<float>(
+        std::isnan(variance) ? 1 : std::clamp<double>(variance, kVarianceFloor, std::numeric_limits<float>::max())));
+  }
+  if (!detector.model().score_scale.has_t_squared()) return scale;
+  std::vector<double> errors;
+  RETURN_IF_ERROR(VisitHindsight(detector, scale, held_out, [&](size_t /*place*/, float error) {
+    errors.push_back(error);
+    return absl::OkStatus();
+  }));
+  scale.set_t_squared_error(errors.empty() ? 0 : UpperQuantile(std::move(errors), kErrorsBeyond));
+  return scale;
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<HindsightModel>> FitHindsight(const Detector& detector,
+                                                           const std::vector<Stretch>& held_out,
+                                                           const std::vector<Stretch>& training,
+                                                           const SegmentOf& segment_of, double false_positive_rate) {
+  if (detector.window() < 2) return std::nullopt;
+  const std::vector<Stretch> unseen = Limited(held_out, detector.features(), kMaxRows);
+  const std::vector<Stretch> seen = Limited(training, detector.features(), kMaxRows);
+  ASSIGN_OR_RETURN(v1::HindsightScale scale, FitScale(detector, unseen, seen));
+  CalibrationSamples samples;
+  RETURN_IF_ERROR(VisitHindsight(detector, scale, unseen, [&](size_t place, float error) {
+    return samples.Add(error, segment_of(place), /*missing_level=*/0);
+  }));
+  if (samples.all.samples() == 0) return std::nullopt;
+  const double finest = 1.0 / (static_cast<double>(samples.all.samples()) + 1);
+  ASSIGN_OR_RETURN(Calibration calibration,
+                   Calibration::Create(std::move(samples), std::max(false_positive_rate, finest), {}));
+  return HindsightModel{.scale = std::move(scale), .calibration = std::move(calibration)};
+}
+
+}  // namespace astray

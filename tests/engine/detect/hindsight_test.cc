@@ -1,0 +1,268 @@
+#include "engine/detect/hindsight.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "engine/detect/score_kind.h"
+#include "tests/engine/detect/detector_scoring.h"
+#include "tests/engine/detect/small_detector.h"
+
+namespace astray {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr size_t kFeatures = 3;
+constexpr uint32_t kWindow = 10;
+
+std::shared_ptr<const Detector> MakeDetector(v1::ScoreKind kind, uint32_t t_squared_rows = 0) {
+  return MakeSmallDetector({.window = kWindow, .kind = kind, .t_squared_rows = t_squared_rows});
+}
+
+v1::HindsightScale ScaleOf(const Detector& detector) {
+  v1::HindsightScale scale;
+  if (detector.model().score_scale.kind() == v1::WINDOW_SCALES) {
+    for (const float variance : {0.5f, 1.0f, 3.0f}) scale.add_variance(variance);
+    scale.set_t_squared_error(2.5);
+  }
+  return scale;
+}
+
+std::vector<float> HindsightOf(const Detector& detector, std::span<const float> rows) {
+  const auto errors = HindsightErrors(detector, ScaleOf(detector), rows);
+  EXPECT_TRUE(errors.ok()) << errors.status();
+  return *errors;
+}
+
+// A window and what the network made of it, as the detector judges it.
+struct Judged {
+  std::vector<float> input, output, observed;
+  float error = 0;
+};
+
+std::vector<Judged> JudgedWindows(const Detector& detector, std::span<const float> rows) {
+  std::vector<Judged> windows;
+  const auto keep = [&](const RebuiltVectors& judged, std::span<const float> errors) {
+    for (size_t i = 0; i < judged.count; ++i) {
+      const auto of = [&](const float* values) {
+        return std::vector<float>(values + i * judged.width, values + (i + 1) * judged.width);
+      };
+      windows.push_back({of(judged.input), of(judged.output), of(judged.observed), errors[i]});
+    }
+    return absl::OkStatus();
+  };
+  EXPECT_TRUE(detector.VisitJudged(rows, 1, keep).ok());
+  return windows;
+}
+
+// The header's c_f of a row, from its definition; NaN where nothing is observed.
+double MeanOverWindows(const Detector& detector, const std::vector<Judged>& windows, size_t row, size_t f) {
+  double sum = 0, count = 0;
+  for (size_t w = 0; w < windows.size(); ++w) {
+    if (row < w || row >= w + kWindow) continue;
+    const size_t j = (row - w) * kFeatures + f;
+    if (windows[w].observed[j] == 0) continue;
+    const double residual = static_cast<double>(windows[w].output[j]) - windows[w].input[j];
+    sum += residual * residual / detector.model().score_scale.residual_variance(static_cast<int>(j));
+    count += 1;
+  }
+  return count > 0 ? sum / count : kNaN;
+}
+
+// And its error by the residuals.
+double ErrorByDefinition(const Detector& detector, const std::vector<Judged>& windows, size_t row) {
+  const size_t rows = windows.size() + kWindow - 1;
+  const v1::HindsightScale scale = ScaleOf(detector);
+  double error = 0, known = 0;
+  for (size_t f = 0; f < kFeatures; ++f) {
+    // A quarter of 10 rows is 3: the row, the one before and the one after.
+    double sum = 0, count = 0;
+    for (size_t near = row == 0 ? 0 : row - 1; near <= std::min(row + 1, rows - 1); ++near) {
+      const double mean = MeanOverWindows(detector, windows, near, f);
+      if (std::isnan(mean)) continue;
+      sum += mean;
+      count += 1;
+    }
+    if (count == 0) continue;
+    error += std::sqrt(sum / count / scale.variance(static_cast<int>(f)));
+    known += 1;
+  }
+  return known > 0 ? error / known : kNaN;
+}
+
+TEST(Hindsight, OfWindowScalesIsTheMeanOverTheWindowsThatARowLiesIn) {
+  const auto detector = MakeDetector(v1::WINDOW_SCALES);
+  const std::vector<float> rows = SmallRows(37, 5);
+  const std::vector<Judged> windows = JudgedWindows(*detector, rows);
+  const std::vector<float> errors = HindsightOf(*detector, rows);
+  ASSERT_EQ(errors.size(), 37u) << "the first rows, too, which have no verdict as they come";
+  for (size_t row = 0; row < errors.size(); ++row) {
+    const double expected = ErrorByDefinition(*detector, windows, row);
+    EXPECT_NEAR(errors[row], expected, 1e-5 * expected) << row;
+  }
+}
+
+TEST(Hindsight, LeavesOutWhatIsMissing) {
+  const auto detector = MakeDetector(v1::WINDOW_SCALES);
+  std::vector<float> rows = SmallRows(60, 5);
+  rows[20 * kFeatures + 1] = kNaN;
+  for (size_t row = 30; row < 34; ++row) rows[row * kFeatures + 2] = kNaN;        // longer than what is smoothed over
+  std::fill(rows.begin() + 40 * kFeatures, rows.begin() + 43 * kFeatures, kNaN);  // and so is this, of all features
+  const std::vector<Judged> windows = JudgedWindows(*detector, rows);
+  const std::vector<float> errors = HindsightOf(*detector, rows);
+  ASSERT_EQ(errors.size(), 60u);
+  for (size_t row = 0; row < errors.size(); ++row) {
+    const double expected = ErrorByDefinition(*detector, windows, row);
+    if (row == 41) {
+      EXPECT_TRUE(std::isnan(errors[row]));
+      EXPECT_TRUE(std::isnan(expected));
+    } else {
+      EXPECT_NEAR(errors[row], expected, 1e-5 * expected) << row;
+    }
+  }
+}
+
+TEST(Hindsight, OfOtherKindsIsTheMeanErrorOfTheWindowsAround) {
+  for (const v1::ScoreKind kind : {v1::WINDOW_NORMALISED, v1::MEAN_SQUARED, v1::MAHALANOBIS}) {
+    const auto detector = MakeDetector(kind, /*t_squared_rows=*/2);
+    const std::vector<float> rows = SmallRows(73, 5);
+    const std::vector<Judged> windows = JudgedWindows(*detector, rows);
+    const std::vector<float> errors = HindsightOf(*detector, rows);
+    ASSERT_EQ(errors.size(), 73u);
+    for (size_t row = 0; row < errors.size(); ++row) {
+      double sum = 0, count = 0;
+      for (size_t w = 0; w < windows.size(); ++w) {
+        const size_t middle = w + kWindow / 2;
+        if (std::max(row, middle) - std::min(row, middle) > kWindow) continue;
+        sum += windows[w].error;
+        count += 1;
+      }
+      EXPECT_NEAR(errors[row], sum / count, 1e-6 * sum / count) << row;
+    }
+  }
+}
+
+TEST(Hindsight, DoesNotGoByHowWindowsCome) {
+  for (const v1::ScoreKind kind : {v1::WINDOW_SCALES, v1::WINDOW_NORMALISED}) {
+    const auto detector = MakeDetector(kind, /*t_squared_rows=*/5);
+    const std::vector<float> rows = SmallRows(700, 5);  // more windows than a chunk
+    const std::vector<float> errors = HindsightOf(*detector, rows);
+    std::vector<float> one_by_one;
+    Hindsight hindsight(*detector, ScaleOf(*detector));
+    const auto add = [&](const RebuiltVectors& judged, std::span<const float> judged_errors) {
+      hindsight.Add(judged, judged_errors, &one_by_one);
+      return absl::OkStatus();
+    };
+    for (size_t row = 0; row + kWindow <= 700; ++row) {
+      const auto window = std::span(rows).subspan(row * kFeatures, kWindow * kFeatures);
+      ASSERT_TRUE(detector->VisitJudged(window, 1, add).ok());
+    }
+    hindsight.Finish(&one_by_one);
+    EXPECT_TRUE(std::ranges::equal(errors, one_by_one, [](float a, float b) { return SameBits(a, b); }));
+  }
+}
+
+TEST(Hindsight, BeginsAfreshWithEachStream) {
+  const auto detector = MakeDetector(v1::WINDOW_SCALES, /*t_squared_rows=*/5);
+  Hindsight hindsight(*detector, ScaleOf(*detector));
+  std::vector<float> errors;
+  const auto add = [&](const RebuiltVectors& judged, std::span<const float> judged_errors) {
+    hindsight.Add(judged, judged_errors, &errors);
+    return absl::OkStatus();
+  };
+  hindsight.Finish(&errors);
+  EXPECT_TRUE(errors.empty()) << "a stream without a window";
+  std::vector<float> wild = SmallRows(25, 6);
+  for (float& value : wild) value *= 100;
+  ASSERT_TRUE(detector->VisitJudged(wild, 1, add).ok());
+  hindsight.Finish(&errors);
+  EXPECT_EQ(errors.size(), 25u);
+  errors.clear();
+  const std::vector<float> rows = SmallRows(31, 5);
+  ASSERT_TRUE(detector->VisitJudged(rows, 1, add).ok());
+  EXPECT_EQ(errors.size(), 21u) << "those in no later window, but the last, whose neighbour is not known yet";
+  hindsight.Finish(&errors);
+  EXPECT_EQ(errors, HindsightOf(*detector, rows));
+}
+
+TEST(Hindsight, NeverBelowTheLevelOfReadingsBeyondTheLimit) {
+  const auto detector = MakeDetector(v1::WINDOW_SCALES, /*t_squared_rows=*/5);
+  const auto without = MakeDetector(v1::WINDOW_SCALES);
+  std::vector<float> rows = SmallRows(80, 5);
+  for (size_t row = 50; row < 55; ++row) rows[row * kFeatures] += 60;  // normal: 20 +- 3
+  const std::vector<float> errors = HindsightOf(*detector, rows), residual = HindsightOf(*without, rows);
+  // T² of the window whose newest five rows are 50 .. 54 is the middle one's.
+  std::vector<float> ratios(71);
+  ErrorFormula::Scratch scratch;
+  size_t first = 0;
+  ASSERT_TRUE(detector
+                  ->VisitJudged(rows, 1,
+                                [&](const RebuiltVectors& judged, std::span<const float>) {
+                                  const auto some = std::span(ratios).subspan(first, judged.count);
+                                  detector->formula()->TSquaredRatios(judged, &scratch, some);
+                                  first += judged.count;
+                                  return absl::OkStatus();
+                                })
+                  .ok());
+  const float at_peak = ratios[54 - (kWindow - 1)];
+  EXPECT_EQ(at_peak, *std::ranges::max_element(ratios));
+  EXPECT_GT(at_peak, 1);
+  EXPECT_NEAR(errors[52], std::max<double>(residual[52], 2.5 * (1 + std::log(at_peak) / kFeatures)), 1e-5);
+  for (size_t row = 0; row < errors.size(); ++row) {
+    EXPECT_GE(errors[row], residual[row]);
+    const size_t newest = row + 2;  // T² looks at five rows
+    const bool beyond = newest >= kWindow - 1 && newest < rows.size() / kFeatures && ratios[newest - (kWindow - 1)] > 1;
+    EXPECT_EQ(errors[row] >= 2.5, beyond || residual[row] >= 2.5) << row;
+  }
+}
+
+TEST(Hindsight, OfWhatOverflowsIsTheLargestNumber) {
+  const auto detector = MakeDetector(v1::WINDOW_NORMALISED);
+  Hindsight hindsight(*detector, {});
+  const std::vector<float> values(kWindow * kFeatures, 1), error = {std::numeric_limits<float>::max()};
+  const RebuiltVectors window = {.count = 1,
+                                 .width = values.size(),
+                                 .outputs = values.size(),
+                                 .input = values.data(),
+                                 .output = values.data(),
+                                 .observed = values.data()};
+  std::vector<float> errors;
+  for (int i = 0; i < 3; ++i) hindsight.Add(window, error, &errors);
+  hindsight.Finish(&errors);
+  EXPECT_EQ(errors, std::vector<float>(kWindow + 2, std::numeric_limits<float>::max()));
+}
+
+TEST(Hindsight, RefusesAScaleThatDoesNotFit) {
+  const auto refused = [](const v1::HindsightScale& scale, v1::ScoreKind kind, size_t window, const char* message) {
+    v1::ScoreScale score;
+    score.set_kind(kind);
+    const absl::Status status = CheckHindsightScale(scale, score, kFeatures, window);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+  };
+  const v1::HindsightScale good = ScaleOf(*MakeDetector(v1::WINDOW_SCALES));
+  v1::ScoreScale scales;
+  scales.set_kind(v1::WINDOW_SCALES);
+  EXPECT_TRUE(CheckHindsightScale(good, scales, kFeatures, 10).ok());
+  refused(good, v1::WINDOW_SCALES, 1, "hindsight: expected a model of windows");
+  refused(good, v1::WINDOW_NORMALISED, 10, "hindsight: variance: expected 0 values, got 3");
+  refused({}, v1::WINDOW_SCALES, 10, "hindsight: variance: expected 3 values, got 0");
+  v1::HindsightScale bad = good;
+  bad.set_variance(1, 0);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: variance 1: expected a finite number above 0, got 0");
+  bad.set_variance(1, kNaN);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: variance 1: expected a finite number above 0, got nan");
+  bad = good;
+  bad.set_t_squared_error(-1);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: t_squared_error: expected a finite number from 0, got -1");
+}
+
+}  // namespace
+}  // namespace astray
