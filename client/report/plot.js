@@ -59,9 +59,10 @@ function ticksOf(low, high, log, most) {
     const ticks = [];
     for (let power = first; power <= last; power += step) ticks.push(10 ** power);
     if (ticks.length > 2) return ticks;
-    const fine = [];
+    let fine = [];
     for (let power = first - 1; power <= last; ++power) fine.push(...[1, 2, 5].map((factor) => factor * 10 ** power));
-    return fine.filter((value) => value >= low && value <= high);
+    fine = fine.filter((value) => value >= low && value <= high);
+    return fine.length <= most || ticks.length < 2 ? fine : ticks;
   }
   const rough = (high - low) / most || 1;
   const unit = 10 ** Math.floor(Math.log10(rough));
