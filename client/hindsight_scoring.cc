@@ -294,7 +294,7 @@ absl::Status ScoreInHindsight(const Detector& detector, const StreamPolicy& poli
   Row row;
   while (true) {
     const absl::StatusOr<bool> more = source->Next(&row);
-    const absl::Status status = more.ok() && *more ? scoring.Add(row) : more.status();
+    absl::Status status = more.ok() && *more ? scoring.Add(row) : more.status();
     if (!status.ok()) {
       // What is not settled would be otherwise, had the file gone on.
       RETURN_IF_ERROR(scoring.ScoreWaiting());

@@ -22,7 +22,8 @@ std::vector<Stretch> Limited(const std::vector<Stretch>& stretches, size_t featu
   const double share = std::min(1.0, static_cast<double>(limit) / static_cast<double>(std::max<size_t>(all, 1)));
   std::vector<Stretch> limited;
   for (const Stretch& stretch : stretches) {
-    const auto rows = static_cast<size_t>(share * static_cast<double>(stretch.rows.size() / features));
+    const size_t all_rows = stretch.rows.size() / features;
+    const auto rows = static_cast<size_t>(share * static_cast<double>(all_rows));
     limited.push_back({.rows = stretch.rows.first(rows * features), .first = stretch.first});
   }
   return limited;

@@ -30,6 +30,9 @@ absl::StatusOr<astray::v1::Recipe> CompleteRecipe(astray::v1::Recipe recipe, con
 // given, on data of so many features: "score.t_squared_rows: expected 0 with score.kind TRAINING_LOSS".
 absl::Status CheckTSquared(const astray::v1::Recipe& recipe, uint32_t rows, size_t features);
 
+// Where a recipe gives none, and the held-out rows resolve it.
+inline constexpr double kDefaultFalsePositiveRate = 0.01;
+
 std::string FormatRecipe(const astray::v1::Recipe& recipe);  // textproto, human-readable
 
 }  // namespace astray

@@ -35,7 +35,6 @@ namespace {
 constexpr size_t kMaxJudgingVectors = 4096;
 constexpr size_t kMaxPcaVectors = 16384;
 constexpr size_t kGoldenVectors = 8;
-constexpr double kDefaultFalsePositiveRate = 0.01;
 
 // The rows in the split's order, where that is not their own.
 absl::StatusOr<ScratchVector<float>> Reordered(const Dataset& dataset, const ScratchVector<uint32_t>& order) {
@@ -160,6 +159,7 @@ absl::StatusOr<CalibrationSamples> GatherSamples(const Detector& detector, const
 
 std::vector<Stretch> StretchesOf(std::span<const float> rows, size_t features, const std::vector<Segment>& segments) {
   std::vector<Stretch> stretches;
+  stretches.reserve(segments.size());
   for (const Segment& segment : segments) {
     stretches.push_back({.rows = RowsOf(rows, features, segment), .first = segment.begin});
   }

@@ -103,6 +103,7 @@ TEST(Recipe, DefaultsAreChosenFromTheData) {
   EXPECT_FALSE(timed.calibration().has_false_positive_rate()) << "chosen when the held-out errors are counted";
 
   EXPECT_EQ(Complete("", MakeData(500, 3, false)).features().window(), 1u) << "rows of no order";
+  EXPECT_EQ(Complete("", MakeData(500, 3, false)).training().validation_fraction(), 0.05f);
   EXPECT_EQ(Complete("", MakeData(200, 3, true)).features().window(), 20u);
   EXPECT_EQ(Complete("", MakeData(999, 3, true)).features().window(), 20u);
   EXPECT_EQ(Complete("", MakeData(1000, 3, true)).features().window(), 40u);
@@ -112,6 +113,21 @@ TEST(Recipe, DefaultsAreChosenFromTheData) {
   EXPECT_EQ(Complete("", MakeData(200, Pipeline::kMaxWidth / 19, true)).features().window(), 1u) << "too wide";
   EXPECT_THAT(Complete("", MakeData(500, 50, true)).network().encoder(), ElementsAre(256, 256));
   EXPECT_EQ(Complete("", MakeData(40, 3, false)).training().batch_size(), 20u);
+}
+
+TEST(Recipe, SingleRowsAreKeptBackAsFarAsTheRateTakesThem) {
+  const auto held_out = [](const std::string& text, size_t rows) {
+    return Complete(text, MakeData(rows, 3, false)).calibration().holdout_fraction();
+  };
+  EXPECT_EQ(held_out("", 5000), 0.1f);
+  // 99 rows resolve 1 %, and a tenth of them are spare.
+  EXPECT_FLOAT_EQ(held_out("", 726), 0.15f);
+  EXPECT_EQ(held_out("", 400), 0.1f) << "1 % is out of reach";
+  EXPECT_EQ(held_out("calibration { false_positive_rate: 0.01 }", 400), 0.2f) << "but it was asked for";
+  EXPECT_EQ(held_out("calibration { false_positive_rate: 0.5 }", 400), 0.1f);
+  EXPECT_FLOAT_EQ(held_out("calibration { block_rows: 3 }", 2178), 0.15f);
+  EXPECT_EQ(held_out("calibration { holdout_fraction: 0.3 }", 5000), 0.3f);
+  EXPECT_EQ(held_out("features { window: 5 }", 5000), 0.2f);
 }
 
 TEST(Recipe, OutputAndCorruptionFitTheScaling) {
