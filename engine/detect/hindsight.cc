@@ -85,9 +85,9 @@ void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error
     double* const count = counts_.data() + slot;
     for (size_t f = 0; f < features_; ++f) {
       const double residual = static_cast<double>(output[f]) - input[f];
-      const double there = observed == nullptr ? 1 : observed[from + f];  // 0 or 1
-      sum[f] += there * residual * residual * weight[f];
-      count[f] += there;
+      const bool there = observed == nullptr || observed[from + f] != 0;
+      sum[f] += there ? residual * residual * weight[f] : 0;
+      count[f] += there ? 1 : 0;
     }
   }
 }
@@ -96,7 +96,10 @@ void CoveredRows::VisitRow(size_t row, const Visit& visit) {
   const size_t slot = Slot(row);
   const auto sums = std::span(sums_).subspan(slot * means_, means_);
   const auto counts = std::span(counts_).subspan(slot * means_, means_);
-  for (size_t m = 0; m < means_; ++m) row_[m] = counts[m] > 0 ? sums[m] / counts[m] : kNaN;
+  for (size_t m = 0; m < means_; ++m) {
+    row_[m] = counts[m] > 0 ? sums[m] / counts[m] : kNaN;
+    if (counts[m] > 0 && std::isnan(row_[m])) row_[m] = std::numeric_limits<double>::infinity();  // an output was none
+  }
   visit({.means = row_, .t_squared = t_squared_[slot]});
   // The place is the next row's.
   std::ranges::fill(sums, 0);

@@ -239,6 +239,31 @@ TEST(Hindsight, OfWhatOverflowsIsTheLargestNumber) {
   EXPECT_EQ(errors, std::vector<float>(kWindow + 2, std::numeric_limits<float>::max()));
 }
 
+TEST(Hindsight, OfAnOutputThatIsNoNumberIsTheLargestNumberUnlessNothingWasObservedThere) {
+  const auto detector = MakeDetector(v1::WINDOW_SCALES);
+  const std::vector<float> input(kWindow * kFeatures, 1);
+  std::vector<float> output = input, observed = input;
+  output[4 * kFeatures] = kNaN;
+  output[8 * kFeatures + 1] = std::numeric_limits<float>::infinity();
+  observed[8 * kFeatures + 1] = 0;
+  const std::vector<float> error = {1};
+  Hindsight hindsight(*detector, ScaleOf(*detector));
+  std::vector<float> errors;
+  hindsight.Add({.count = 1,
+                 .width = input.size(),
+                 .outputs = input.size(),
+                 .input = input.data(),
+                 .output = output.data(),
+                 .observed = observed.data()},
+                error, &errors);
+  hindsight.Finish(&errors);
+  ASSERT_EQ(errors.size(), kWindow);
+  for (size_t row = 0; row < errors.size(); ++row) {
+    // It lies near the rows beside it, too.
+    EXPECT_EQ(errors[row], row >= 3 && row <= 5 ? std::numeric_limits<float>::max() : 0) << row;
+  }
+}
+
 TEST(Hindsight, RefusesAScaleThatDoesNotFit) {
   const auto refused = [](const v1::HindsightScale& scale, v1::ScoreKind kind, size_t window, const char* message) {
     v1::ScoreScale score;
