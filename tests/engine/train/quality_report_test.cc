@@ -130,7 +130,7 @@ TEST(QualityReport, SaysThatValidationDiverges) {
 }
 
 TEST(QualityReport, NamesConstantAndMissingColumns) {
-  // In time: the first 105 rows teach.
+  // In time: the first 125 rows teach.
   Dataset data = Circle(150);
   data.timestamps.assign(150, "t");
   for (size_t i = 0; i < data.values.size(); i += 8) data.values[i] = 4;
@@ -138,7 +138,7 @@ TEST(QualityReport, NamesConstantAndMissingColumns) {
   const v1::TrainingReport report = ReportOf("training { max_steps: 50 }", data);
   EXPECT_EQ(TextOf(report, v1::Warning::CONSTANT_FEATURE),
             "column 's0' is constant (4) in training: any other value will look anomalous");
-  EXPECT_EQ(TextOf(report, v1::Warning::MISSING_VALUES), "column 's1': 7 of 105 values are missing");
+  EXPECT_EQ(TextOf(report, v1::Warning::MISSING_VALUES), "column 's1': 7 of 125 values are missing");
 }
 
 // Sixteen independent columns but for the last, which repeats the first.
@@ -189,7 +189,7 @@ TEST(QualityReport, SaysThatTrainingSawOtherRowsThanUseDoes) {
   Dataset gaps = Circle(2000);
   for (size_t i = 0; i < gaps.values.size(); i += 20) gaps.values[i] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THAT(TextOf(ReportOf("training { max_steps: 100 }", gaps), v1::Warning::CORRUPTION_MISMATCH),
-              HasSubstr("4.9 % of the values are missing, but no corruption hides values"));
+              HasSubstr("5.0 % of the values are missing, but no corruption hides values"));
   EXPECT_EQ(
       TextOf(ReportOf("corruption { masking { keep_probability: 0.9 } } ", gaps), v1::Warning::CORRUPTION_MISMATCH),
       "");

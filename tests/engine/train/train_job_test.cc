@@ -35,11 +35,14 @@ Dataset MakeData(size_t rows, uint64_t seed = 1) {
   return data;
 }
 
+// A tenth of the rows says when to stop and a fifth calibrates, unless the text says otherwise.
 v1::Recipe MakeRecipe(const std::string& text = "") {
-  const auto recipe = ParseRecipe(
+  auto recipe = ParseRecipe(
       "name: 'pump' network { encoder: 16 encoder: 4 } training { max_steps: 100 steps_per_validation: 20 } " + text,
       "r");
   EXPECT_TRUE(recipe.ok()) << recipe.status();
+  recipe->mutable_training()->set_validation_fraction(0.1f);
+  if (!recipe->calibration().has_holdout_fraction()) recipe->mutable_calibration()->set_holdout_fraction(0.2f);
   return *recipe;
 }
 
