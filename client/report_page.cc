@@ -138,8 +138,8 @@ std::string Curve(std::span<const float> scores, std::span<const uint8_t> labels
 std::string InHindsight(const ReportInput& input) {
   if (!input.evaluation.has_hindsight()) return "null";
   const HindsightScores& later = input.scores.hindsight;
-  const auto& model = input.detector.model().hindsight;
-  return absl::StrCat("{\"target\":", Number(model ? model->calibration.false_positive_rate() : NAN),
+  const Calibration& calibration = input.detector.model().hindsight->calibration;
+  return absl::StrCat("{\"target\":", Number(calibration.false_positive_rate()),
                       ",\"curve\":", Curve(later.scores, later.labels), "}");
 }
 

@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
                                                         options.follow, options.segment_column));
     return MakeFileRows(std::move(reader));
   }
-  if (options.format == RowFormat::kFasta || (options.format == RowFormat::kByName && IsNamedFasta(path))) {
+  if (IsFasta(path, options.format)) {
     if (!options.entity_column.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": --entity-column is for CSV and JSON lines"));
     }
@@ -81,6 +81,10 @@ absl::StatusOr<std::unique_ptr<RowSource>> RowSource::Open(const std::string& pa
 bool RowSource::IsCsv(const std::string& path, RowFormat format) {
   if (IsMqttUrl(path) || IsPrometheusSource(path)) return false;
   return format == RowFormat::kCsv || (format == RowFormat::kByName && !IsNamedJsonLines(path) && !IsNamedFasta(path));
+}
+
+bool RowSource::IsFasta(const std::string& path, RowFormat format) {
+  return format == RowFormat::kFasta || (format == RowFormat::kByName && IsNamedFasta(path));
 }
 
 CsvOptions RowSource::ToCsvOptions(const std::vector<std::string>& feature_names, const Options& options) {

@@ -38,8 +38,9 @@ class RowSource {
                                                          const std::vector<std::string>& feature_names,
                                                          const Options& options);
 
-  // Whether Open would read a CSV file.
+  // Whether Open would read a CSV file, or sequences.
   static bool IsCsv(const std::string& path, RowFormat format);
+  static bool IsFasta(const std::string& path, RowFormat format);
   static CsvOptions ToCsvOptions(const std::vector<std::string>& feature_names, const Options& options);
 
   virtual ~RowSource() = default;

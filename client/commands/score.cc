@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "client/fasta_rows.h"
 #include "client/file_scoring.h"
 #include "client/log_scoring.h"
 #include "client/session_writer.h"
@@ -63,14 +62,9 @@ absl::Status RunScoreLog(const Flags& flags, CommandContext& context) {
   return absl::OkStatus();
 }
 
-bool IsFasta(const FileScoringFlags& flags) {
-  return flags.input_format == RowFormat::kFasta ||
-         (flags.input_format == RowFormat::kByName && IsNamedFasta(flags.data));
-}
-
 absl::Status RunScore(const Flags& flags, CommandContext& context) {
   if (IsLogData(flags.file.data, flags.file.input_format)) return RunScoreLog(flags, context);
-  if (flags.file.hindsight && IsFasta(flags.file)) {
+  if (flags.file.hindsight && RowSource::IsFasta(flags.file.data, flags.file.input_format)) {
     return UsageError("--hindsight: is for rows that follow each other, not for sequences");
   }
   VerdictFilter filter = flags.verdicts.filter;

@@ -202,7 +202,7 @@ def summary_row(data_set, of_entities, view, name):
     baseline, goal = BASELINES.get(data_set, ("–", "–"))
     results = [[view(result) for result in seeds.values()] for seeds in of_entities.values()]
     figures = cells([result for of_seeds in results for result in of_seeds])
-    spread = deviation([mean(of_entities, "auroc") for of_entities in zip(*results)])
+    spread = deviation([mean(of_seed, "auroc") for of_seed in zip(*results)])
     return [name, str(len(of_entities)), figures[0], number(spread), *figures[1:], baseline, goal]
 
 

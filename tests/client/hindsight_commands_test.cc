@@ -96,13 +96,9 @@ TEST_F(OfflineCommands, HindsightScoresEachMachineByItselfAndItsSegment) {
   ASSERT_NE(thresholds["a"], thresholds["b"]);
   std::map<std::string, std::vector<float>> errors;
   for (const auto& [machine, values] : today.rows) {
-    Hindsight hindsight(**detector);
-    const auto add = [&](const RebuiltVectors& windows, std::span<const float> of_windows) {
-      hindsight.Add(windows, of_windows, &errors[machine]);
-      return absl::OkStatus();
-    };
-    ASSERT_TRUE((*detector)->VisitJudged(values, 1, add).ok());
-    hindsight.Finish(&errors[machine]);
+    const auto of_machine = HindsightErrors(**detector, hindsight_model->scale, values);
+    ASSERT_TRUE(of_machine.ok()) << of_machine.status();
+    errors[machine] = *of_machine;
     ASSERT_EQ(errors[machine].size(), kRows);
   }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -20,11 +19,6 @@ namespace astray {
 
 class LogCommands : public testing::Test {
  protected:
-  LogCommands() {
-    std::string path = testing::TempDir() + "/astray-logs-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) std::abort();
-    folder_ = path;
-  }
   ~LogCommands() override { std::filesystem::remove_all(folder_); }
 
   std::string Path(const std::string& name) const { return (folder_ / name).string(); }
@@ -82,7 +76,7 @@ class LogCommands : public testing::Test {
   }
 
  private:
-  std::filesystem::path folder_;
+  const std::filesystem::path folder_ = MakeTestFolder();
   std::unique_ptr<RunningServer> server_;
 };
 
