@@ -9,6 +9,7 @@
 
 #include "engine/nn/activation.h"
 #include "engine/nn/bfloat16.h"
+#include "engine/nn/onednn.h"
 
 // The kernel is compiled for each target that Highway knows but these, which add nothing to a float's multiply-add, and
 // the best one is chosen at run time.
@@ -19,6 +20,8 @@
 // clang-format off
 #include "hwy/highway.h"
 #include "hwy/contrib/math/math-inl.h"
+#include "engine/nn/lanes-inl.h"
+#include "engine/nn/tiles-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -26,10 +29,6 @@ namespace astray {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-// A lambda that is a piece of its function, and compiled for the same processor.
-#undef ASTRAY_INLINE_LAMBDA
-#define ASTRAY_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
 
 const hn::ScalableTag<float> kFloats;
 using Vector = hn::Vec<decltype(kFloats)>;
@@ -55,31 +54,6 @@ constexpr std::array<size_t, kMaxRows> kVectors = [] {
   for (size_t rows = 1; rows <= kMaxRows; ++rows) vectors[rows - 1] = VectorsFor(rows);
   return vectors;
 }();
-
-HWY_INLINE Vector LoadFirst(const float* from, size_t count) {
-  if (HWY_LIKELY(count == kLanes)) return hn::LoadU(kFloats, from);
-#if HWY_TARGET <= HWY_AVX2
-  return hn::MaskedLoad(hn::FirstN(kFloats, count), kFloats, from);
-#else
-  HWY_ALIGN float whole[kLanes] = {};
-  std::copy_n(from, count, whole);
-  return hn::Load(kFloats, whole);
-#endif
-}
-
-HWY_INLINE void StoreFirst(Vector values, size_t count, float* to) {
-  if (HWY_LIKELY(count == kLanes)) {
-    hn::StoreU(values, kFloats, to);
-    return;
-  }
-#if HWY_TARGET <= HWY_AVX2
-  hn::BlendedStore(values, hn::FirstN(kFloats, count), kFloats, to);
-#else
-  HWY_ALIGN float whole[kLanes];
-  hn::Store(values, kFloats, whole);
-  std::copy_n(whole, count, to);
-#endif
-}
 
 // Inputs whose weights for an output one element holds: Operands::weights or weight_pairs.
 template <typename Weights>
@@ -137,13 +111,6 @@ HWY_INLINE void KeepLoadsBelow() {
 #endif
 }
 
-// body(0), ..., body(N - 1), with constants for arguments: an array indexed by them is so many registers.
-template <size_t N, typename Body>
-HWY_INLINE void Unrolled(const Body& body) {
-  [&]<size_t... I>(std::index_sequence<I...>) ASTRAY_INLINE_LAMBDA { (body(std::integral_constant<size_t, I>()), ...); }
-  (std::make_index_sequence<N>());
-}
-
 template <typename Weights, size_t R, size_t V>
 void RunBlock(const Block<Weights>& block) {
   Vector sums[R][V];
@@ -156,7 +123,7 @@ void RunBlock(const Block<Weights>& block) {
     each([&](auto r, auto v) ASTRAY_INLINE_LAMBDA { sums[r][v] = hn::LoadU(kFloats, block.bias + v * kLanes); });
   } else {
     each([&](auto r, auto v)
-             ASTRAY_INLINE_LAMBDA { sums[r][v] = LoadFirst(block.y + r * y_stride + v * kLanes, count(v)); });
+             ASTRAY_INLINE_LAMBDA { sums[r][v] = LoadFirst(kFloats, block.y + r * y_stride + v * kLanes, count(v)); });
   }
 
   // One pointer for three rows: the other two are reached by x86's index registers. One for each row would not fit
@@ -223,7 +190,7 @@ void RunBlock(const Block<Weights>& block) {
     });
   }
   each([&](auto r, auto v)
-           ASTRAY_INLINE_LAMBDA { StoreFirst(sums[r][v], count(v), block.y + r * y_stride + v * kLanes); });
+           ASTRAY_INLINE_LAMBDA { StoreFirst(kFloats, sums[r][v], count(v), block.y + r * y_stride + v * kLanes); });
 }
 
 template <typename Weights>
@@ -250,11 +217,11 @@ void ActivateRows(const DenseLayer::Operands& o) {
     float* y = o.y + r * o.y_stride;
     for (size_t j = 0; j < o.outputs; j += kLanes) {
       const size_t count = std::min(kLanes, o.outputs - j);
-      const Vector z = LoadFirst(y + j, count);
+      const Vector z = LoadFirst(kFloats, y + j, count);
       const Vector one = hn::Set(kFloats, 1.0f);
       const Vector value =
           o.activation == v1::TANH ? hn::Tanh(kFloats, z) : hn::Div(one, hn::Add(one, hn::Exp(kFloats, hn::Neg(z))));
-      StoreFirst(value, count, y + j);
+      StoreFirst(kFloats, value, count, y + j);
     }
   }
 }
@@ -296,15 +263,17 @@ void RunWith(const Weights* weights, const DenseLayer::Operands& o) {
       }
     }
   }
-  if (o.activation == v1::TANH || o.activation == v1::SIGMOID) ActivateRows(o);
 }
 
 void RunDense(const DenseLayer::Operands& o) {
-  if (o.weight_pairs != nullptr) {
+  if (o.tiles) {
+    RunTiles(o);
+  } else if (o.weight_pairs != nullptr) {
     RunWith(o.weight_pairs, o);
   } else {
     RunWith(o.weights, o);
   }
+  if (o.activation == v1::TANH || o.activation == v1::SIGMOID) ActivateRows(o);
 }
 
 size_t Lanes() { return kLanes; }
@@ -322,13 +291,21 @@ namespace {
 // as many rows as the arithmetic does not hide the reading (docs/decisions/0019).
 constexpr size_t kFirstLevelFloats = size_t{1} << 13, kSecondLevelFloats = size_t{1} << 18;
 constexpr size_t kMaxPairRows = 16;
+// A tile of weights is for so many inputs; fewer would leave it half empty.
+constexpr size_t kTileInputs = 32;
 
 }  // namespace
 
 HWY_EXPORT(RunDense);
 HWY_EXPORT(Lanes);
+HWY_EXPORT(HasTileCode);
 
-DenseLayer::DenseLayer(const Network& network, size_t index)
+bool DenseLayer::HasTiles() {
+  static const bool has_tiles = onednn::MayUseTiles();
+  return has_tiles && HWY_DYNAMIC_DISPATCH(HasTileCode)();
+}
+
+DenseLayer::DenseLayer(const Network& network, size_t index, bool may_use_tiles)
     : inputs_(network.shape(index).input.size()),
       outputs_(network.shape(index).output.size()),
       activation_(network.shape(index).activation),
@@ -345,13 +322,17 @@ DenseLayer::DenseLayer(const Network& network, size_t index)
     float* column = weights_.data() + j / lanes * lanes * inputs_ + j % lanes;
     for (size_t k = 0; k < inputs_; ++k) column[k * lanes] = weights[j * output_step + k * input_step];
   }
-  if (weights_.size() > kFirstLevelFloats && std::ranges::all_of(weights_.span(), IsBfloat16)) PackPairs(lanes);
+  if (weights_.size() > kFirstLevelFloats && std::ranges::all_of(weights_.span(), IsBfloat16)) {
+    tiles_ = may_use_tiles && inputs_ >= kTileInputs;
+    PackPairs(lanes);
+    if (tiles_) weights_ = AlignedBuffer();
+  }
   std::copy_n(network.parameters().data() + network.offsets(index).bias, outputs_, bias_.data());
 }
 
 void DenseLayer::PackPairs(size_t lanes) {
-  pair_rows_ = weights_.size() > kSecondLevelFloats ? kMaxPairRows : 1;
-  const size_t height = (inputs_ + 1) / 2;
+  pair_rows_ = tiles_ ? SIZE_MAX : weights_.size() > kSecondLevelFloats ? kMaxPairRows : 1;
+  const size_t height = tiles_ ? (inputs_ + kTileInputs - 1) / kTileInputs * (kTileInputs / 2) : (inputs_ + 1) / 2;
   weight_pairs_ = hwy::MakeUniqueAlignedArray<uint32_t>(weights_.size() / inputs_ * height);
   if (weight_pairs_ == nullptr) throw std::bad_alloc();
   const float* from = weights_.data();
@@ -372,6 +353,7 @@ void DenseLayer::Run(size_t rows, const float* x, size_t x_stride, float* y, siz
            .activation = activation_,
            .weights = weights_.data(),
            .weight_pairs = rows <= pair_rows_ ? weight_pairs_.get() : nullptr,
+           .tiles = tiles_,
            .bias = bias_.data(),
            .rows = rows,
            .x = x,

@@ -1,9 +1,10 @@
 // A dense layer of a network for serving: y = activation(W x + b), on the widest vectors that the machine has.
 //
-// Every output is one chain of multiply-adds, from the bias over the inputs in order, whatever the number of rows: a
-// row has the same bits in every batch. Takes a copy of the weights, and where they all are bfloat16 numbers and too
-// many for the first-level cache a second one of half the size, for few rows: the same numbers, read in half the time.
-// Immutable, so threads may share one.
+// A row has the same bits in every batch. Takes a copy of the weights. Where they all are bfloat16 numbers and too many
+// for the first-level cache, processors with tile units (AMX) sum on these. Otherwise every output is one chain of
+// multiply-adds, from the bias over the inputs in order, which has the same bits on vectors of any width; such weights
+// are then kept a second time in half the size, for few rows: the same numbers, read in half the time. Immutable, so
+// threads may share one.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +18,12 @@ namespace astray {
 
 class DenseLayer {
  public:
+  // Whether this process may use tile units: the processor and the kernel have them, and ONEDNN_MAX_CPU_ISA, which
+  // limits oneDNN to older kinds of processors, does not forbid them.
+  static bool HasTiles();
+
   // Layer `index` of `network`, which is dense. ZERO_INFLATED_COUNTS is left to the caller (Activate).
-  DenseLayer(const Network& network, size_t index);
+  DenseLayer(const Network& network, size_t index, bool may_use_tiles = HasTiles());
 
   // x [rows x inputs] and y [rows x outputs], in each the next row `stride` floats on; any alignment, not overlapping.
   // Allocates nothing.
@@ -32,6 +37,7 @@ class DenseLayer {
     // [outputs / lanes, rounded up x inputs / 2, rounded up x lanes]: the weight of an even input, a bfloat16, in the
     // lower half, that of the next in the upper one. Null: `weights` are read.
     const uint32_t* weight_pairs;
+    bool tiles;  // on tile units: of `weight_pairs`, [outputs / 16, rounded up x inputs / 32, rounded up x 16 x 16]
     const float* bias;  // [outputs, rounded up to lanes]
     size_t rows;
     const float* x;
@@ -45,10 +51,11 @@ class DenseLayer {
 
   size_t inputs_, outputs_;
   v1::Activation activation_;
+  bool tiles_ = false;
   void (*kernel_)(const Operands& operands);
   hwy::AlignedUniquePtr<uint32_t[]> weight_pairs_;
   size_t pair_rows_ = 0;          // up to so many they are read
-  AlignedBuffer weights_, bias_;  // as in Operands
+  AlignedBuffer weights_, bias_;  // as in Operands; no weights where tiles are used
 };
 
 }  // namespace astray

@@ -232,6 +232,12 @@ void UseCallingThreadOnly() {
   (void)done;
 }
 
+bool MayUseTiles() {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto tiles = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
+  return (isa & tiles) == tiles;
+}
+
 struct PackedLayer::Impl {
   std::string name;
   Execution execution;

@@ -17,6 +17,10 @@ namespace astray::onednn {
 // oneDNN is built on OpenMP, whose threads under request threads ruin throughput: keeps this thread's calls on it.
 void UseCallingThreadOnly();
 
+// Whether oneDNN would use the processor's tile units (AMX): they are there, the operating system lets this process
+// have them, which is asked for here, and ONEDNN_MAX_CPU_ISA does not forbid it.
+bool MayUseTiles();
+
 // A convolution, transposed convolution or pooling for a fixed number of rows, with the weights packed once into the
 // layout that the kernel likes best. Dense layers are DenseLayer.
 class PackedLayer {
