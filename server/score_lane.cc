@@ -14,6 +14,9 @@ namespace {
 // A slot whose messages had more than so many values, a verdict counted as 32, is not used again: 512 KiB.
 constexpr int kMostValuesKept = 1 << 17;
 constexpr size_t kSpareTurns = 8;
+// A network of so many parameters pushes out of the second-level cache what gRPC had there, each time it runs. Before
+// it does, calls are looked for until there are none, or so many.
+constexpr size_t kLargeNetwork = size_t{1} << 18, kLookedForCalls = 64;
 
 bool SameModel(const v1::ModelRef& a, const v1::ModelRef& b) {
   if (a.name() != b.name() || a.choice_case() != b.choice_case()) return false;
@@ -43,10 +46,15 @@ void ScoreLane::Settled(Slot* slot) {
 }
 
 void ScoreLane::Proceed(bool /*ok*/) {
-  if (!arrived_.empty()) AdmitArrived();
+  const bool some_arrived = !arrived_.empty();
+  if (some_arrived) AdmitArrived();
   if (turns_.empty()) return;
-  ScoreBatch();
+  if (!some_arrived || !IsWorthAnotherLook(turns_.front())) ScoreBatch();
   if (!turns_.empty()) lane().Later(this);
+}
+
+bool ScoreLane::IsWorthAnotherLook(const Turn& turn) {
+  return turn.waiting.size() - turn.next < kLookedForCalls && turn.served.detector->parameter_count() >= kLargeNetwork;
 }
 
 void ScoreLane::AdmitArrived() {

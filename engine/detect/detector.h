@@ -168,6 +168,8 @@ class Detector {
   // Of the corruption, in scaled units, where it is one Gaussian of a fixed level; else FailedPrecondition.
   absl::StatusOr<double> NoiseLevel() const;
   size_t code_size() const { return model_->executors.network().code_size(); }
+  // Weights and biases: what a forward pass reads, however few rows it is for.
+  size_t parameter_count() const { return model_->executors.network().parameter_count(); }
 
  private:
   // stride: Pipeline::Apply's.
