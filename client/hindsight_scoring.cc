@@ -44,7 +44,7 @@ class HindsightScoring {
         timed_(options.timed),
         slice_rows_(AtMost(HindsightScoringOptions::kSliceRows, detector.features())),
         group_rows_(AtMost(options.group_rows, detector.features())),
-        capacity_(EntityStreams::Capacity(detector.features(), detector.window())) {}
+        capacity_(HindsightCapacity(detector.features(), detector.window())) {}
 
   absl::Status Add(const Row& row);
   // All rows so far, as far as they are settled.
@@ -185,7 +185,7 @@ absl::Status HindsightScoring::GoOn(Entity* entity, const Row& row, double time,
 void HindsightScoring::PassOver(Entity* entity, const Row& row, v1::Verdict::State state) {
   entity->open.push_back(Open(row, 0, state));
   // Of a great many without another row between, each comes out at once: nothing may pile up.
-  if (entity->open.size() > 2 * (slice_rows_ + detector_.window())) {
+  if (entity->open.size() > 2 * (slice_rows_ + entity->hindsight.rows_later())) {
     const OpenRow last = std::move(entity->open.back());
     entity->open.pop_back();
     entity->open.push_front(last);
@@ -277,6 +277,11 @@ void HindsightScoring::Give(Entity* entity, v1::Verdict::State state, float erro
 }
 
 }  // namespace
+
+size_t HindsightCapacity(size_t features, size_t window) {
+  constexpr size_t kValuesOfARow = 20;  // what it takes beside its values, as though it had so many more
+  return EntityStreams::Capacity(features + kValuesOfARow, window);
+}
 
 absl::Status CheckHindsight(const Detector& detector) {
   const DetectorModel& model = detector.model();

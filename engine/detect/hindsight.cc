@@ -15,12 +15,46 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 bool ByFeature(const v1::ScoreScale& scale) { return scale.kind() == v1::WINDOW_SCALES; }
 
-// Rows that a row's error is smoothed over.
-size_t RowsNear(const v1::ScoreScale& scale, size_t window) {
-  return ByFeature(scale) ? NewestQuarter(window) : 2 * window + 1;
+constexpr int kMaxLengths = 8;
+
+size_t LongestNear(const v1::ScoreScale& scale, size_t window) { return ByFeature(scale) ? window : 8 * window + 1; }
+
+std::vector<uint32_t> LengthsOf(const Detector& detector, const v1::HindsightScale& scale) {
+  if (scale.rows_near_size() > 0) return {scale.rows_near().begin(), scale.rows_near().end()};
+  const auto window = static_cast<uint32_t>(detector.window());
+  if (ByFeature(detector.model().score_scale)) return {static_cast<uint32_t>(NewestQuarter(window))};
+  return {2 * window + 1};
+}
+
+absl::Status CheckRowsNear(const v1::HindsightScale& scale, size_t longest) {
+  if (scale.rows_near_size() > kMaxLengths) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hindsight: rows_near: expected at most ", kMaxLengths, " lengths, got ", scale.rows_near_size()));
+  }
+  uint32_t last = 0;
+  for (int i = 0; i < scale.rows_near_size(); ++i) {
+    const uint32_t rows = scale.rows_near(i);
+    if (rows <= last || rows > longest) {
+      return absl::InvalidArgumentError(absl::StrCat("hindsight: rows_near ", i, ": expected more than ", last,
+                                                     " and at most ", longest, " rows, got ", rows));
+    }
+    last = rows;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
+
+std::vector<uint32_t> RowsNear(v1::ScoreKind kind, size_t window) {
+  const auto rows = static_cast<uint32_t>(window);
+  if (kind != v1::WINDOW_SCALES) return {2 * rows + 1, 4 * rows + 1, 8 * rows + 1};
+  std::vector<uint32_t> lengths;
+  for (const uint32_t share : {16, 8, 4, 2}) {
+    const uint32_t length = (rows + share - 1) / share;
+    if (lengths.empty() || length > lengths.back()) lengths.push_back(length);
+  }
+  return lengths;
+}
 
 absl::Status CheckHindsightScale(const v1::HindsightScale& scale, const v1::ScoreScale& score, size_t features,
                                  size_t window) {
@@ -40,15 +74,21 @@ absl::Status CheckHindsightScale(const v1::HindsightScale& scale, const v1::Scor
     return absl::InvalidArgumentError(
         absl::StrCat("hindsight: t_squared_error: expected a finite number from 0, got ", scale.t_squared_error()));
   }
-  return absl::OkStatus();
+  const size_t places = ByFeature(score) ? window : 1;
+  if (scale.first_place() >= places) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hindsight: first_place: expected less than ", places, ", got ", scale.first_place()));
+  }
+  return CheckRowsNear(scale, LongestNear(score, window));
 }
 
-CoveredRows::CoveredRows(const Detector& detector)
+CoveredRows::CoveredRows(const Detector& detector, size_t first_place)
     : formula_(detector.formula()),
       by_feature_(ByFeature(detector.model().score_scale)),
       window_(detector.window()),
       features_(detector.features()),
       means_(by_feature_ ? features_ : 1),
+      first_place_(first_place),
       rows_around_(detector.model().score_scale.t_squared().rows() / 2),
       sums_(window_ * means_),
       counts_(window_ * means_),
@@ -76,7 +116,7 @@ void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error
     return;
   }
   const float* const observed = windows.observed_of(i);
-  for (size_t row = 0; row < window_; ++row) {
+  for (size_t row = windows_ == 0 ? 0 : first_place_; row < window_; ++row) {
     const size_t from = row * features_, slot = Slot(windows_ + row) * features_;
     const float* const input = windows.input + i * windows.width + from;
     const float* const output = windows.output + i * windows.outputs + from;
@@ -114,9 +154,11 @@ void CoveredRows::Finish(const Visit& visit) {
 }
 
 Hindsight::Hindsight(const Detector& detector, const v1::HindsightScale& scale)
-    : covered_(detector),
-      behind_(RowsNear(detector.model().score_scale, detector.window()) / 2),
-      ahead_(RowsNear(detector.model().score_scale, detector.window()) - 1 - behind_),
+    : covered_(detector, scale.first_place()),
+      rows_near_(LengthsOf(detector, scale)),
+      window_(detector.window()),
+      behind_(rows_near_.back() / 2),
+      ahead_(rows_near_.back() - 1 - behind_),
       t_squared_error_(scale.t_squared_error()),
       means_((behind_ + 1 + ahead_) * covered_.means()),
       t_squared_(behind_ + 1 + ahead_) {
@@ -140,23 +182,41 @@ void Hindsight::AddRow(const CoveredRows::Row& row, std::vector<float>* settled)
   if (rows_ > ahead_) settled->push_back(ErrorOf(settled_++));
 }
 
-float Hindsight::ErrorOf(size_t row) {
-  const size_t width = covered_.means(), ring = t_squared_.size();
-  sum_.assign(width, 0);
-  count_.assign(width, 0);
-  for (size_t near = row - std::min(row, behind_); near < std::min(rows_, row + ahead_ + 1); ++near) {
-    const auto means = std::span(means_).subspan(near % ring * width, width);
+void Hindsight::AddMeans(size_t begin, size_t end) {
+  const size_t width = sum_.size();
+  for (size_t row = begin; row < end; ++row) {
+    const auto means = std::span(means_).subspan(row % t_squared_.size() * width, width);
     for (size_t m = 0; m < width; ++m) {
       if (std::isnan(means[m])) continue;
       sum_[m] += means[m];
       count_[m] += 1;
     }
   }
+}
+
+float Hindsight::ErrorOf(size_t row) {
+  const size_t width = covered_.means(), ring = t_squared_.size();
+  sum_.assign(width, 0);
+  count_.assign(width, 0);
+  // Each length takes in the one before. What the shortest knows nothing of (0 / 0) stays NaN.
+  largest_.resize(width);
+  size_t begin = row, end = row;
+  for (const size_t rows : rows_near_) {
+    const size_t behind = rows / 2, ahead = rows - 1 - behind;
+    const size_t from = row - std::min(row, behind), to = std::min(rows_, row + ahead + 1);
+    AddMeans(from, begin);
+    AddMeans(end, to);
+    begin = from;
+    end = to;
+    for (size_t m = 0; m < width; ++m) {
+      const double mean = sum_[m] / count_[m];
+      if (largest_[m] < mean || rows == rows_near_.front()) largest_[m] = mean;
+    }
+  }
   double error = 0, known = 0;
   for (size_t m = 0; m < width; ++m) {
-    if (count_[m] == 0) continue;
-    const double mean = sum_[m] / count_[m];
-    error += inverse_variance_.empty() ? mean : std::sqrt(mean * inverse_variance_[m]);
+    if (std::isnan(largest_[m])) continue;
+    error += inverse_variance_.empty() ? largest_[m] : std::sqrt(largest_[m] * inverse_variance_[m]);
     known += 1;
   }
   if (known == 0) return kNaN;

@@ -1,18 +1,23 @@
 // The error of a row in hindsight. A verdict as it comes sees a row in one window, as its newest; once the rows after
 // it are known it lies in up to window() of them, and stands out against what is on both sides. Later, but sharper.
 //
-//   WINDOW_SCALES  error = mean over features f of √(s_f / u_f)
-//   other kinds    error = mean of the errors of the windows whose middle is at most window() rows from the row
+//   WINDOW_SCALES  error = mean over features f of √(max over k of s_f(k) / u_f)
+//   other kinds    error = max over k of s(k)
 //
-// s_f: the mean over the rows near it (a quarter of a window, the row in the middle; fewer at the ends) of c_f, and c_f
-// of a row the mean over the windows that it lies in of r_j² / v_j, r_j being feature f's residual there
-// (score_kind.h); u_f: the mean of c_f on held-out normal rows, or on training rows where that is more. So a feature
-// counts by how many times its usual size a residual has, and none outweighs all others. Where T² is above its limit L,
-// in the window whose newest t_squared_rows lie around the row, the error is at least b (1 + ln(T² / L) / features), b
-// being what 1 % of the held-out rows exceed by residuals alone. Features that are missing from all of it are left out.
+// s(k): the mean over the k rows near it (the row in their middle; fewer at the ends) of c, for each k of
+// HindsightScale.rows_near: a fault that lasts stands out over many rows, one that does not over few. c of a row is the
+// error of the window in whose middle it lies; c_f the mean of r_j² / v_j over the windows that it lies in at
+// first_place or newer, r_j being feature f's residual there (score_kind.h). A row that is older than that has its
+// residual from what came after it, and what is odd there casts a shadow on it. Of a stream's first window all rows
+// count. u_f: the mean of c_f on held-out normal rows, or on training rows where that is more. So a feature counts by
+// how many times its usual size a residual has, and none outweighs all others. Where T² is above its limit L, in the
+// window whose newest t_squared_rows lie around the row, the error is at least b (1 + ln(T² / L) / features), b being
+// what 1 % of the held-out rows exceed by residuals alone. Features that are missing from the fewest rows near it are
+// left out.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -22,6 +27,9 @@
 #include "engine/detect/detector.h"
 
 namespace astray {
+
+// How many rows means are taken over, as training sets it: shares of a window, or multiples, ascending.
+std::vector<uint32_t> RowsNear(astray::v1::ScoreKind kind, size_t window);
 
 // InvalidArgument where it does not fit such a model (untrusted): "hindsight: ...".
 absl::Status CheckHindsightScale(const astray::v1::HindsightScale& scale, const astray::v1::ScoreScale& score,
@@ -37,7 +45,7 @@ class CoveredRows {
   };
   using Visit = std::function<void(const Row& row)>;
 
-  explicit CoveredRows(const Detector& detector);
+  CoveredRows(const Detector& detector, size_t first_place);
 
   size_t means() const { return means_; }
   // Windows and their errors, as Detector's JudgedVisitor gets them, each a row further than the one before. Visits the
@@ -53,7 +61,7 @@ class CoveredRows {
 
   const std::shared_ptr<const ErrorFormula> formula_;
   const bool by_feature_;
-  const size_t window_, features_, means_;
+  const size_t window_, features_, means_, first_place_;
   const size_t rows_around_;  // from the middle of T²'s rows to their newest
   size_t windows_ = 0;
   // A ring of rows: [window x means] and [window].
@@ -69,6 +77,7 @@ class Hindsight {
   explicit Hindsight(const Detector& detector) : Hindsight(detector, detector.model().hindsight->scale) {}
   Hindsight(const Detector& detector, const astray::v1::HindsightScale& scale);
 
+  size_t rows_later() const { return window_ - 1 + ahead_; }  // until a row's error is known
   // As CoveredRows'. Appends the errors of the rows that are known by now, in order, the stream's first row first; NaN
   // where nothing is observed.
   void Add(const RebuiltVectors& windows, std::span<const float> errors, std::vector<float>* settled);
@@ -77,15 +86,18 @@ class Hindsight {
 
  private:
   void AddRow(const CoveredRows::Row& row, std::vector<float>* settled);
+  void AddMeans(size_t begin, size_t end);  // of rows, to sum_ and count_
   float ErrorOf(size_t row);
 
   CoveredRows covered_;
-  const size_t behind_, ahead_;  // rows near a row, before and after it
+  const std::vector<uint32_t> rows_near_;
+  const size_t window_;
+  const size_t behind_, ahead_;  // of the longest, before and after the row
   std::vector<double> inverse_variance_;
   double t_squared_error_;
   size_t rows_ = 0, settled_ = 0;
-  std::vector<double> means_, t_squared_;  // a ring of behind + 1 + ahead rows
-  std::vector<double> sum_, count_;        // scratch
+  std::vector<double> means_, t_squared_;      // a ring of behind + 1 + ahead rows
+  std::vector<double> sum_, count_, largest_;  // scratch
 };
 
 // The errors of a stream whose rows are all there, [rows x features]; none of fewer rows than a window.

@@ -30,9 +30,10 @@ std::vector<Stretch> Limited(const std::vector<Stretch>& stretches, size_t featu
 }
 
 // Of each feature the mean of what CoveredRows says of the rows; NaN where that is nothing.
-absl::StatusOr<std::vector<double>> MeanOfRows(const Detector& detector, const std::vector<Stretch>& stretches) {
+absl::StatusOr<std::vector<double>> MeanOfRows(const Detector& detector, size_t first_place,
+                                               const std::vector<Stretch>& stretches) {
   std::vector<double> sums(detector.features()), counts(detector.features());
-  CoveredRows covered(detector);
+  CoveredRows covered(detector, first_place);
   const auto add = [&](const CoveredRows::Row& row) {
     for (size_t f = 0; f < row.means.size(); ++f) {
       if (std::isnan(row.means[f])) continue;
@@ -66,10 +67,13 @@ absl::Status VisitHindsight(const Detector& detector, const v1::HindsightScale& 
 
 absl::StatusOr<v1::HindsightScale> FitScale(const Detector& detector, const std::vector<Stretch>& held_out,
                                             const std::vector<Stretch>& training) {
+  const v1::ScoreKind kind = detector.model().score_scale.kind();
   v1::HindsightScale scale;
-  if (detector.model().score_scale.kind() != v1::WINDOW_SCALES) return scale;
-  ASSIGN_OR_RETURN(const std::vector<double> unseen, MeanOfRows(detector, held_out));
-  ASSIGN_OR_RETURN(const std::vector<double> seen, MeanOfRows(detector, training));
+  for (const uint32_t rows : RowsNear(kind, detector.window())) scale.add_rows_near(rows);
+  if (kind != v1::WINDOW_SCALES) return scale;
+  scale.set_first_place(static_cast<uint32_t>(detector.window() / 2));
+  ASSIGN_OR_RETURN(const std::vector<double> unseen, MeanOfRows(detector, scale.first_place(), held_out));
+  ASSIGN_OR_RETURN(const std::vector<double> seen, MeanOfRows(detector, scale.first_place(), training));
   for (size_t f = 0; f < unseen.size(); ++f) {
     const double variance = std::fmax(unseen[f], seen[f]);  // the other one where one is NaN
     scale.add_variance(static_cast<float>(

@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/detect/entity_streams.h"
 #include "engine/detect/hindsight.h"
 #include "tests/testing/tiny_detector.h"
 
@@ -321,7 +320,7 @@ TEST_F(HindsightScoringTest, RowsComeOutAsTheySettle) {
 }
 
 TEST_F(HindsightScoringTest, OfMoreEntitiesThanAreKeptThoseSilentLongestAreSettled) {
-  const size_t kept = EntityStreams::Capacity(kFeatures, options_.window);
+  const size_t kept = HindsightCapacity(kFeatures, options_.window);
   MadeRows source([&](Row* row) {
     row->values = {10, 20, 30};
     row->entity = absl::StrCat("machine ", row->number);

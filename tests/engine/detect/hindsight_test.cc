@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -26,7 +27,7 @@ std::shared_ptr<const Detector> MakeDetector(v1::ScoreKind kind, uint32_t t_squa
   return MakeSmallDetector({.window = kWindow, .kind = kind, .t_squared_rows = t_squared_rows});
 }
 
-v1::HindsightScale ScaleOf(const Detector& detector) {
+v1::HindsightScale OldScaleOf(const Detector& detector) {
   v1::HindsightScale scale;
   if (detector.model().score_scale.kind() == v1::WINDOW_SCALES) {
     for (const float variance : {0.5f, 1.0f, 3.0f}) scale.add_variance(variance);
@@ -35,10 +36,25 @@ v1::HindsightScale ScaleOf(const Detector& detector) {
   return scale;
 }
 
-std::vector<float> HindsightOf(const Detector& detector, std::span<const float> rows) {
-  const auto errors = HindsightErrors(detector, ScaleOf(detector), rows);
+v1::HindsightScale ScaleOf(const Detector& detector) {
+  v1::HindsightScale scale = OldScaleOf(detector);
+  if (detector.model().score_scale.kind() == v1::WINDOW_SCALES) {
+    for (const uint32_t rows : {3, 6}) scale.add_rows_near(rows);
+    scale.set_first_place(4);
+  } else {
+    for (const uint32_t rows : {21, 40, 61}) scale.add_rows_near(rows);
+  }
+  return scale;
+}
+
+std::vector<float> HindsightOf(const Detector& detector, std::span<const float> rows, const v1::HindsightScale& scale) {
+  const auto errors = HindsightErrors(detector, scale, rows);
   EXPECT_TRUE(errors.ok()) << errors.status();
   return *errors;
+}
+
+std::vector<float> HindsightOf(const Detector& detector, std::span<const float> rows) {
+  return HindsightOf(detector, rows, ScaleOf(detector));
 }
 
 // A window and what the network made of it, as the detector judges it.
@@ -63,10 +79,12 @@ std::vector<Judged> JudgedWindows(const Detector& detector, std::span<const floa
 }
 
 // The header's c_f of a row, from its definition; NaN where nothing is observed.
-double MeanOverWindows(const Detector& detector, const std::vector<Judged>& windows, size_t row, size_t f) {
+double MeanOverWindows(const Detector& detector, const std::vector<Judged>& windows, size_t first_place, size_t row,
+                       size_t f) {
   double sum = 0, count = 0;
   for (size_t w = 0; w < windows.size(); ++w) {
-    if (row < w || row >= w + kWindow) continue;
+    const size_t oldest = w == 0 ? 0 : w + first_place;
+    if (row < oldest || row >= w + kWindow) continue;
     const size_t j = (row - w) * kFeatures + f;
     if (windows[w].observed[j] == 0) continue;
     const double residual = static_cast<double>(windows[w].output[j]) - windows[w].input[j];
@@ -76,36 +94,60 @@ double MeanOverWindows(const Detector& detector, const std::vector<Judged>& wind
   return count > 0 ? sum / count : kNaN;
 }
 
+// The header's s(k) of a row, by what is known of each row; NaN where that is nothing.
+double MeanNear(const std::function<double(size_t row)>& known, size_t rows, size_t row, size_t k) {
+  double sum = 0, count = 0;
+  for (size_t near = row - std::min(row, k / 2); near <= std::min(row + k - 1 - k / 2, rows - 1); ++near) {
+    const double value = known(near);
+    if (std::isnan(value)) continue;
+    sum += value;
+    count += 1;
+  }
+  return count > 0 ? sum / count : kNaN;
+}
+
 // And its error by the residuals.
-double ErrorByDefinition(const Detector& detector, const std::vector<Judged>& windows, size_t row) {
-  const size_t rows = windows.size() + kWindow - 1;
-  const v1::HindsightScale scale = ScaleOf(detector);
+double ErrorByDefinition(const Detector& detector, const std::vector<Judged>& windows, const v1::HindsightScale& scale,
+                         size_t row) {
   double error = 0, known = 0;
   for (size_t f = 0; f < kFeatures; ++f) {
-    // A quarter of 10 rows is 3: the row, the one before and the one after.
-    double sum = 0, count = 0;
-    for (size_t near = row == 0 ? 0 : row - 1; near <= std::min(row + 1, rows - 1); ++near) {
-      const double mean = MeanOverWindows(detector, windows, near, f);
-      if (std::isnan(mean)) continue;
-      sum += mean;
-      count += 1;
-    }
-    if (count == 0) continue;
-    error += std::sqrt(sum / count / scale.variance(static_cast<int>(f)));
+    const auto near = [&](size_t k) {
+      const auto of = [&](size_t at) { return MeanOverWindows(detector, windows, scale.first_place(), at, f); };
+      return MeanNear(of, windows.size() + kWindow - 1, row, k);
+    };
+    double largest = near(scale.rows_near(0));
+    if (std::isnan(largest)) continue;
+    for (const uint32_t k : scale.rows_near()) largest = std::max(largest, near(k));
+    error += std::sqrt(largest / scale.variance(static_cast<int>(f)));
     known += 1;
   }
   return known > 0 ? error / known : kNaN;
 }
 
-TEST(Hindsight, OfWindowScalesIsTheMeanOverTheWindowsThatARowLiesIn) {
+TEST(Hindsight, OfWindowScalesIsByTheWindowsThatARowLiesIn) {
   const auto detector = MakeDetector(v1::WINDOW_SCALES);
-  const std::vector<float> rows = SmallRows(37, 5);
+  std::vector<float> rows = SmallRows(37, 5);
+  for (size_t row = 20; row < 25; ++row) rows[row * kFeatures + 1] += 9;  // longer than the fewest rows near
+  const v1::HindsightScale scale = ScaleOf(*detector);
   const std::vector<Judged> windows = JudgedWindows(*detector, rows);
   const std::vector<float> errors = HindsightOf(*detector, rows);
   ASSERT_EQ(errors.size(), 37u) << "the first rows, too, which have no verdict as they come";
   for (size_t row = 0; row < errors.size(); ++row) {
-    const double expected = ErrorByDefinition(*detector, windows, row);
+    const double expected = ErrorByDefinition(*detector, windows, scale, row);
     EXPECT_NEAR(errors[row], expected, 1e-5 * expected) << row;
+  }
+}
+
+TEST(Hindsight, OfAnOlderArtifactIsOverOneLengthAndAllWindows) {
+  for (const v1::ScoreKind kind : {v1::WINDOW_SCALES, v1::WINDOW_NORMALISED}) {
+    const auto detector = MakeDetector(kind, /*t_squared_rows=*/5);
+    const std::vector<float> rows = SmallRows(60, 5);
+    v1::HindsightScale said = OldScaleOf(*detector);
+    said.add_rows_near(kind == v1::WINDOW_SCALES ? 3 : 21);
+    said.set_first_place(0);
+    const std::vector<float> errors = HindsightOf(*detector, rows, OldScaleOf(*detector));
+    EXPECT_EQ(errors, HindsightOf(*detector, rows, said));
+    EXPECT_NE(errors, HindsightOf(*detector, rows));
   }
 }
 
@@ -113,13 +155,14 @@ TEST(Hindsight, LeavesOutWhatIsMissing) {
   const auto detector = MakeDetector(v1::WINDOW_SCALES);
   std::vector<float> rows = SmallRows(60, 5);
   rows[20 * kFeatures + 1] = kNaN;
-  for (size_t row = 30; row < 34; ++row) rows[row * kFeatures + 2] = kNaN;        // longer than what is smoothed over
+  for (size_t row = 30; row < 34; ++row) rows[row * kFeatures + 2] = kNaN;        // longer than the fewest rows near
   std::fill(rows.begin() + 40 * kFeatures, rows.begin() + 43 * kFeatures, kNaN);  // and so is this, of all features
+  const v1::HindsightScale scale = ScaleOf(*detector);
   const std::vector<Judged> windows = JudgedWindows(*detector, rows);
   const std::vector<float> errors = HindsightOf(*detector, rows);
   ASSERT_EQ(errors.size(), 60u);
   for (size_t row = 0; row < errors.size(); ++row) {
-    const double expected = ErrorByDefinition(*detector, windows, row);
+    const double expected = ErrorByDefinition(*detector, windows, scale, row);
     if (row == 41) {
       EXPECT_TRUE(std::isnan(errors[row]));
       EXPECT_TRUE(std::isnan(expected));
@@ -129,22 +172,21 @@ TEST(Hindsight, LeavesOutWhatIsMissing) {
   }
 }
 
-TEST(Hindsight, OfOtherKindsIsTheMeanErrorOfTheWindowsAround) {
+TEST(Hindsight, OfOtherKindsIsByTheErrorsOfTheWindowsAround) {
   for (const v1::ScoreKind kind : {v1::WINDOW_NORMALISED, v1::MEAN_SQUARED, v1::MAHALANOBIS}) {
     const auto detector = MakeDetector(kind, /*t_squared_rows=*/2);
     const std::vector<float> rows = SmallRows(73, 5);
     const std::vector<Judged> windows = JudgedWindows(*detector, rows);
     const std::vector<float> errors = HindsightOf(*detector, rows);
     ASSERT_EQ(errors.size(), 73u);
+    const auto of = [&](size_t row) {
+      const size_t middle = kWindow / 2;
+      return row < middle || row >= windows.size() + middle ? kNaN : static_cast<double>(windows[row - middle].error);
+    };
     for (size_t row = 0; row < errors.size(); ++row) {
-      double sum = 0, count = 0;
-      for (size_t w = 0; w < windows.size(); ++w) {
-        const size_t middle = w + kWindow / 2;
-        if (std::max(row, middle) - std::min(row, middle) > kWindow) continue;
-        sum += windows[w].error;
-        count += 1;
-      }
-      EXPECT_NEAR(errors[row], sum / count, 1e-6 * sum / count) << row;
+      const double expected =
+          std::max({MeanNear(of, 73, row, 21), MeanNear(of, 73, row, 40), MeanNear(of, 73, row, 61)});
+      EXPECT_NEAR(errors[row], expected, 1e-6 * expected) << row;
     }
   }
 }
@@ -187,7 +229,8 @@ TEST(Hindsight, BeginsAfreshWithEachStream) {
   errors.clear();
   const std::vector<float> rows = SmallRows(31, 5);
   ASSERT_TRUE(detector->VisitJudged(rows, 1, add).ok());
-  EXPECT_EQ(errors.size(), 21u) << "those in no later window, but the last, whose neighbour is not known yet";
+  EXPECT_EQ(errors.size(), 20u) << "those in no later window, but the last, whose two neighbours are not known yet";
+  EXPECT_EQ(hindsight.rows_later(), 31u - 20);
   hindsight.Finish(&errors);
   EXPECT_EQ(errors, HindsightOf(*detector, rows));
 }
@@ -259,8 +302,8 @@ TEST(Hindsight, OfAnOutputThatIsNoNumberIsTheLargestNumberUnlessNothingWasObserv
   hindsight.Finish(&errors);
   ASSERT_EQ(errors.size(), kWindow);
   for (size_t row = 0; row < errors.size(); ++row) {
-    // It lies near the rows beside it, too.
-    EXPECT_EQ(errors[row], row >= 3 && row <= 5 ? std::numeric_limits<float>::max() : 0) << row;
+    // It is near the rows beside it, too: from two before it to three after.
+    EXPECT_EQ(errors[row], row >= 2 && row <= 7 ? std::numeric_limits<float>::max() : 0) << row;
   }
 }
 
@@ -287,6 +330,41 @@ TEST(Hindsight, RefusesAScaleThatDoesNotFit) {
   bad = good;
   bad.set_t_squared_error(-1);
   refused(bad, v1::WINDOW_SCALES, 10, "hindsight: t_squared_error: expected a finite number from 0, got -1");
+  bad = good;
+  bad.set_first_place(10);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: first_place: expected less than 10, got 10");
+  bad = good;
+  bad.set_rows_near(1, 3);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: rows_near 1: expected more than 3 and at most 10 rows, got 3");
+  bad.set_rows_near(0, 0);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: rows_near 0: expected more than 0 and at most 10 rows, got 0");
+  bad = good;
+  bad.set_rows_near(1, 11);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: rows_near 1: expected more than 3 and at most 10 rows, got 11");
+  bad.clear_rows_near();
+  for (uint32_t rows = 1; rows <= 9; ++rows) bad.add_rows_near(rows);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: rows_near: expected at most 8 lengths, got 9");
+  bad = {};
+  bad.add_rows_near(82);
+  refused(bad, v1::WINDOW_NORMALISED, 10, "hindsight: rows_near 0: expected more than 0 and at most 81 rows, got 82");
+  bad.clear_rows_near();
+  bad.set_first_place(1);
+  refused(bad, v1::WINDOW_NORMALISED, 10, "hindsight: first_place: expected less than 1, got 1");
+}
+
+TEST(Hindsight, FitsEveryWindowAsTrainingSetsIt) {
+  for (size_t window = 2; window < 200; ++window) {
+    for (const v1::ScoreKind kind : {v1::WINDOW_SCALES, v1::WINDOW_NORMALISED}) {
+      v1::HindsightScale scale;
+      for (const uint32_t rows : RowsNear(kind, window)) scale.add_rows_near(rows);
+      v1::ScoreScale score;
+      score.set_kind(kind);
+      EXPECT_TRUE(CheckHindsightScale(scale, score, /*features=*/0, window).ok()) << window;
+    }
+  }
+  EXPECT_EQ(RowsNear(v1::WINDOW_SCALES, 40), (std::vector<uint32_t>{3, 5, 10, 20}));
+  EXPECT_EQ(RowsNear(v1::WINDOW_SCALES, 5), (std::vector<uint32_t>{1, 2, 3}));
+  EXPECT_EQ(RowsNear(v1::WINDOW_NORMALISED, 20), (std::vector<uint32_t>{41, 81, 161}));
 }
 
 }  // namespace

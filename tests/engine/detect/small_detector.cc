@@ -45,8 +45,11 @@ v1::Recipe MakeRecipe(const SmallDetectorOptions& options) {
 }
 
 HindsightModel MakeHindsight(const Detector& detector, const std::vector<float>& rows, double rate) {
+  const v1::ScoreKind kind = detector.model().score_scale.kind();
   v1::HindsightScale scale;
-  if (detector.model().score_scale.kind() == v1::WINDOW_SCALES) {
+  for (const uint32_t near : RowsNear(kind, detector.window())) scale.add_rows_near(near);
+  if (kind == v1::WINDOW_SCALES) {
+    scale.set_first_place(static_cast<uint32_t>(detector.window() / 2));
     scale.mutable_variance()->Resize(static_cast<int>(detector.features()), 1);
     scale.set_t_squared_error(1);
   }
