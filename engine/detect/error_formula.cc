@@ -1,6 +1,7 @@
 #include "engine/detect/error_formula.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -12,6 +13,7 @@ namespace astray {
 namespace {
 
 constexpr double kLargest = std::numeric_limits<float>::max();
+constexpr double kAtPrototype = 0.1;  // score_kind.h
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 // Keeps sums and shares comparable where a network's output overflowed.
@@ -31,6 +33,7 @@ ErrorFormula::ErrorFormula(const v1::ScoreScale& scale)
     inverse_level_variance_.push_back(1 / (kind_ == v1::MAHALANOBIS ? std::sqrt(variance) : variance));
   }
   if (kind_ == v1::MAHALANOBIS) distance_.emplace(scale.precision(), features_);
+  if (scale.has_prototypes()) prototypes_.emplace(scale.prototypes(), scale.features());
   if (!scale.has_t_squared()) return;
   const v1::TSquaredScale& t_squared = scale.t_squared();
   t_squared_.emplace(TSquared{.rows = t_squared.rows(),
@@ -44,10 +47,23 @@ ErrorFormula::ErrorFormula(const v1::ScoreScale& scale)
 
 void ErrorFormula::Errors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const {
   ResidualErrors(vectors, scratch, errors);
+  if (prototypes_) AddDistances(vectors, scratch, errors);
   if (!t_squared_) return;
   for (size_t i = 0; i < vectors.count; ++i) {
     // A residual's error that is no number stays none.
     if (const float error = TSquaredError(vectors, i, scratch); error > errors[i]) errors[i] = error;
+  }
+}
+
+void ErrorFormula::AddDistances(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const {
+  std::array<double, kRowsTogether> distances;
+  for (size_t first = 0; first < vectors.count; first += kRowsTogether) {
+    const size_t count = std::min(kRowsTogether, vectors.count - first);
+    prototypes_->SquaredDistances(vectors, first, count, &scratch->nearest, distances.data());
+    for (size_t i = 0; i < count; ++i) {
+      float& error = errors[first + i];
+      if (error > 0) error = static_cast<float>(Hold(std::sqrt(error * (distances[i] + kAtPrototype))));
+    }
   }
 }
 
@@ -75,6 +91,12 @@ ErrorFormula::Explanation ErrorFormula::Explain(const RebuiltVectors& vector, Sc
   ResidualErrors(vector, scratch, std::span(&error, 1));
   if (std::isnan(error)) return {.error = error};
   const size_t features = feature_error.size();
+  double of_residual = 1;  // what a part of the residual's error is of the whole one's
+  if (prototypes_ && error > 0) {
+    const double residual = error;
+    AddDistances(vector, scratch, std::span(&error, 1));
+    of_residual = error / residual;
+  }
   const auto scale_terms = [&](std::span<const double> terms, double factor) {
     for (size_t f = 0; f < features; ++f) AddPart(terms[f] * factor, &feature_error[f]);
   };
@@ -94,7 +116,7 @@ ErrorFormula::Explanation ErrorFormula::Explain(const RebuiltVectors& vector, Sc
       const double count = CountObserved(vector, 0);
       const size_t begin = recent_rows_ == 0 ? 0 : vector.width - recent_rows_ * features;
       for (size_t j = begin; j < vector.width; ++j) {
-        AddPart(LossAtPosition(vector, 0, j) / count, &feature_error[j % features]);
+        AddPart(LossAtPosition(vector, 0, j) / count * of_residual, &feature_error[j % features]);
       }
       break;
     }
@@ -112,7 +134,7 @@ ErrorFormula::Explanation ErrorFormula::Explain(const RebuiltVectors& vector, Sc
       SumByFeature(vector.input + begin, vector.output + begin, observed == nullptr ? nullptr : observed + begin,
                    kind_ == v1::MEAN_SQUARED ? nullptr : inverse_variance_.data() + begin, features, rows,
                    scratch->residual.data(), scratch->square.data(), scratch->count.data());
-      scale_terms(scratch->square, 1 / CountObserved(vector, 0));
+      scale_terms(scratch->square, of_residual / CountObserved(vector, 0));
     }
   }
   return {.error = error};
@@ -164,7 +186,7 @@ float ErrorFormula::ErrorByLoss(const RebuiltVectors& vectors, size_t i) const {
 }
 
 float ErrorFormula::ErrorByFeature(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
-  auto& [sums, residual, square, count, term, t_squared_term] = *scratch;
+  auto& [sums, residual, square, count, term, t_squared_term, nearest] = *scratch;
   for (auto* values : {&residual, &square, &count, &term}) values->assign(features_, 0);
   const size_t rows = recent_rows_ == 0 ? vectors.width / features_ : recent_rows_;
   size_t added = 0;

@@ -10,6 +10,7 @@
 
 #include "astray/v1/artifact.pb.h"
 #include "engine/detect/mahalanobis.h"
+#include "engine/detect/nearest_prototype.h"
 #include "engine/detect/residual_sums.h"
 
 namespace astray {
@@ -19,6 +20,7 @@ class ErrorFormula {
   struct Scratch {
     std::vector<double> sums;
     std::vector<double> residual, square, count, term, t_squared_term;  // [features]
+    NearestPrototype::Scratch nearest;
   };
 
   struct Explanation {
@@ -39,7 +41,7 @@ class ErrorFormula {
   // The error of one vector, as Errors gives it. Adds to feature_error [features] what each feature contributes,
   // vector position j belonging to feature j % features: the parts add up to the error. Of a Mahalanobis distance and
   // of T² a feature's part is z_f (P z)_f, as far as it is above 0; of the worst feature's error, each has what it has
-  // in their mean.
+  // in their mean. With prototypes, each has the share that it has of the residual's error.
   Explanation Explain(const RebuiltVectors& vector, Scratch* scratch, std::span<float> feature_error) const;
 
   // 1 / v_j of each position, empty for a kind without.
@@ -56,6 +58,8 @@ class ErrorFormula {
     double limit, factor;
   };
 
+  // Makes the errors of vectors of those of their residuals, NaN where that is.
+  void AddDistances(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
   void ResidualErrors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
   // NaN with nothing observed. Leaves each feature's part.
   double TSquaredOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
@@ -78,6 +82,7 @@ class ErrorFormula {
   std::vector<double> inverse_level_variance_;   // [features], or empty; of a Mahalanobis distance its root
   std::optional<MahalanobisDistance> distance_;  // of MAHALANOBIS
   std::optional<TSquared> t_squared_;
+  std::optional<NearestPrototype> prototypes_;
 };
 
 }  // namespace astray

@@ -38,4 +38,10 @@ void SumByFeature(const float* input, const float* output, const float* observed
 inline constexpr size_t kMatrixColumns = 8;
 void MultiplyRows(std::span<const double> z, const double* matrix, size_t columns, double* product);
 
+// The same of up to kRowsTogether rows at once, `stride` apart, by groups of kGroupColumns columns: z [rows x size],
+// matrix [groups x size x kGroupColumns], product [rows x groups x kGroupColumns].
+inline constexpr size_t kRowsTogether = 4, kGroupColumns = 16;
+void MultiplyGroups(const double* z, size_t rows, size_t stride, size_t size, const double* matrix, size_t groups,
+                    double* product);
+
 }  // namespace astray

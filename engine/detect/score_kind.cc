@@ -6,6 +6,7 @@
 #include "absl/strings/string_view.h"
 #include "engine/base/status_macros.h"
 #include "engine/detect/mahalanobis.h"
+#include "engine/detect/nearest_prototype.h"
 
 namespace astray {
 namespace {
@@ -97,7 +98,7 @@ absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_
   RETURN_IF_ERROR(CheckScoreKind("score: kind", kind, features));
   // Artifacts of before have no `features`, and none of the kinds that need it.
   const bool needs_features = kind == v1::WORST_FEATURE || kind == v1::WINDOW_SCALES || kind == v1::MAHALANOBIS ||
-                              scale.recent_rows() > 0 || scale.has_t_squared();
+                              scale.recent_rows() > 0 || scale.has_t_squared() || scale.has_prototypes();
   if (scale.features() != features && (needs_features || scale.features() != 0)) {
     return absl::InvalidArgumentError(absl::StrCat("score: features: expected ", features, ", got ", scale.features()));
   }
@@ -113,6 +114,12 @@ absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_
     return absl::InvalidArgumentError(absl::StrCat("score: loss: expected one for TRAINING_LOSS, got ", scale.loss()));
   }
   RETURN_IF_ERROR(CheckPrecision("precision", scale.precision(), kind == v1::MAHALANOBIS ? features : 0));
+  if (scale.has_prototypes()) {
+    if (width != features || scale.has_t_squared()) {
+      return absl::InvalidArgumentError("score: prototypes: expected none for windows, nor beside t_squared");
+    }
+    return CheckPrototypes(scale.prototypes(), features);
+  }
   return scale.has_t_squared() ? CheckTSquared(scale.t_squared(), features, width / features) : absl::OkStatus();
 }
 

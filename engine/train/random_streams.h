@@ -15,6 +15,7 @@ enum RandomStream : uint64_t {
   kJudgingStream = 7,
   kInjectionStream = 8,
   kScoreChoiceStream = 9,
+  kPrototypeStream = 10,
 };
 
 }  // namespace astray

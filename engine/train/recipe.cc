@@ -13,6 +13,7 @@
 #include "engine/detect/artifact.h"
 #include "engine/detect/block_picker.h"
 #include "engine/detect/deviation_rules.h"
+#include "engine/detect/nearest_prototype.h"
 #include "engine/detect/score_kind.h"
 #include "engine/detect/stream_policy.h"
 #include "engine/features/log_rules.h"
@@ -32,6 +33,7 @@ constexpr size_t kMinRowsForWindow = 200;
 constexpr size_t kMinRowsForLongWindow = 1000;
 constexpr uint32_t kShortWindow = 20, kLongWindow = 40, kSeriesWindow = 60;
 constexpr uint32_t kDefaultTSquaredRows = 5;
+constexpr uint32_t kDefaultPrototypes = 256;
 
 absl::Status Refuse(absl::string_view text) { return absl::InvalidArgumentError(text); }
 
@@ -63,10 +65,21 @@ absl::Status CheckEnums(const v1::Recipe& recipe) {
   return absl::OkStatus();
 }
 
+absl::Status CheckPrototypes(const v1::Recipe& recipe, uint32_t prototypes) {
+  if (prototypes > kMaxPrototypes) {
+    return Refuse(absl::StrCat("score.prototypes: expected at most ", kMaxPrototypes, ", got ", prototypes));
+  }
+  if (recipe.features().window() > 1) return Refuse("score.prototypes: expected 0 for windows");
+  if (recipe.score().t_squared_rows() > 0) return Refuse("score.prototypes: expected 0 with score.t_squared_rows");
+  if (recipe.rule().empty()) return absl::OkStatus();
+  return Refuse("score.prototypes: expected 0 with rules, which are about what the network expects");
+}
+
 // Before anybody waits for a training that cannot be scored. No kind: it is chosen after the training.
 absl::Status CheckScore(const v1::Recipe& recipe, size_t features) {
   const v1::ScoreRecipe& score = recipe.score();
   RETURN_IF_ERROR(CheckTSquared(recipe, score.t_squared_rows(), features));
+  if (score.prototypes() > 0) RETURN_IF_ERROR(CheckPrototypes(recipe, score.prototypes()));
   if (score.kind() == v1::SCORE_KIND_UNSPECIFIED) {
     if (!score.has_recent_rows()) return absl::OkStatus();
     return Refuse("score.recent_rows: needs a score.kind");
@@ -82,6 +95,15 @@ void FillTSquaredRows(size_t features, v1::Recipe* recipe) {
   if (score->has_t_squared_rows()) return;
   const uint32_t window = recipe->features().window(), rows = std::min(kDefaultTSquaredRows, window);
   score->set_t_squared_rows(window > 1 && CheckTSquared(*recipe, rows, features).ok() ? rows : 0);
+}
+
+// For tables: not tried with counts of log events, letters of sequences and images.
+void FillPrototypes(v1::Recipe* recipe) {
+  if (recipe->score().has_prototypes()) return;
+  const bool table =
+      !recipe->features().has_log() && !recipe->features().has_sequence() && !recipe->features().has_shape();
+  const bool fits = table && CheckPrototypes(*recipe, kDefaultPrototypes).ok();
+  recipe->mutable_score()->set_prototypes(fits ? kDefaultPrototypes : 0);
 }
 
 // Rows that a window of the default length has. Longer ones see slower faults, but held-out rows must hold some. A
@@ -284,6 +306,7 @@ absl::StatusOr<v1::Recipe> CompleteRecipe(v1::Recipe recipe, const Dataset& data
                                dataset.features(), " features x ", recipe.features().window(), " rows"));
   }
   FillTSquaredRows(dataset.features(), &recipe);
+  FillPrototypes(&recipe);
   RETURN_IF_ERROR(CheckScore(recipe, dataset.features()));
   if (recipe.loss() == v1::LOSS_UNSPECIFIED) recipe.set_loss(v1::MEAN_SQUARED_ERROR);
   const TensorShape shape = VectorShapeOf(recipe, dataset.features());

@@ -16,6 +16,7 @@
 #include "engine/detect/score_kind.h"
 #include "engine/detect/score_scale.h"
 #include "engine/nn/executor.h"
+#include "engine/train/prototype_fit.h"
 #include "engine/train/random_streams.h"
 #include "engine/train/recipe.h"
 
@@ -275,6 +276,9 @@ absl::StatusOr<ScoreChoice> ChooseScore(const Network& network, const VectorSet&
   if (!CheckTSquared(*recipe, score->t_squared_rows(), shape.features).ok()) score->set_t_squared_rows(0);
   if (score->recent_rows() == 0) score->set_recent_rows(static_cast<uint32_t>(shape.rows));
   ASSIGN_OR_RETURN(choice.scale, Fit(*score, recipe->loss(), shape, all.all(), taught.all()));
+  if (score->prototypes() > 0) {
+    AddPrototypes(network, score->prototypes(), taught.all(), all.all(), recipe->seed(), &choice.scale);
+  }
   return choice;
 }
 

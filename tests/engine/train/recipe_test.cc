@@ -77,6 +77,27 @@ TEST(Recipe, TSquaredIsOfWindowsWithoutRules) {
   EXPECT_EQ(wide.status().message(), "score.t_squared_rows: expected at most 128 features, got 129");
 }
 
+TEST(Recipe, PrototypesAreOfTablesWithoutRules) {
+  const auto prototypes = [](const std::string& text, bool timestamps = false) {
+    return Complete(text, MakeData(500, 3, timestamps)).score().prototypes();
+  };
+  EXPECT_EQ(prototypes(""), 256u);
+  EXPECT_EQ(prototypes("", true), 0u) << "windows";
+  EXPECT_EQ(prototypes("features { window: 1 }", true), 256u);
+  EXPECT_EQ(prototypes("rule { ignore_below: 1 }"), 0u);
+  EXPECT_EQ(prototypes("features { shape { height: 1 width: 3 channels: 1 } }"), 0u) << "an image";
+  EXPECT_EQ(prototypes("score { t_squared_rows: 1 }"), 0u);
+  EXPECT_EQ(prototypes("score { prototypes: 0 }"), 0u);
+  EXPECT_EQ(prototypes("score { kind: TRAINING_LOSS prototypes: 1024 }"), 1024u);
+  EXPECT_EQ(Refusal("features { window: 1 } score { prototypes: 1025 }"),
+            "score.prototypes: expected at most 1024, got 1025");
+  EXPECT_EQ(Refusal("score { prototypes: 1 }"), "score.prototypes: expected 0 for windows");
+  EXPECT_EQ(Refusal("features { window: 1 } score { t_squared_rows: 1 prototypes: 1 }"),
+            "score.prototypes: expected 0 with score.t_squared_rows");
+  EXPECT_EQ(Refusal("features { window: 1 } score { prototypes: 1 } rule { ignore_below: 1 }"),
+            "score.prototypes: expected 0 with rules, which are about what the network expects");
+}
+
 TEST(Recipe, DefaultsAreChosenFromTheData) {
   const v1::Recipe timed = Complete("", MakeData(500, 3, true));
   EXPECT_EQ(timed.seed(), 1u);

@@ -426,8 +426,36 @@ TEST(Train, WindowsOfTimeOrderedRowsTrain) {
 }
 
 // Training does not know the rules; the threshold does.
+TEST(TrainJob, ATablesDetectorHasPrototypesThatItsArtifactKeeps) {
+  const auto trained = Train(MakeRecipe(""), MakeData(1000), {});
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  const DetectorModel& model = trained->detector->model();
+  EXPECT_EQ(model.recipe.score().prototypes(), 256u);
+  ASSERT_TRUE(model.score_scale.has_prototypes());
+  const auto without = Train(MakeRecipe("score { prototypes: 0 }"), MakeData(1000), {});
+  ASSERT_TRUE(without.ok()) << without.status();
+  EXPECT_FALSE(without->detector->model().score_scale.has_prototypes());
+
+  const ScratchVector<float> fresh = MakeData(400, 2).values;
+  const auto errors = trained->detector->Errors(fresh), residual = without->detector->Errors(fresh);
+  ASSERT_TRUE(errors.ok() && residual.ok());
+  EXPECT_NE(*errors, *residual);
+
+  std::string folder = testing::TempDir() + "/astray-train-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const auto path = WriteArtifact(folder, *trained->detector, trained->golden_rows, trained->report, 0);
+  ASSERT_TRUE(path.ok()) << path.status();
+  const auto read = ReadArtifact(*path);
+  ASSERT_TRUE(read.ok()) << read.status();
+  std::filesystem::remove_all(folder);
+  const auto again = (*read)->Errors(fresh);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(*again, *errors);
+}
+
 TEST(TrainJob, RulesHoldForTheThresholdAsForScores) {
-  const std::string kind = "score { kind: MEAN_SQUARED } corruption { gaussian { max_sigma: 1 } } ";
+  // With rules there are no prototypes.
+  const std::string kind = "score { kind: MEAN_SQUARED prototypes: 0 } corruption { gaussian { max_sigma: 1 } } ";
   const auto plain = Train(MakeRecipe(kind), MakeData(2000), {});
   const auto ruled =
       Train(MakeRecipe(kind + "rule { feature: 'flow' ignore_below: 5 direction: ABOVE }"), MakeData(2000), {});

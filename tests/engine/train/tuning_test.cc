@@ -41,7 +41,8 @@ TEST(Tune, FindsThatCorruptionBeatsNoneAndDrowning) {
   size_t last = 0;
   v1::Recipe recipe = MakeRecipe();
   recipe.mutable_score()->set_kind(
-      v1::FEATURE_NORMALISED);  // MAHALANOBIS finds anomalies in what a drowned network leaves
+      v1::FEATURE_NORMALISED);                // MAHALANOBIS finds anomalies in what a drowned network leaves
+  recipe.mutable_score()->set_prototypes(0);  // and so do they
   const auto report = Tune(recipe, MakeData(2000), options, [&](size_t done, size_t all) {
     EXPECT_EQ(all, 4u);
     last = std::max(last, done);
