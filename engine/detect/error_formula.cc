@@ -230,7 +230,7 @@ float ErrorFormula::Mahalanobis(const RebuiltVectors& vectors, size_t i, Scratch
   return static_cast<float>(Hold(distance_->Of(count, residual, &scratch->term)));
 }
 
-double ErrorFormula::TSquaredOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
+float ErrorFormula::TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
   std::vector<double>&mean = scratch->residual, &count = scratch->count;
   const size_t features = t_squared_->mean.size(), begin = vectors.width - t_squared_->rows * features;
   const float *input = vectors.input + i * vectors.width, *observed = vectors.observed_of(i);
@@ -250,20 +250,9 @@ double ErrorFormula::TSquaredOf(const RebuiltVectors& vectors, size_t i, Scratch
   for (size_t f = 0; f < features; ++f) {
     if (count[f] > 0) mean[f] = (mean[f] / count[f] - t_squared_->mean[f]) * t_squared_->inverse_deviation[f];
   }
-  return t_squared_->distance.Of(count, mean, &scratch->t_squared_term);
-}
-
-float ErrorFormula::TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const {
-  const double t_squared = TSquaredOf(vectors, i, scratch);
+  const double t_squared = t_squared_->distance.Of(count, mean, &scratch->t_squared_term);
   if (std::isnan(t_squared)) return kNaN;
   return t_squared <= t_squared_->limit ? 0 : static_cast<float>(Hold(t_squared_->factor * t_squared));
-}
-
-void ErrorFormula::TSquaredRatios(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> ratios) const {
-  for (size_t i = 0; i < vectors.count; ++i) {
-    const double ratio = t_squared_ ? TSquaredOf(vectors, i, scratch) / t_squared_->limit : 0;
-    ratios[i] = ratio > 1 ? static_cast<float>(Hold(ratio)) : 0;
-  }
 }
 
 }  // namespace astray

@@ -35,9 +35,6 @@ class ErrorFormula {
   // Its bits depend on the vector alone, not on those beside it, nor on the processor's vector code.
   void Errors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
 
-  // ratios [vectors.count]: T² of each vector over its limit, where that is above 1, else 0; also without a T².
-  void TSquaredRatios(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> ratios) const;
-
   // The error of one vector, as Errors gives it. Adds to feature_error [features] what each feature contributes,
   // vector position j belonging to feature j % features: the parts add up to the error. Of a Mahalanobis distance and
   // of T² a feature's part is z_f (P z)_f, as far as it is above 0; of the worst feature's error, each has what it has
@@ -62,7 +59,6 @@ class ErrorFormula {
   void AddDistances(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
   void ResidualErrors(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const;
   // NaN with nothing observed. Leaves each feature's part.
-  double TSquaredOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
   float TSquaredError(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;  // 0 within the limit
   float ErrorOf(const RebuiltVectors& vectors, size_t i, Scratch* scratch) const;
   double CountObserved(const RebuiltVectors& vectors, size_t i) const;

@@ -70,10 +70,6 @@ absl::Status CheckHindsightScale(const v1::HindsightScale& scale, const v1::Scor
           absl::StrCat("hindsight: variance ", f, ": expected a finite number above 0, got ", scale.variance(f)));
     }
   }
-  if (!std::isfinite(scale.t_squared_error()) || scale.t_squared_error() < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("hindsight: t_squared_error: expected a finite number from 0, got ", scale.t_squared_error()));
-  }
   const size_t places = ByFeature(score) ? window : 1;
   if (scale.first_place() >= places) {
     return absl::InvalidArgumentError(
@@ -89,21 +85,14 @@ CoveredRows::CoveredRows(const Detector& detector, size_t first_place)
       features_(detector.features()),
       means_(by_feature_ ? features_ : 1),
       first_place_(first_place),
-      rows_around_(detector.model().score_scale.t_squared().rows() / 2),
       sums_(window_ * means_),
       counts_(window_ * means_),
-      t_squared_(window_),
       row_(means_) {}
 
 void CoveredRows::Add(const RebuiltVectors& windows, std::span<const float> errors, const Visit& visit) {
-  // Of the other kinds it is in the errors.
-  ratios_.assign(windows.count, 0);
-  if (by_feature_) formula_->TSquaredRatios(windows, &scratch_, ratios_);
   for (size_t i = 0; i < windows.count; ++i) {
     AddWindow(windows, i, errors[i]);
-    const size_t first = windows_++;
-    t_squared_[Slot(first + window_ - 1 - rows_around_)] = ratios_[i];
-    VisitRow(first, visit);
+    VisitRow(windows_++, visit);
   }
 }
 
@@ -140,11 +129,10 @@ void CoveredRows::VisitRow(size_t row, const Visit& visit) {
     row_[m] = counts[m] > 0 ? sums[m] / counts[m] : kNaN;
     if (counts[m] > 0 && std::isnan(row_[m])) row_[m] = std::numeric_limits<double>::infinity();  // an output was none
   }
-  visit({.means = row_, .t_squared = t_squared_[slot]});
+  visit(row_);
   // The place is the next row's.
   std::ranges::fill(sums, 0);
   std::ranges::fill(counts, 0);
-  t_squared_[slot] = 0;
 }
 
 void CoveredRows::Finish(const Visit& visit) {
@@ -159,34 +147,29 @@ Hindsight::Hindsight(const Detector& detector, const v1::HindsightScale& scale)
       window_(detector.window()),
       behind_(rows_near_.back() / 2),
       ahead_(rows_near_.back() - 1 - behind_),
-      t_squared_error_(scale.t_squared_error()),
-      means_((behind_ + 1 + ahead_) * covered_.means()),
-      t_squared_(behind_ + 1 + ahead_) {
+      means_((behind_ + 1 + ahead_) * covered_.means()) {
   for (const double variance : scale.variance()) inverse_variance_.push_back(1 / variance);
 }
 
 void Hindsight::Add(const RebuiltVectors& windows, std::span<const float> errors, std::vector<float>* settled) {
-  covered_.Add(windows, errors, [&](const CoveredRows::Row& row) { AddRow(row, settled); });
+  covered_.Add(windows, errors, [&](std::span<const double> means) { AddRow(means, settled); });
 }
 
 void Hindsight::Finish(std::vector<float>* settled) {
-  covered_.Finish([&](const CoveredRows::Row& row) { AddRow(row, settled); });
+  covered_.Finish([&](std::span<const double> means) { AddRow(means, settled); });
   while (settled_ < rows_) settled->push_back(ErrorOf(settled_++));
   rows_ = settled_ = 0;
 }
 
-void Hindsight::AddRow(const CoveredRows::Row& row, std::vector<float>* settled) {
-  const size_t place = rows_++ % t_squared_.size();
-  std::ranges::copy(row.means, means_.begin() + static_cast<std::ptrdiff_t>(place * row.means.size()));
-  t_squared_[place] = row.t_squared;
+void Hindsight::AddRow(std::span<const double> means, std::vector<float>* settled) {
+  std::ranges::copy(means, MeansOf(rows_++).begin());
   if (rows_ > ahead_) settled->push_back(ErrorOf(settled_++));
 }
 
 void Hindsight::AddMeans(size_t begin, size_t end) {
-  const size_t width = sum_.size();
   for (size_t row = begin; row < end; ++row) {
-    const auto means = std::span(means_).subspan(row % t_squared_.size() * width, width);
-    for (size_t m = 0; m < width; ++m) {
+    const std::span<const double> means = MeansOf(row);
+    for (size_t m = 0; m < means.size(); ++m) {
       if (std::isnan(means[m])) continue;
       sum_[m] += means[m];
       count_[m] += 1;
@@ -195,7 +178,7 @@ void Hindsight::AddMeans(size_t begin, size_t end) {
 }
 
 float Hindsight::ErrorOf(size_t row) {
-  const size_t width = covered_.means(), ring = t_squared_.size();
+  const size_t width = covered_.means();
   sum_.assign(width, 0);
   count_.assign(width, 0);
   // Each length takes in the one before. What the shortest knows nothing of (0 / 0) stays NaN.
@@ -221,9 +204,6 @@ float Hindsight::ErrorOf(size_t row) {
   }
   if (known == 0) return kNaN;
   error /= known;
-  if (const double ratio = t_squared_[row % ring]; ratio > 1) {
-    error = std::fmax(error, t_squared_error_ * (1 + std::log(ratio) / static_cast<double>(width)));
-  }
   // Of no number, too, the largest.
   constexpr double kLargest = std::numeric_limits<float>::max();
   return static_cast<float>(error < kLargest ? error : kLargest);

@@ -10,10 +10,8 @@
 // first_place or newer, r_j being feature f's residual there (score_kind.h). A row that is older than that has its
 // residual from what came after it, and what is odd there casts a shadow on it. Of a stream's first window all rows
 // count. u_f: the mean of c_f on held-out normal rows, or on training rows where that is more. So a feature counts by
-// how many times its usual size a residual has, and none outweighs all others. Where T² is above its limit L, in the
-// window whose newest t_squared_rows lie around the row, the error is at least b (1 + ln(T² / L) / features), b being
-// what 1 % of the held-out rows exceed by residuals alone. Features that are missing from the fewest rows near it are
-// left out.
+// how many times its usual size a residual has, and none outweighs all others. Features that are missing from the
+// fewest rows near it are left out. T² counts in the windows' errors of other kinds alone.
 #pragma once
 
 #include <cstddef>
@@ -39,11 +37,8 @@ absl::Status CheckHindsightScale(const astray::v1::HindsightScale& scale, const 
 // middle it lies.
 class CoveredRows {
  public:
-  struct Row {
-    std::span<const double> means;  // [features] or one; NaN: nothing observed, or not the middle of any window
-    double t_squared = 0;           // T² / L, where that is above 1
-  };
-  using Visit = std::function<void(const Row& row)>;
+  // [features] or one; NaN: nothing observed, or not the middle of any window
+  using Visit = std::function<void(std::span<const double> means)>;
 
   CoveredRows(const Detector& detector, size_t first_place);
 
@@ -62,13 +57,9 @@ class CoveredRows {
   const std::shared_ptr<const ErrorFormula> formula_;
   const bool by_feature_;
   const size_t window_, features_, means_, first_place_;
-  const size_t rows_around_;  // from the middle of T²'s rows to their newest
   size_t windows_ = 0;
-  // A ring of rows: [window x means] and [window].
-  std::vector<double> sums_, counts_, t_squared_;
-  std::vector<double> row_;    // scratch
-  std::vector<float> ratios_;  // scratch
-  ErrorFormula::Scratch scratch_;
+  std::vector<double> sums_, counts_;  // a ring of rows: [window x means]
+  std::vector<double> row_;            // scratch
 };
 
 // The errors of one stream of rows in hindsight. The model must have one.
@@ -85,7 +76,10 @@ class Hindsight {
   void Finish(std::vector<float>* settled);
 
  private:
-  void AddRow(const CoveredRows::Row& row, std::vector<float>* settled);
+  void AddRow(std::span<const double> means, std::vector<float>* settled);
+  std::span<double> MeansOf(size_t row) {
+    return std::span(means_).subspan(row % (behind_ + 1 + ahead_) * covered_.means(), covered_.means());
+  }
   void AddMeans(size_t begin, size_t end);  // of rows, to sum_ and count_
   float ErrorOf(size_t row);
 
@@ -94,9 +88,8 @@ class Hindsight {
   const size_t window_;
   const size_t behind_, ahead_;  // of the longest, before and after the row
   std::vector<double> inverse_variance_;
-  double t_squared_error_;
   size_t rows_ = 0, settled_ = 0;
-  std::vector<double> means_, t_squared_;      // a ring of behind + 1 + ahead rows
+  std::vector<double> means_;                  // a ring of behind + 1 + ahead rows
   std::vector<double> sum_, count_, largest_;  // scratch
 };
 

@@ -13,7 +13,6 @@ namespace astray {
 namespace {
 
 constexpr size_t kMaxRows = 16'384;
-constexpr double kErrorsBeyond = 0.01;  // share of held-out rows
 
 // Of each stretch its first rows, the same share.
 std::vector<Stretch> Limited(const std::vector<Stretch>& stretches, size_t features, size_t limit) {
@@ -34,10 +33,10 @@ absl::StatusOr<std::vector<double>> MeanOfRows(const Detector& detector, size_t 
                                                const std::vector<Stretch>& stretches) {
   std::vector<double> sums(detector.features()), counts(detector.features());
   CoveredRows covered(detector, first_place);
-  const auto add = [&](const CoveredRows::Row& row) {
-    for (size_t f = 0; f < row.means.size(); ++f) {
-      if (std::isnan(row.means[f])) continue;
-      sums[f] += row.means[f];
+  const auto add = [&](std::span<const double> means) {
+    for (size_t f = 0; f < means.size(); ++f) {
+      if (std::isnan(means[f])) continue;
+      sums[f] += means[f];
       counts[f] += 1;
     }
   };
@@ -79,13 +78,6 @@ absl::StatusOr<v1::HindsightScale> FitScale(const Detector& detector, const std:
     scale.add_variance(static_cast<float>(
         std::isnan(variance) ? 1 : std::clamp<double>(variance, kVarianceFloor, std::numeric_limits<float>::max())));
   }
-  if (!detector.model().score_scale.has_t_squared()) return scale;
-  std::vector<double> errors;
-  RETURN_IF_ERROR(VisitHindsight(detector, scale, held_out, [&](size_t /*place*/, float error) {
-    errors.push_back(error);
-    return absl::OkStatus();
-  }));
-  scale.set_t_squared_error(errors.empty() ? 0 : UpperQuantile(std::move(errors), kErrorsBeyond));
   return scale;
 }
 

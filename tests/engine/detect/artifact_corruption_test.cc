@@ -316,8 +316,6 @@ TEST_F(ArtifactCorruption, HindsightThatDoesNotFit) {
   ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: errors: expected 1");
   forge([](v1::HindsightState& state) { state.mutable_scale()->add_variance(1); });
   ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: variance: expected 0 values, got 1");
-  forge([](v1::HindsightState& state) { state.mutable_scale()->set_t_squared_error(-1); });
-  ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: t_squared_error: expected a finite number");
   forge([](v1::HindsightState& state) { state.mutable_scale()->add_rows_near(1'000'000); });
   ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: rows_near 0: expected more than 0");
   forge([](v1::HindsightState& state) { state.mutable_scale()->set_first_place(1); });

@@ -31,7 +31,6 @@ v1::HindsightScale OldScaleOf(const Detector& detector) {
   v1::HindsightScale scale;
   if (detector.model().score_scale.kind() == v1::WINDOW_SCALES) {
     for (const float variance : {0.5f, 1.0f, 3.0f}) scale.add_variance(variance);
-    scale.set_t_squared_error(2.5);
   }
   return scale;
 }
@@ -124,8 +123,8 @@ double ErrorByDefinition(const Detector& detector, const std::vector<Judged>& wi
   return known > 0 ? error / known : kNaN;
 }
 
-TEST(Hindsight, OfWindowScalesIsByTheWindowsThatARowLiesIn) {
-  const auto detector = MakeDetector(v1::WINDOW_SCALES);
+TEST(Hindsight, OfWindowScalesIsByTheWindowsThatARowLiesInAndNotByTSquared) {
+  const auto detector = MakeDetector(v1::WINDOW_SCALES, /*t_squared_rows=*/5);
   std::vector<float> rows = SmallRows(37, 5);
   for (size_t row = 20; row < 25; ++row) rows[row * kFeatures + 1] += 9;  // longer than the fewest rows near
   const v1::HindsightScale scale = ScaleOf(*detector);
@@ -235,37 +234,6 @@ TEST(Hindsight, BeginsAfreshWithEachStream) {
   EXPECT_EQ(errors, HindsightOf(*detector, rows));
 }
 
-TEST(Hindsight, NeverBelowTheLevelOfReadingsBeyondTheLimit) {
-  const auto detector = MakeDetector(v1::WINDOW_SCALES, /*t_squared_rows=*/5);
-  const auto without = MakeDetector(v1::WINDOW_SCALES);
-  std::vector<float> rows = SmallRows(80, 5);
-  for (size_t row = 50; row < 55; ++row) rows[row * kFeatures] += 60;  // normal: 20 +- 3
-  const std::vector<float> errors = HindsightOf(*detector, rows), residual = HindsightOf(*without, rows);
-  // T² of the window whose newest five rows are 50 .. 54 is the middle one's.
-  std::vector<float> ratios(71);
-  ErrorFormula::Scratch scratch;
-  size_t first = 0;
-  ASSERT_TRUE(detector
-                  ->VisitJudged(rows, 1,
-                                [&](const RebuiltVectors& judged, std::span<const float>) {
-                                  const auto some = std::span(ratios).subspan(first, judged.count);
-                                  detector->formula()->TSquaredRatios(judged, &scratch, some);
-                                  first += judged.count;
-                                  return absl::OkStatus();
-                                })
-                  .ok());
-  const float at_peak = ratios[54 - (kWindow - 1)];
-  EXPECT_EQ(at_peak, *std::ranges::max_element(ratios));
-  EXPECT_GT(at_peak, 1);
-  EXPECT_NEAR(errors[52], std::max<double>(residual[52], 2.5 * (1 + std::log(at_peak) / kFeatures)), 1e-5);
-  for (size_t row = 0; row < errors.size(); ++row) {
-    EXPECT_GE(errors[row], residual[row]);
-    const size_t newest = row + 2;  // T² looks at five rows
-    const bool beyond = newest >= kWindow - 1 && newest < rows.size() / kFeatures && ratios[newest - (kWindow - 1)] > 1;
-    EXPECT_EQ(errors[row] >= 2.5, beyond || residual[row] >= 2.5) << row;
-  }
-}
-
 TEST(Hindsight, OfWhatOverflowsIsTheLargestNumber) {
   const auto detector = MakeDetector(v1::WINDOW_NORMALISED);
   Hindsight hindsight(*detector, {});
@@ -327,9 +295,6 @@ TEST(Hindsight, RefusesAScaleThatDoesNotFit) {
   refused(bad, v1::WINDOW_SCALES, 10, "hindsight: variance 1: expected a finite number above 0, got 0");
   bad.set_variance(1, kNaN);
   refused(bad, v1::WINDOW_SCALES, 10, "hindsight: variance 1: expected a finite number above 0, got nan");
-  bad = good;
-  bad.set_t_squared_error(-1);
-  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: t_squared_error: expected a finite number from 0, got -1");
   bad = good;
   bad.set_first_place(10);
   refused(bad, v1::WINDOW_SCALES, 10, "hindsight: first_place: expected less than 10, got 10");

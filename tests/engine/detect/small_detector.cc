@@ -51,7 +51,6 @@ HindsightModel MakeHindsight(const Detector& detector, const std::vector<float>&
   if (kind == v1::WINDOW_SCALES) {
     scale.set_first_place(static_cast<uint32_t>(detector.window() / 2));
     scale.mutable_variance()->Resize(static_cast<int>(detector.features()), 1);
-    scale.set_t_squared_error(1);
   }
   const std::vector<float> errors = OrDie(HindsightErrors(detector, scale, rows));
   return {.scale = std::move(scale), .calibration = OrDie(Calibration::Create(errors, rate, {}))};
