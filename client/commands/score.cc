@@ -130,7 +130,7 @@ void AddScoreCommand(CLI::App& app, CommandContext& context) {
       ->check(CLI::Range(1e-9, 1 - 1e-9));
   CLI::Option* hindsight = command->add_flag("--hindsight", flags->file.hindsight,
                                              "With --offline: judge each row once those after it are known, which says "
-                                             "exactly which rows are not normal, but not why");
+                                             "better which rows are not normal, but not why");
   hindsight->needs(command->get_option("--offline"));
   for (const char* names_features : {"--top", "--explain-all", "--counterfactual"}) {
     hindsight->excludes(command->get_option(names_features));

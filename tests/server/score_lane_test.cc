@@ -21,7 +21,8 @@ class ScoreLaneTest : public testing::Test {
 
   ScoreLaneTest() {
     WriteTinyArtifact(models_);
-    WriteTinyArtifact(models_, {.name = "valve"});
+    // A large network: before it runs, the lane looks for further calls.
+    WriteTinyArtifact(models_, {.name = "valve", .hidden = {512, 512, 512}});
     EXPECT_TRUE(registry_.Poll().ok());
     score_.emplace(&service_, server_.lane());
     score_->PostAll();
