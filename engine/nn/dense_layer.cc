@@ -291,8 +291,6 @@ namespace {
 // as many rows as the arithmetic does not hide the reading (docs/decisions/0019).
 constexpr size_t kFirstLevelFloats = size_t{1} << 13, kSecondLevelFloats = size_t{1} << 18;
 constexpr size_t kMaxPairRows = 16;
-// A tile of weights is for so many inputs; fewer would leave it half empty.
-constexpr size_t kTileInputs = 32;
 
 }  // namespace
 

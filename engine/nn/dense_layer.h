@@ -18,6 +18,9 @@ namespace astray {
 
 class DenseLayer {
  public:
+  // Inputs that a tile of weights is for; layers of fewer stay on vectors.
+  static constexpr size_t kTileInputs = 32;
+
   // Whether this process may use tile units: the processor and the kernel have them, and ONEDNN_MAX_CPU_ISA, which
   // limits oneDNN to older kinds of processors, does not forbid them.
   static bool HasTiles();

@@ -39,8 +39,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 const hn::ScalableTag<float> kFloats;
 using Vector = hn::Vec<decltype(kFloats)>;
 
-constexpr size_t kRows = 16, kBytes = 1024;    // of a tile
-constexpr size_t kInputs = 32, kOutputs = 16;  // that a tile of weights is for
+constexpr size_t kRows = 16, kBytes = 1024;                         // of a tile
+constexpr size_t kInputs = DenseLayer::kTileInputs, kOutputs = 16;  // that a tile of weights is for
 constexpr size_t kSumFloats = kRows * kOutputs;
 constexpr size_t kPieces = 3;  // bfloat16 numbers that a float is the sum of
 // Of the processor's 8 tiles the first are for sums, those from this one on for pieces, what is left for weights.

@@ -29,9 +29,8 @@ namespace astray {
 namespace {
 
 // Below this many rows a window would leave too little to train, validate and calibrate on.
-constexpr size_t kMinRowsForWindow = 200;
-constexpr size_t kMinRowsForLongWindow = 1000;
-constexpr uint32_t kShortWindow = 20, kLongWindow = 40, kSeriesWindow = 60;
+constexpr size_t kMinRowsForWindow = 100, kMinRowsForShortWindow = 200, kMinRowsForLongWindow = 1000;
+constexpr uint32_t kShortestWindow = 10, kShortWindow = 20, kLongWindow = 40, kSeriesWindow = 60;
 constexpr uint32_t kDefaultTSquaredRows = 5;
 constexpr uint32_t kDefaultPrototypes = 256;
 
@@ -109,6 +108,7 @@ void FillPrototypes(v1::Recipe* recipe) {
 // Rows that a window of the default length has. Longer ones see slower faults, but held-out rows must hold some. A
 // column by itself has nothing but its past to be told by.
 uint32_t DefaultWindow(size_t rows, size_t features) {
+  if (rows < kMinRowsForShortWindow) return kShortestWindow;
   if (rows < kMinRowsForLongWindow) return kShortWindow;
   return features == 1 ? kSeriesWindow : kLongWindow;
 }

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/random.h"
 #include "engine/detect/hindsight.h"
 #include "engine/train/recipe.h"
@@ -52,7 +53,7 @@ constexpr const char* kWindows = "features { window: 20 } training { max_steps: 
 TEST(FitHindsight, FlagsFreshNormalRowsAtTheRateAskedFor) {
   for (const char* kind : {"WINDOW_SCALES", "WINDOW_NORMALISED"}) {
     const auto detector =
-        TrainDetector(std::string(kWindows) + "calibration { false_positive_rate: 0.05 } score { kind: " + kind + " }",
+        TrainDetector(absl::StrCat(kWindows, "calibration { false_positive_rate: 0.05 } score { kind: ", kind, " }"),
                       DataOf(SensorRows(30'000, 1)));
     ASSERT_TRUE(detector->model().hindsight.has_value());
     const HindsightModel& hindsight = *detector->model().hindsight;

@@ -130,7 +130,9 @@ TEST(Recipe, DefaultsAreChosenFromTheData) {
   EXPECT_EQ(Complete("", MakeData(1000, 3, true)).features().window(), 40u);
   EXPECT_EQ(Complete("", MakeData(1000, 1, true)).features().window(), 60u);
   EXPECT_EQ(Complete("", MakeData(999, 1, true)).features().window(), 20u);
-  EXPECT_EQ(Complete("", MakeData(199, 3, true)).features().window(), 1u) << "too few rows";
+  EXPECT_EQ(Complete("", MakeData(199, 3, true)).features().window(), 10u);
+  EXPECT_EQ(Complete("", MakeData(100, 3, true)).features().window(), 10u);
+  EXPECT_EQ(Complete("", MakeData(99, 3, true)).features().window(), 1u) << "too few rows";
   EXPECT_EQ(Complete("", MakeData(200, Pipeline::kMaxWidth / 19, true)).features().window(), 1u) << "too wide";
   EXPECT_THAT(Complete("", MakeData(500, 50, true)).network().encoder(), ElementsAre(256, 256));
   EXPECT_EQ(Complete("", MakeData(40, 3, false)).training().batch_size(), 20u);
