@@ -74,7 +74,7 @@ TEST(FitHindsight, FlagsFreshNormalRowsAtTheRateAskedFor) {
 
 TEST(FitHindsight, TellsWhichRowsExactlyWereNotNormal) {
   const auto detector =
-      TrainDetector(std::string(kWindows) + "score { kind: WINDOW_SCALES }", DataOf(SensorRows(6000, 1)));
+      TrainDetector(absl::StrCat(kWindows, "score { kind: WINDOW_SCALES }"), DataOf(SensorRows(6000, 1)));
   std::vector<float> rows = SensorRows(400, 3);
   for (size_t row = 200; row < 210; ++row) rows[row * 3] -= 25;  // the flow falls, and nothing else does
   const std::vector<float> later = HindsightOf(*detector, rows);
