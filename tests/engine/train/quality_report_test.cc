@@ -135,7 +135,7 @@ TEST(QualityReport, NamesConstantAndMissingColumns) {
   data.timestamps.assign(150, "t");
   for (size_t i = 0; i < data.values.size(); i += 8) data.values[i] = 4;
   for (size_t row = 0; row < 7; ++row) data.values[row * 8 + 1] = std::numeric_limits<float>::quiet_NaN();
-  const v1::TrainingReport report = ReportOf("training { max_steps: 50 }", data);
+  const v1::TrainingReport report = ReportOf("features { window: 1 } training { max_steps: 50 }", data);
   EXPECT_EQ(TextOf(report, v1::Warning::CONSTANT_FEATURE),
             "column 's0' is constant (4) in training: any other value will look anomalous");
   EXPECT_EQ(TextOf(report, v1::Warning::MISSING_VALUES), "column 's1': 7 of 125 values are missing");

@@ -263,7 +263,7 @@ TEST(Train, SegmentsAreCheckedBeforeTraining) {
 
 TEST(Train, GoldenRowsAreHeldOutRowsAsTheyCame) {
   const Dataset data = MakeTimedData();
-  const auto trained = Train(MakeRecipe(), data, {});
+  const auto trained = Train(MakeRecipe("features { window: 1 }"), data, {});
   ASSERT_TRUE(trained.ok()) << trained.status();
   EXPECT_EQ(trained->golden_rows, std::vector<float>(data.values.begin() + 120 * 3, data.values.begin() + 128 * 3));
 }
