@@ -15,8 +15,9 @@ namespace {
 constexpr int kMostValuesKept = 1 << 17;
 constexpr size_t kSpareTurns = 8;
 // A network of so many parameters pushes out of the second-level cache what gRPC had there, each time it runs. Before
-// it does, calls are looked for until there are none, or so many.
-constexpr size_t kLargeNetwork = size_t{1} << 18, kLookedForCalls = 64;
+// it does, calls are looked for as long as some come, but not more often than this.
+constexpr size_t kLargeNetwork = size_t{1} << 18;
+constexpr int kMostLooks = 8;
 
 bool SameModel(const v1::ModelRef& a, const v1::ModelRef& b) {
   if (a.name() != b.name() || a.choice_case() != b.choice_case()) return false;
@@ -49,12 +50,13 @@ void ScoreLane::Proceed(bool /*ok*/) {
   const bool some_arrived = !arrived_.empty();
   if (some_arrived) AdmitArrived();
   if (turns_.empty()) return;
-  if (!some_arrived || !IsWorthAnotherLook(turns_.front())) ScoreBatch();
+  if (some_arrived && looks_ < kMostLooks && turns_.front().served.detector->parameter_count() >= kLargeNetwork) {
+    ++looks_;
+  } else {
+    looks_ = 0;
+    ScoreBatch();
+  }
   if (!turns_.empty()) lane().Later(this);
-}
-
-bool ScoreLane::IsWorthAnotherLook(const Turn& turn) {
-  return turn.waiting.size() - turn.next < kLookedForCalls && turn.served.detector->parameter_count() >= kLargeNetwork;
 }
 
 void ScoreLane::AdmitArrived() {

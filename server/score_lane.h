@@ -2,7 +2,7 @@
 // waits for one detector is scored in batches of at most ScoringQueue::kBatchRows verdicts on the lane's own thread;
 // detectors take turns. Requests with more verdicts go to the workers, in tiles; so do those whose verdicts are
 // repaired or filled in, which takes long, and the lane hears meanwhile whether they are cancelled. Nothing waits on
-// purpose; but before a large network runs, the lane looks for more calls as long as it finds some.
+// purpose; but before a large network runs, the lane looks for more calls, a few times at most.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +52,6 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
   absl::Status Admit(const RegistrySnapshot& current, Slot* slot);
   absl::StatusOr<Turn*> FindTurn(const RegistrySnapshot& current, const v1::ModelRef& model);
   absl::Status Submit(const ServedDetector& served, const CheckedRequest& checked, Slot* slot);  // to the workers
-  static bool IsWorthAnotherLook(const Turn& turn);
   void ScoreBatch();
   // Puts as many calls of the turn as make a batch in batch_, but for those that nobody waits for.
   void TakeBatch(Turn* turn, absl::Time now);
@@ -64,6 +63,7 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
   std::vector<Slot*> arrived_;
   absl::Time arrived_at_;  // the first of them
   std::deque<Turn> turns_;
+  int looks_ = 0;                            // for more calls, since the last batch
   std::vector<std::vector<Waiting>> spare_;  // for turns to come
   // While calls are admitted: the last one's model, and its turn.
   const v1::ModelRef* last_model_ = nullptr;
