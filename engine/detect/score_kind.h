@@ -24,7 +24,8 @@
 //   √(error (d² / u + 1/10)),  d² = min over points p of (x - p)ᵀ L Lᵀ (x - p)
 // where x is the row, what is missing of it as the network expects it, the p are centres of clusters of normal rows,
 // and u is the mean of d² on held-out ones. The residual says how well a row keeps to what its features have to do with
-// each other, d² how near it is to rows that there were. The tenth keeps the residual's say over a row just like another.
+// each other, d² how near it is to rows that there were. The tenth keeps the residual's say over a row just like
+// another.
 //
 // ErrorFormula computes them.
 #pragma once
