@@ -30,7 +30,7 @@ namespace astray {
 namespace HWY_NAMESPACE {
 
 #if HWY_ARCH_X86_64 && HWY_TARGET <= HWY_AVX3
-bool HasTileCode() { return true; }
+inline bool HasTileCode() { return true; }
 
 namespace tiles {
 
@@ -213,7 +213,7 @@ HWY_INLINE void RunTiles(const DenseLayer::Operands& o) {
   tiles::Release();
 }
 #else
-bool HasTileCode() { return false; }
+inline bool HasTileCode() { return false; }
 HWY_INLINE void RunTiles(const DenseLayer::Operands& /*o*/) {}
 #endif
 
