@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 
 namespace astray {
 namespace {
@@ -37,8 +38,8 @@ absl::Status CheckPrototypes(const v1::PrototypeScale& scale, size_t features) {
   if (values == 0 || values % features != 0 || values > most) {
     return Refuse("point", absl::StrCat("1 to ", most, " values, a multiple of ", features), values);
   }
-  if (const absl::Status status = CheckFinite("metric", scale.metric()); !status.ok()) return status;
-  if (const absl::Status status = CheckFinite("point", scale.point()); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckFinite("metric", scale.metric()));
+  RETURN_IF_ERROR(CheckFinite("point", scale.point()));
   if (std::isfinite(scale.unit()) && scale.unit() > 0) return absl::OkStatus();
   return Refuse("unit", "a finite number above 0", scale.unit());
 }
