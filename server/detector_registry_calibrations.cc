@@ -154,11 +154,11 @@ absl::StatusOr<v1::ModelDescription> DetectorRegistry::Describe(const v1::ModelR
   for (const std::string& feature : model.pipeline.feature_names()) description.add_features(feature);
   *description.mutable_profiles() = model.pipeline.scaler().state().profile();
   description.set_window(static_cast<uint32_t>(model.pipeline.window()));
-  description.set_parameters(model.executors.network().parameter_count());
+  description.set_parameters(version->detector->parameter_count());
   if (const auto policy = StreamPolicy::FromRecipe(model.recipe); policy.ok()) {
     description.set_memory_rows(static_cast<uint32_t>(EntityStreams::MemoryRows(model.pipeline.window(), *policy)));
   }
-  description.set_code_units(static_cast<uint32_t>(model.executors.network().code_size()));
+  description.set_code_units(static_cast<uint32_t>(version->detector->code_size()));
   *description.mutable_drift() = version->drift->Summarize();
 
   const uint64_t live = version->detector->calibration().epoch();

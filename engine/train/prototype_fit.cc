@@ -115,9 +115,9 @@ void AddPrototypes(const Network& network, size_t most, const Rebuilt& training,
   const Matrix points = Centres(Measured(training, root), static_cast<Index>(count), random);
 
   v1::PrototypeScale prototypes;
+  // The lower triangle, or all there is of a diagonal.
   for (Index a = 0; a < root.rows(); ++a) {
-    const bool paired = features <= kMaxPairedFeatures;
-    for (Index b = 0; b < (paired ? a + 1 : 1); ++b) prototypes.add_metric(static_cast<float>(root(a, b)));
+    for (Index b = 0; b < std::min(a + 1, root.cols()); ++b) prototypes.add_metric(static_cast<float>(root(a, b)));
   }
   for (Index i = 0; i < points.size(); ++i) prototypes.add_point(points.data()[i]);
   prototypes.set_unit(1);
