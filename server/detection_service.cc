@@ -10,20 +10,21 @@
 namespace astray {
 
 void DetectionService::PostRare(Lane* lane) {
-  unary_.Post(lane, Method::kScoreLogs, this, &DetectionService::RequestScoreLogs,
-              [this](auto* slot, const UnaryDone& done) {
-                parts_.reader->Add([this, slot, done] {
-                  // The flag is the slot's, which outlives the job.
-                  const CallLimits limits = {.deadline = slot->deadline(),
-                                             .cancelled = {std::shared_ptr<const void>(), &slot->cancelled()}};
-                  astray::ScoreLogs(parts_.registry, parts_.queue, parts_.metrics, slot->request(), slot->response(),
-                                    limits, done);
-                });
-              });
-  unary_.PostOn(parts_.executor, lane, Method::kFeedback, this, &DetectionService::RequestFeedback,
-                [this](const v1::FeedbackRequest& request, v1::FeedbackResponse* response) {
-                  return KeepFeedback(*parts_.registry, parts_.feedback, request, response);
-                });
+  unary_.Post<v1::ScoreLogsRequest, v1::ScoreLogsResponse>(
+      lane, Method::kScoreLogs, this, &DetectionService::RequestScoreLogs, [this](auto* slot, const UnaryDone& done) {
+        parts_.reader->Add([this, slot, done] {
+          // The flag is the slot's, which outlives the job.
+          const CallLimits limits = {.deadline = slot->deadline(),
+                                     .cancelled = {std::shared_ptr<const void>(), &slot->cancelled()}};
+          astray::ScoreLogs(parts_.registry, parts_.queue, parts_.metrics, slot->request(), slot->response(), limits,
+                            done);
+        });
+      });
+  unary_.PostOn<v1::FeedbackRequest, v1::FeedbackResponse>(
+      parts_.executor, lane, Method::kFeedback, this, &DetectionService::RequestFeedback,
+      [this](const auto& request, auto* response) {
+        return KeepFeedback(*parts_.registry, parts_.feedback, request, response);
+      });
   CalibrateCall::Post(this, lane);
 }
 

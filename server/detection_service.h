@@ -29,9 +29,9 @@ class OpenStream {
   virtual void End() = 0;
 };
 
-// How gRPC hands its calls over: requests of unary methods as messages, what is streamed as bytes (message_bytes.h).
-using DetectionMethods = v1::DetectionService::WithAsyncMethod_Score<
-    v1::DetectionService::WithAsyncMethod_ScoreLogs<v1::DetectionService::WithAsyncMethod_Feedback<
+// How gRPC hands its calls over: as bytes (message_bytes.h).
+using DetectionMethods = v1::DetectionService::WithRawMethod_Score<
+    v1::DetectionService::WithRawMethod_ScoreLogs<v1::DetectionService::WithRawMethod_Feedback<
         v1::DetectionService::WithRawMethod_ScoreStream<v1::DetectionService::WithRawMethod_ScoreLogStream<
             v1::DetectionService::WithRawMethod_Calibrate<v1::DetectionService::Service>>>>>>;
 

@@ -24,10 +24,11 @@ class HealthService::Checks final : public UnarySlots<HealthCheckRequest, Health
  private:
   static constexpr size_t kMostNameKept = 1024;  // bytes
 
-  void Post(grpc::ServerContext* context, HealthCheckRequest* request, Writer* writer, LaneTag* tag) override {
+  void Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag) override {
     service_->RequestCheck(context, request, writer, lane().queue(), lane().queue(), tag);
   }
   void Handle(Slot* slot) override {
+    if (!slot->parsed().ok()) return slot->Finish(ToGrpcStatus(slot->parsed()));
     const Status status = service_->StatusOf(service_->Knows(slot->request().service()));
     slot->response()->set_status(status);
     slot->Finish(status == HealthCheckResponse::SERVICE_UNKNOWN

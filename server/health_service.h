@@ -19,7 +19,11 @@
 
 namespace astray {
 
-class HealthService final : public grpc::health::v1::Health::AsyncService {
+// What is asked once comes as bytes (message_bytes.h).
+using HealthMethods = grpc::health::v1::Health::WithRawMethod_Check<
+    grpc::health::v1::Health::WithAsyncMethod_Watch<grpc::health::v1::Health::Service>>;
+
+class HealthService final : public HealthMethods {
  public:
   // Calls of Watch open at once; then RESOURCE_EXHAUSTED. As many as may stream (DetectionService::kMaxStreams).
   static constexpr size_t kMaxWatches = 4096;

@@ -2,29 +2,28 @@
 
 #include <grpc/support/log.h>
 
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 
 namespace astray {
-namespace {
-
-using Traits = grpc::SerializationTraits<google::protobuf::Message>;
-
-}  // namespace
 
 absl::Status ParseMessage(grpc::ByteBuffer* bytes, google::protobuf::Message* message) {
   const size_t length = bytes->Length();
-  if (Traits::Deserialize(bytes, message).ok()) return absl::OkStatus();
+  if (grpc::SerializationTraits<google::protobuf::Message>::Deserialize(bytes, message).ok()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("message: expected one of type ",
                                                  message->GetDescriptor()->full_name(), ", got ", length,
                                                  " bytes that are none"));
 }
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
-  grpc::ByteBuffer bytes;
-  bool own = false;
-  GPR_ASSERT(Traits::Serialize(message, &bytes, &own).ok());  // of at most 2 GiB
-  return bytes;
+  const size_t size = message.ByteSizeLong();
+  GPR_ASSERT(size <= size_t{std::numeric_limits<int>::max()});
+  grpc_slice slice = grpc_slice_malloc(size);
+  message.SerializeWithCachedSizesToArray(GRPC_SLICE_START_PTR(slice));
+  const grpc::Slice owned(slice, grpc::Slice::STEAL_REF);
+  return grpc::ByteBuffer(&owned, 1);
 }
 
 }  // namespace astray

@@ -13,7 +13,14 @@
 
 namespace astray {
 
-class ModelService final : public v1::ModelService::AsyncService {
+// How gRPC hands its calls over: as bytes (message_bytes.h).
+using ModelMethods = v1::ModelService::WithRawMethod_ListModels<v1::ModelService::WithRawMethod_DescribeModel<
+    v1::ModelService::WithRawMethod_LoadModel<v1::ModelService::WithRawMethod_UnloadModel<
+        v1::ModelService::WithRawMethod_PromoteCalibration<v1::ModelService::WithRawMethod_PromoteVersion<
+            v1::ModelService::WithRawMethod_RollbackCalibration<v1::ModelService::WithRawMethod_SetShadow<
+                v1::ModelService::WithRawMethod_SetLabel<v1::ModelService::Service>>>>>>>>>;
+
+class ModelService final : public ModelMethods {
  public:
   // All must outlive the service.
   ModelService(DetectorRegistry* registry, FeedbackStore* feedback, SerialExecutor* executor, CallGate* gate,

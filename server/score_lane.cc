@@ -26,7 +26,7 @@ bool SameModel(const v1::ModelRef& a, const v1::ModelRef& b) {
 
 }  // namespace
 
-void ScoreLane::Post(grpc::ServerContext* context, v1::ScoreRequest* request, Writer* writer, LaneTag* tag) {
+void ScoreLane::Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag) {
   service_->RequestScore(context, request, writer, lane().queue(), lane().queue(), tag);
 }
 
@@ -73,6 +73,7 @@ void ScoreLane::AdmitArrived() {
 absl::Status ScoreLane::Admit(const RegistrySnapshot& current, Slot* slot) {
   slot->admitted = parts_.gate->Enter();
   if (!slot->admitted) return absl::UnavailableError("the server is shutting down");
+  RETURN_IF_ERROR(slot->parsed());
   ASSIGN_OR_RETURN(Turn * turn, FindTurn(current, slot->request().model()));
   ASSIGN_OR_RETURN(CheckedRequest checked,
                    CheckScoreRequest(turn->served, parts_.queue->queue_rows(), slot->request()));
@@ -176,14 +177,16 @@ void ScoreLane::FinishRun(const ServedDetector& served, size_t begin, size_t end
   for (size_t i = begin; i < end; ++i) seconds_.push_back(absl::ToDoubleSeconds(now - batch_[i]->arrived));
   parts_.metrics->RecordDurations(Method::kScore, seconds_);
   parts_.metrics->RecordRequest(Method::kScore, grpc::OK, end - begin);
+  FillProvenance(served, reply_.mutable_provenance());
   size_t first = 0;
   for (size_t i = begin; i < end; ++i) {
     Slot* slot = batch_[i]->slot;
-    BeginReply(served, slot->request(), slot->response());
-    FillReply(served, slot->request(), 0, result, first, batch_[i]->checked.verdicts, slot->response());
-    FinishReply(slot->request(), slot->response());
+    reply_.mutable_verdicts()->Clear();
+    BeginReply(served, slot->request(), &reply_);
+    FillReply(served, slot->request(), 0, result, first, batch_[i]->checked.verdicts, &reply_);
+    FinishReply(slot->request(), &reply_);
     first += batch_[i]->checked.verdicts;
-    slot->Finish(grpc::Status::OK);
+    slot->FinishWith(reply_);
   }
 }
 

@@ -40,12 +40,10 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
     size_t next = 0;
   };
 
-  void Post(grpc::ServerContext* context, v1::ScoreRequest* request, Writer* writer, LaneTag* tag) override;
+  void Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag) override;
   void Handle(Slot* slot) override;
   void Settled(Slot* slot) override;
   bool IsSmall(const v1::ScoreRequest& request, const v1::ScoreResponse& response) const override;
-  // The rest is overwritten by BeginReply: Clear would free it only to allocate it again.
-  void Reset(v1::ScoreResponse* response) override { response->mutable_verdicts()->Clear(); }
 
   void Proceed(bool ok) override;  // takes what has arrived, scores one batch
   void AdmitArrived();
@@ -73,6 +71,7 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
   std::vector<const Waiting*> batch_;
   std::vector<ScoringPart> scoring_parts_;  // beside batch_
   std::vector<double> seconds_;
+  v1::ScoreResponse reply_;  // the same message for all, so that it stays in the cache
   JointScoring scoring_;
 };
 

@@ -120,7 +120,6 @@ absl::StatusOr<CheckedRequest> CheckScoreRequest(const ServedDetector& served, s
 
 void BeginReply(const ServedDetector& served, const v1::ScoreRequest& request, v1::ScoreResponse* response) {
   const Detector& detector = *served.detector;
-  FillProvenance(served, response->mutable_provenance());
   response->set_id(request.id());
   const int rows = static_cast<int>(static_cast<size_t>(request.values_size()) / detector.features());
   response->mutable_verdicts()->Reserve(rows);
@@ -149,6 +148,7 @@ absl::Status SubmitScore(const ServedDetector& served, const CheckedRequest& che
                          const CallLimits& limits, ScoringQueue* queue, v1::ScoreResponse* response,
                          std::function<void(absl::Status)> done) {
   RecordValues(checked.rows, served);
+  FillProvenance(served, response->mutable_provenance());
   BeginReply(served, request, response);
   ScoringJob job;
   job.detector = served.detector;

@@ -72,7 +72,7 @@ struct CheckedRequest {
 absl::StatusOr<CheckedRequest> CheckScoreRequest(const ServedDetector& served, size_t most_rows,
                                                  const v1::ScoreRequest& request);
 
-// All of a reply but the verdicts of full windows, which are made fresh.
+// All of a reply but its provenance and the verdicts of full windows, which are made fresh.
 void BeginReply(const ServedDetector& served, const v1::ScoreRequest& request, v1::ScoreResponse* response);
 // Verdicts [first, first + count) of `result` are the request's full windows [job_first, job_first + count).
 void FillReply(const ServedDetector& served, const v1::ScoreRequest& request, size_t job_first,

@@ -2,14 +2,14 @@
 // handler, on the lane's thread; what may take long, the handler gives to another thread. Of the calls that wait for
 // that there are at most kMaxCalls of a method, and their requests are bounded together.
 //
-//   methods.Post(lane, Method::kListModels, service, &Service::RequestListModels,
-//                [](auto* slot, const UnaryDone& done) { done(List(slot->request(), slot->response())); });
+//   methods.Post<ListModelsRequest, ListModelsResponse>(
+//       lane, Method::kListModels, service, &Service::RequestListModels,
+//       [](auto* slot, const UnaryDone& done) { done(List(slot->request(), slot->response())); });
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -17,6 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "engine/base/status_macros.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "server/call_gate.h"
 #include "server/lane.h"
 #include "server/metrics.h"
@@ -42,7 +44,8 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
   using typename UnarySlots<Request, Response>::Slot;
   using typename UnarySlots<Request, Response>::Writer;
   // Asks gRPC for a call of the method.
-  using Asker = std::function<void(grpc::ServerContext* context, Request* request, Writer* writer, LaneTag* tag)>;
+  using Asker =
+      std::function<void(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag)>;
 
   // All must outlive the lane's thread.
   UnaryMethod(Lane* lane, CallGate* gate, Metrics* metrics, Method method, Asker ask,
@@ -55,7 +58,7 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
         handler_(std::move(handler)) {}
 
  private:
-  void Post(grpc::ServerContext* context, Request* request, Writer* writer, LaneTag* tag) override {
+  void Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag) override {
     ask_(context, request, writer, tag);
   }
   void Handle(Slot* slot) override {
@@ -76,14 +79,15 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
     if (!slot->admitted) return;
     gate_->Leave();
     --calls_;
-    request_bytes_ -= slot->request_bytes;
+    request_bytes_ -= slot->request_bytes();
   }
   absl::Status Admit(Slot* slot) {
     slot->admitted = false;
+    RETURN_IF_ERROR(slot->parsed());
     if (calls_ >= kMaxCalls) {
       return absl::ResourceExhaustedError(absl::StrCat(kMaxCalls, " calls of this method wait already; retry later"));
     }
-    const size_t bytes = slot->request().ByteSizeLong();
+    const size_t bytes = slot->request_bytes();
     if (calls_ > 0 && request_bytes_ + bytes > kMaxRequestBytes) {
       return absl::ResourceExhaustedError(absl::StrCat("the calls of this method that wait have ", request_bytes_,
                                                        " of ", kMaxRequestBytes, " bytes, this one has ", bytes,
@@ -91,7 +95,6 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
     }
     if (!gate_->Enter()) return absl::UnavailableError("the server is shutting down");
     slot->admitted = true;
-    slot->request_bytes = bytes;
     ++calls_;
     request_bytes_ += bytes;
     return absl::OkStatus();
@@ -113,16 +116,19 @@ class UnaryMethods {
   // Both must outlive the lanes' threads, as must this.
   UnaryMethods(CallGate* gate, Metrics* metrics) : gate_(gate), metrics_(metrics) {}
 
-  // Before the lane starts, once the server is built. `request` is the generated Request function of the method.
-  template <typename Service, typename Owner, typename Request, typename Response>
-  void Post(Lane* lane, Method method, Service* service,
-            void (Owner::*request)(grpc::ServerContext*, Request*, grpc::ServerAsyncResponseWriter<Response>*,
-                                   grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*),
-            std::type_identity_t<UnaryHandler<Request, Response>> handler) {
+  // The generated Request function of a method whose messages are bytes.
+  template <typename Owner>
+  using Ask = void (Owner::*)(grpc::ServerContext*, grpc::ByteBuffer*,
+                              grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>*, grpc::CompletionQueue*,
+                              grpc::ServerCompletionQueue*, void*);
+
+  // Before the lane starts, once the server is built.
+  template <typename Request, typename Response, typename Service, typename Owner>
+  void Post(Lane* lane, Method method, Service* service, Ask<Owner> ask, UnaryHandler<Request, Response> handler) {
     auto posted = std::make_shared<UnaryMethod<Request, Response>>(
         lane, gate_, metrics_, method,
-        [service, request, lane](auto* context, auto* message, auto* writer, LaneTag* tag) {
-          (service->*request)(context, message, writer, lane->queue(), lane->queue(), tag);
+        [service, ask, lane](auto* context, auto* request, auto* writer, LaneTag* tag) {
+          (service->*ask)(context, request, writer, lane->queue(), lane->queue(), tag);
         },
         std::move(handler));
     posted->PostAll(kPosted);
@@ -130,16 +136,16 @@ class UnaryMethods {
   }
 
   // The same, with `work` done by the executor, unless the caller is gone by then: it wants no change any more.
-  template <typename Service, typename Owner, typename Request, typename Response>
-  void PostOn(SerialExecutor* executor, Lane* lane, Method method, Service* service,
-              void (Owner::*request)(grpc::ServerContext*, Request*, grpc::ServerAsyncResponseWriter<Response>*,
-                                     grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*),
-              std::type_identity_t<std::function<absl::Status(const Request&, Response*)>> work) {
-    Post(lane, method, service, request, [executor, work = std::move(work)](auto* slot, const UnaryDone& done) {
-      executor->Add([&work, slot, done] {
-        done(slot->cancelled().load() ? absl::CancelledError("cancelled") : work(slot->request(), slot->response()));
-      });
-    });
+  template <typename Request, typename Response, typename Service, typename Owner>
+  void PostOn(SerialExecutor* executor, Lane* lane, Method method, Service* service, Ask<Owner> ask,
+              std::function<absl::Status(const Request&, Response*)> work) {
+    Post<Request, Response>(lane, method, service, ask,
+                            [executor, work = std::move(work)](auto* slot, const UnaryDone& done) {
+                              executor->Add([&work, slot, done] {
+                                done(slot->cancelled().load() ? absl::CancelledError("cancelled")
+                                                              : work(slot->request(), slot->response()));
+                              });
+                            });
   }
 
  private:

@@ -1,6 +1,7 @@
-// The unary calls of one method on one lane. A slot is a call's context, request and reply; it is used again and again,
-// its messages cleared and not freed. A number of slots wait for calls; gRPC gives a call to a lane that has one
-// waiting.
+// The unary calls of one method on one lane, whose messages come and go as bytes (message_bytes.h). A slot is a call's
+// context, request and reply; it is used again and again, its messages cleared and not freed. Few slots wait for
+// calls, so that they stay in the caches: gRPC gives a call to the one that has waited longest, of any lane that has
+// one.
 //
 // Of the lane's thread, but for Slot::Finish and Slot::cancelled.
 #pragma once
@@ -12,20 +13,23 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/async_unary_call.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "server/lane.h"
+#include "server/message_bytes.h"
 
 namespace astray {
 
 template <typename Request, typename Response>
 class UnarySlots {
  public:
-  static constexpr size_t kPosted = 64;
+  static constexpr size_t kPosted = 16;
   static constexpr size_t kSpare = 64;  // kept beside those that are posted or busy
 
-  using Writer = grpc::ServerAsyncResponseWriter<Response>;
+  using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
   class Slot {
    public:
@@ -33,9 +37,11 @@ class UnarySlots {
 
     // The owner's.
     bool admitted = false;
-    size_t request_bytes = 0;
 
+    // InvalidArgument where what came is no request: request() then says nothing.
+    const absl::Status& parsed() const { return parsed_; }
     const Request& request() const { return request_; }
+    size_t request_bytes() const { return request_bytes_; }
     Response* response() { return &response_; }
     absl::Time deadline() const {
       const gpr_timespec deadline = context_->raw_deadline();
@@ -45,14 +51,16 @@ class UnarySlots {
     // Valid until Finish.
     const std::atomic<bool>& cancelled() const { return cancelled_; }
 
-    // Once for each call, from any thread; the slot is not the caller's any more.
+    // Either once for each call, from any thread; the slot is not the caller's any more.
     void Finish(const grpc::Status& status) {
-      if (status.ok()) {
-        writer_->Finish(response_, status, &sent_);
-      } else {
-        writer_->FinishWithError(status, &sent_);
-      }
-      if (Close()) owner_->lane_->Send(&settled_);  // the lane was faster than this thread
+      if (status.ok()) return FinishWith(response_);
+      writer_->FinishWithError(status, &sent_);
+      Finished();
+    }
+    // With a response that is not the slot's.
+    void FinishWith(const Response& response) {
+      writer_->Finish(SerializeMessage(response), grpc::Status::OK, &sent_);
+      Finished();
     }
 
    private:
@@ -63,7 +71,14 @@ class UnarySlots {
       writer_.emplace(&*context_);
       cancelled_.store(false, std::memory_order_relaxed);
       context_->AsyncNotifyWhenDone(&ended_);
-      owner_->Post(&*context_, &request_, &*writer_, &arrived_);
+      owner_->Post(&*context_, &bytes_, &*writer_, &arrived_);
+    }
+    void Parse() {
+      request_bytes_ = bytes_.Length();
+      parsed_ = ParseMessage(&bytes_, &request_);
+    }
+    void Finished() {
+      if (Close()) owner_->lane_->Send(&settled_);  // the lane was faster than this thread
     }
     void Arrived(bool ok) { owner_->Take(this, ok); }
     void Sent(bool ok) {
@@ -80,6 +95,9 @@ class UnarySlots {
     UnarySlots* const owner_;
     std::optional<grpc::ServerContext> context_;
     std::optional<Writer> writer_;
+    grpc::ByteBuffer bytes_;  // of the request, until they are parsed
+    size_t request_bytes_ = 0;
+    absl::Status parsed_;
     Request request_;
     Response response_;
     std::atomic<bool> cancelled_{false};
@@ -102,15 +120,13 @@ class UnarySlots {
 
  protected:
   // Asks gRPC for a call of the method.
-  virtual void Post(grpc::ServerContext* context, Request* request, Writer* writer, LaneTag* tag) = 0;
-  // A call is here; Finish must follow.
+  virtual void Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag) = 0;
+  // A call is here, of a request or of none (Slot::parsed); Finish must follow.
   virtual void Handle(Slot* slot) = 0;
   // Its reply is sent and its client was told, or is gone.
   virtual void Settled(Slot* /*slot*/) {}
   // Whether a slot may keep what its messages have allocated.
   virtual bool IsSmall(const Request& /*request*/, const Response& /*response*/) const { return true; }
-  // Makes a reply that was sent ready for the next.
-  virtual void Reset(Response* response) { response->Clear(); }
 
   Lane& lane() { return *lane_; }
 
@@ -133,6 +149,7 @@ class UnarySlots {
     lane_->Enter();
     slot->open_.store(3, std::memory_order_relaxed);
     if (!lane_->stopping()) PostOne();
+    slot->Parse();
     Handle(slot);
   }
   void Release(Slot* raw) {
@@ -141,7 +158,7 @@ class UnarySlots {
     if (spare_.size() < kSpare && IsSmall(slot->request_, slot->response_)) {
       slot->writer_.reset();
       slot->context_.reset();
-      Reset(&slot->response_);
+      slot->response_.Clear();
       spare_.push_back(std::move(slot));
     }
     slot.reset();

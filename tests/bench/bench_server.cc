@@ -27,10 +27,10 @@ class EmptyService final : public grpc::Service {
   EmptyService() {
     AddMethod(
         new grpc::internal::RpcServiceMethod(kEmptyMethod, grpc::internal::RpcMethod::NORMAL_RPC, /*handler=*/nullptr));
-    MarkMethodAsync(0);
+    MarkMethodRaw(0);
   }
-  void Request(grpc::ServerContext* context, v1::ScoreRequest* request,
-               grpc::ServerAsyncResponseWriter<v1::ScoreResponse>* writer, grpc::ServerCompletionQueue* queue,
+  void Request(grpc::ServerContext* context, grpc::ByteBuffer* request,
+               grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>* writer, grpc::ServerCompletionQueue* queue,
                void* tag) {
     RequestAsyncUnary(0, context, request, writer, queue, queue, tag);
   }
@@ -41,7 +41,7 @@ class EmptySlots final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse> 
   EmptySlots(EmptyService* service, Lane* lane) : UnarySlots(lane), service_(service) {}
 
  private:
-  void Post(grpc::ServerContext* context, v1::ScoreRequest* request, Writer* writer, LaneTag* tag) override {
+  void Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag) override {
     service_->Request(context, request, writer, lane().queue(), tag);
   }
   void Handle(Slot* slot) override { slot->Finish(grpc::Status::OK); }

@@ -91,14 +91,23 @@ TEST_F(WaitingDetectionService, RefusesMoreLogsThanMayWait) {
 
 // gRPC itself refuses what cannot be parsed as a unary method's request.
 TEST_F(DetectionServiceTest, ARequestThatIsNoneIsRefusedAndKeepsNothing) {
-  for (const char* method : {"Score", "ScoreLogs", "Feedback"}) {
-    RawCall call(server_.channel(), absl::StrCat("/astray.v1.DetectionService/", method));
+  const std::pair<const char*, const char*> methods[] = {
+      {"astray.v1.DetectionService/Score", "astray.v1.ScoreRequest"},
+      {"astray.v1.DetectionService/ScoreLogs", "astray.v1.ScoreLogsRequest"},
+      {"astray.v1.DetectionService/Feedback", "astray.v1.FeedbackRequest"},
+      {"astray.v1.ModelService/UnloadModel", "astray.v1.UnloadModelRequest"},
+      {"grpc.health.v1.Health/Check", "grpc.health.v1.HealthCheckRequest"}};
+  for (const auto& [method, request] : methods) {
+    RawCall call(server_.channel(), absl::StrCat("/", method));
     call.Write("\x0a\x02\xff\xff");
     call.WritesDone();
     const grpc::Status status = call.Finish();
-    EXPECT_EQ(status.error_code(), grpc::INTERNAL) << method;
-    EXPECT_EQ(status.error_message(), "Unable to parse request");
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT) << method;
+    EXPECT_EQ(status.error_message(),
+              absl::StrCat("message: expected one of type ", request, ", got 4 bytes that are none"));
   }
+  EXPECT_THAT(HttpGet(server_.server().http_port(), "/metrics"),
+              HasSubstr("astray_requests_total{code=\"INVALID_ARGUMENT\",method=\"Score\"} 1"));
   v1::ScoreResponse response;
   EXPECT_TRUE(server_.Score(MakeScoreRequest("pump", TinyRows(1, 3, 1)), &response).ok());
   EXPECT_FALSE(std::filesystem::exists(server_.models() / "pump/feedback"));
