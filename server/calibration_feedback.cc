@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
+#include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
 #include "server/feedback.h"
 
@@ -13,6 +15,13 @@ namespace {
 
 absl::string_view Bytes(std::span<const float> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+}
+
+uint64_t NumberOf(std::span<const float> window) {
+  const std::string digest = Sha256(Bytes(window));
+  uint64_t number = 0;
+  for (size_t i = 0; i < sizeof number; ++i) number |= uint64_t{static_cast<uint8_t>(digest[i])} << 8 * i;
+  return number;
 }
 
 }  // namespace
@@ -66,10 +75,14 @@ absl::StatusOr<std::vector<CalibrationFeedback::FalseAlarm>> CalibrationFeedback
   ScoreResult result;
   RETURN_IF_ERROR(detector_.ScoreWindows(false_alarms_, {.top_contributors = 0}, &result));
   std::vector<FalseAlarm> alarms;
+  absl::flat_hash_set<uint64_t> seen;
+  const size_t width = detector_.window() * detector_.features();
   for (size_t i = 0; i < result.verdicts.size(); ++i) {
     const Verdict& verdict = result.verdicts[i];
-    if (verdict.state != Verdict::State::kScored) continue;
-    alarms.push_back({.error = verdict.error, .missing_level = verdict.missing_level, .segment = segments_[i]});
+    const uint64_t window = NumberOf(std::span(false_alarms_).subspan(i * width, width));
+    if (verdict.state != Verdict::State::kScored || !seen.insert(window).second) continue;
+    alarms.push_back(
+        {.window = window, .error = verdict.error, .missing_level = verdict.missing_level, .segment = segments_[i]});
   }
   return alarms;
 }

@@ -29,11 +29,12 @@ class CalibrationFeedback {
   uint64_t left_out() const { return left_out_; }  // that were scored before
 
   struct FalseAlarm {
+    uint64_t window;  // stands for it: CalibrationState.false_alarms
     float error;
     uint8_t missing_level;
     std::string segment;  // that was said with it
   };
-  // Of their windows; those with nothing observed are left out.
+  // Of their windows, each once; those with nothing observed are left out.
   absl::StatusOr<std::vector<FalseAlarm>> FalseAlarms() const;
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -193,18 +194,34 @@ absl::Status CalibrationRun::CheckRows(const v1::CalibrateRows& rows) {
   return CountRows(Values(rows).size() / detector_->features());
 }
 
+absl::StatusOr<uint64_t> CalibrationRun::AddFalseAlarms(std::vector<uint64_t>* merged) {
+  ASSIGN_OR_RETURN(const std::vector<CalibrationFeedback::FalseAlarm> kept, feedback_->FalseAlarms());
+  std::vector<uint64_t> still_there;
+  for (const CalibrationFeedback::FalseAlarm& alarm : kept) {
+    if (std::ranges::binary_search(*merged, alarm.window)) {
+      still_there.push_back(alarm.window);
+      continue;
+    }
+    // As in scoring, a segment that the calibration has no room for is judged by all rows.
+    const absl::string_view segment = samples_.HasRoomFor(alarm.segment) ? alarm.segment : "";
+    RETURN_IF_ERROR(samples_.Add(alarm.error, segment, alarm.missing_level));
+    samples_.false_alarms.push_back(alarm.window);
+  }
+  std::ranges::sort(samples_.false_alarms);
+  std::ranges::sort(still_there);
+  *merged = std::move(still_there);
+  return samples_.false_alarms.size();
+}
+
 absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   if (!begun_) return absl::InvalidArgumentError("part: expected a header, got an empty stream");
   RETURN_IF_ERROR(CalibrateOpenSessions());
   const Detector& detector = *detector_;
+  CalibrationSamples merged;
+  if (header_.mode() == v1::CalibrateHeader::MERGE) merged = detector.calibration().ToSamples();
   if (header_.include_false_alarms()) {
-    ASSIGN_OR_RETURN(const auto false_alarms, feedback_->FalseAlarms());
-    for (const CalibrationFeedback::FalseAlarm& alarm : false_alarms) {
-      // As in scoring, a segment that the calibration has no room for is judged by all rows.
-      const absl::string_view segment = samples_.HasRoomFor(alarm.segment) ? alarm.segment : "";
-      RETURN_IF_ERROR(samples_.Add(alarm.error, segment, alarm.missing_level));
-    }
-    response->set_false_alarms_added(false_alarms.size());
+    ASSIGN_OR_RETURN(const uint64_t added, AddFalseAlarms(&merged.false_alarms));
+    response->set_false_alarms_added(added);
   }
   response->set_confirmed_left_out(feedback_->left_out());
   const Calibration& before = detector.calibration();
@@ -218,7 +235,7 @@ absl::Status CalibrationRun::Finish(v1::CalibrateResponse* response) {
   RETURN_IF_ERROR(probe_->Fill(rate, &samples_));
   samples_.autocorrelation_time = trace_.Time();
   samples_.block_rows = header_.block_rows() > 1 ? header_.block_rows() : 0;
-  if (header_.mode() == v1::CalibrateHeader::MERGE) RETURN_IF_ERROR(samples_.Merge(before.ToSamples()));
+  if (header_.mode() == v1::CalibrateHeader::MERGE) RETURN_IF_ERROR(samples_.Merge(merged));
   ASSIGN_OR_RETURN(const std::shared_ptr<const Calibration> calibration,
                    registry_->AddCalibration(detector, std::move(samples_), rate, header_.promote()));
   response->set_flagged_ratio_after(FlaggedRatio(*calibration));

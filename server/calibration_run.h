@@ -60,6 +60,8 @@ class CalibrationRun {
   // The verdicts of `rows`, which have those of the entity before them.
   absl::Status TakeChunk(std::span<const float> rows, const std::string& entity, const std::string& segment);
   void Remember(float error, const std::string& segment, uint8_t missing_level);
+  // Those that are not among `merged`, which is left with those that are still kept, so that it does not grow for ever.
+  absl::StatusOr<uint64_t> AddFalseAlarms(std::vector<uint64_t>* merged);
   double FlaggedRatio(const Calibration& calibration) const;
   BlockPicker& PickerOf(const std::string& entity);
 

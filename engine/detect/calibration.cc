@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -152,6 +153,7 @@ absl::StatusOr<Calibration> Calibration::Make(CalibrationSamples samples, double
   calibration.false_positive_rate_ = false_positive_rate;
   calibration.autocorrelation_time_ = samples.autocorrelation_time;
   calibration.block_rows_ = samples.block_rows;
+  calibration.false_alarms_ = std::move(samples.false_alarms);
   calibration.origin_ = std::move(origin);
   calibration.SetThresholds();
   return calibration;
@@ -240,6 +242,14 @@ absl::StatusOr<Calibration> Calibration::FromState(const v1::CalibrationState& s
   }
   samples.autocorrelation_time = state.autocorrelation_time();
   samples.block_rows = state.block_rows();
+  if (static_cast<size_t>(state.false_alarms_size()) > CalibrationSamples::kMaxFalseAlarms) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "false_alarms: expected at most ", CalibrationSamples::kMaxFalseAlarms, ", got ", state.false_alarms_size()));
+  }
+  samples.false_alarms.assign(state.false_alarms().begin(), state.false_alarms().end());
+  if (!std::ranges::is_sorted(samples.false_alarms, std::less_equal<>())) {
+    return absl::InvalidArgumentError("false_alarms: expected ascending numbers");
+  }
   if (state.has_tail()) {
     ASSIGN_OR_RETURN(tails.all, TailFromState(state.tail(), samples.all.samples(), state.false_positive_rate()));
   }
@@ -273,6 +283,7 @@ v1::CalibrationState Calibration::ToState() const {
   }
   state.set_autocorrelation_time(autocorrelation_time_);
   state.set_block_rows(block_rows_);
+  state.mutable_false_alarms()->Add(false_alarms_.begin(), false_alarms_.end());
   if (all_.tail) *state.mutable_tail() = all_.tail->ToState();
   return state;
 }
@@ -327,6 +338,7 @@ CalibrationSamples Calibration::ToSamples() const {
   for (size_t i = 0; i < kMissingLevels; ++i) samples.missing[i] = missing_levels_[i].sample;
   samples.autocorrelation_time = autocorrelation_time_;
   samples.block_rows = block_rows_;
+  samples.false_alarms = false_alarms_;
   return samples;
 }
 

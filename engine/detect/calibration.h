@@ -104,7 +104,8 @@ class Calibration {
   // Independent vectors that the samples are worth; the samples where that is not known.
   double effective_samples() const;
   uint32_t block_rows() const { return block_rows_; }
-  CalibrationSamples ToSamples() const;  // to add to
+  const std::vector<uint64_t>& false_alarms() const { return false_alarms_; }  // CalibrationSamples'
+  CalibrationSamples ToSamples() const;                                        // to add to
 
   const Origin& origin() const { return origin_; }
   uint64_t epoch() const { return origin_.epoch; }
@@ -135,6 +136,7 @@ class Calibration {
   double false_positive_rate_ = 0;
   double autocorrelation_time_ = 0;
   uint32_t block_rows_ = 0;
+  std::vector<uint64_t> false_alarms_;
   Origin origin_;
 };
 

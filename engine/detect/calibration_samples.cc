@@ -1,5 +1,9 @@
 #include "engine/detect/calibration_samples.h"
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 
@@ -51,6 +55,9 @@ absl::Status CalibrationSamples::Merge(const CalibrationSamples& other) {
     autocorrelation_time = 0;
   }
   block_rows = block_rows == other.block_rows ? block_rows : 0;
+  std::vector<uint64_t> both;
+  std::ranges::set_union(false_alarms, other.false_alarms, std::back_inserter(both));
+  false_alarms = std::move(both);
   return absl::OkStatus();
 }
 

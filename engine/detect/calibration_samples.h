@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -18,6 +19,7 @@ namespace astray {
 struct CalibrationSamples {
   static constexpr size_t kMaxSegments = 1'000;
   static constexpr size_t kMaxSegmentBytes = 256;
+  static constexpr size_t kMaxFalseAlarms = 100'000;
 
   // InvalidArgument for a name that is too long, "segment: expected at most 256 bytes, got 300".
   static absl::Status CheckSegment(absl::string_view segment);
@@ -39,6 +41,8 @@ struct CalibrationSamples {
                                                      ErrorSample(ErrorSample::kGroup)};  // level 1 first
   double autocorrelation_time = 0;  // vectors to one independent one, at least 1; 0: not known
   uint32_t block_rows = 0;          // one vector of each block of so many was taken; 0: every one
+  // Those among the errors, each by a number of its own, ascending: who merges knows which ones are there already.
+  std::vector<uint64_t> false_alarms;
 };
 
 }  // namespace astray

@@ -162,6 +162,38 @@ TEST_F(FeedbackServer, FalseAlarmsJoinTheNextCalibrationWhereAskedFor) {
   EXPECT_GT(with.calibration().threshold(), without.calibration().threshold());
 }
 
+TEST_F(FeedbackServer, MergedAgainAFalseAlarmCountsOnce) {
+  const auto calibrate = [&](v1::CalibrateHeader::Mode mode, uint64_t seed) {
+    v1::CalibrateHeader header;
+    header.mutable_model()->set_name("pump");
+    header.set_false_positive_rate(0.1);
+    header.set_include_false_alarms(true);
+    header.set_promote(true);
+    header.set_mode(mode);
+    v1::CalibrateResponse response;
+    const grpc::Status status = server_.Calibrate(header, TinyRows(100, 3, seed), &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response;
+  };
+  const std::vector<float> alarms = TinyRows(7, 3, 11);
+  Keep(v1::FeedbackRequest::FALSE_ALARM, std::span(alarms).first(3 * 4));  // the last row counts
+  for (size_t i = 0; i < 5; ++i) Keep(v1::FeedbackRequest::FALSE_ALARM, std::span(alarms).subspan(3 * i, 3));
+  v1::CalibrateResponse made = calibrate(v1::CalibrateHeader::REPLACE, 1);
+  EXPECT_EQ(made.false_alarms_added(), 5u);  // one of them was said twice
+  EXPECT_EQ(made.calibration().samples(), 105u);
+  for (size_t i = 5; i < 7; ++i) Keep(v1::FeedbackRequest::FALSE_ALARM, std::span(alarms).subspan(3 * i, 3));
+  made = calibrate(v1::CalibrateHeader::MERGE, 2);
+  EXPECT_EQ(made.false_alarms_added(), 2u);
+  EXPECT_EQ(made.calibration().samples(), 207u);
+  made = calibrate(v1::CalibrateHeader::MERGE, 3);
+  EXPECT_EQ(made.false_alarms_added(), 0u);
+  EXPECT_EQ(made.calibration().samples(), 307u);
+  EXPECT_EQ(Find()->calibration().false_alarms().size(), 7u);
+  made = calibrate(v1::CalibrateHeader::REPLACE, 4);
+  EXPECT_EQ(made.false_alarms_added(), 7u);
+  EXPECT_EQ(made.calibration().samples(), 107u);
+}
+
 TEST_F(FeedbackServer, AFalseAlarmJoinsTheErrorsOfItsSegmentAndOfAllRows) {
   const std::vector<float> normal = TinyRows(100, 3, 9);
   std::vector<float> alarms = TinyRows(30, 3, 11);
@@ -195,14 +227,14 @@ TEST_F(FeedbackServer, AFalseAlarmJoinsTheErrorsOfItsSegmentAndOfAllRows) {
   EXPECT_GT(night.threshold(), day.threshold());
   EXPECT_EQ(fresh.name(), "new");
   EXPECT_EQ(fresh.samples(), 5u);
-  // Merged, they join the samples that are there.
+  // Merged, they are there already.
   const v1::CalibrateResponse merged = CalibrateSegments({"day", "night"}, normal, /*merge=*/true);
   ASSERT_EQ(merged.calibration().segments_size(), 3);
-  EXPECT_EQ(merged.calibration().samples(), 460u);
+  EXPECT_EQ(merged.calibration().samples(), 430u);
   EXPECT_EQ(merged.calibration().segments(0).samples(), 200u);
-  EXPECT_EQ(merged.calibration().segments(1).samples(), 10u);
-  EXPECT_EQ(merged.calibration().segments(2).samples(), 240u);
-  EXPECT_EQ(merged.calibration().segments(2).threshold(), Threshold(with(with(twice, 0, 20), 0, 20)));
+  EXPECT_EQ(merged.calibration().segments(1).samples(), 5u);
+  EXPECT_EQ(merged.calibration().segments(2).samples(), 220u);
+  EXPECT_EQ(merged.calibration().segments(2).threshold(), Threshold(with(twice, 0, 20)));
   // The reply's verdict is by the segment, as Score's is.
   for (const char* segment : {"night", "day", "", "none such"}) {
     v1::ScoreRequest score = MakeScoreRequest("pump", std::span(alarms).first(3));

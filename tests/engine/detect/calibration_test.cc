@@ -355,6 +355,20 @@ TEST(Calibration, StateRoundTrips) {
   EXPECT_EQ(again->samples(), 99u);
 }
 
+TEST(Calibration, WhichFalseAlarmsItHasIsKeptAndMerged) {
+  CalibrationSamples samples;
+  for (const float error : OneTo(99)) ASSERT_TRUE(samples.Add(error, "", 0).ok());
+  CalibrationSamples more = samples;
+  samples.false_alarms = {2, 5, 9};
+  more.false_alarms = {1, 5};
+  ASSERT_TRUE(samples.Merge(more).ok());
+  const auto calibration = Calibration::Create(samples, 0.05, {});
+  ASSERT_TRUE(calibration.ok());
+  const auto again = Calibration::FromState(calibration->ToState());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->ToSamples().false_alarms, (std::vector<uint64_t>{1, 2, 5, 9}));
+}
+
 TEST(Calibration, RefusesABadState) {
   const v1::CalibrationState good = Create(OneTo(99), 0.05).ToState();
   v1::TailState tail;
@@ -414,6 +428,14 @@ TEST(Calibration, RefusesABadState) {
          a->mutable_tail()->set_start_exceedance(1e-6);
        },
        "segment 'a': tail: expected a start that is exceeded more often"},
+      {[](v1::CalibrationState& s) {
+         for (const uint64_t number : {3, 3}) s.add_false_alarms(number);
+       },
+       "false_alarms: expected ascending numbers"},
+      {[](v1::CalibrationState& s) {
+         for (uint64_t number = 0; number <= 100'000; ++number) s.add_false_alarms(number);
+       },
+       "false_alarms: expected at most 100000, got 100001"},
   };
   for (const auto& [damage, message] : cases) {
     v1::CalibrationState state = good;
