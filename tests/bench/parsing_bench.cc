@@ -21,6 +21,7 @@
 #include "engine/data/csv_writer.h"
 #include "tests/bench/measurement.h"
 #include "tests/bench/shapes.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray::bench {
 namespace {
@@ -68,7 +69,7 @@ void Reading(const std::string& id, const std::string& path, double bytes) {
 void Writing(const Dataset& dataset, const std::string& text) {
   const double megabytes = 1e-6 * static_cast<double>(text.size());
   const auto write_file = [&] {
-    const int file = open("/tmp", O_TMPFILE | O_WRONLY, 0600);
+    const int file = open(std::filesystem::temp_directory_path().c_str(), O_TMPFILE | O_WRONLY, 0600);
     if (write(file, text.data(), text.size()) < 0) std::abort();
     close(file);
   };
@@ -92,9 +93,8 @@ double ProcessCpuSeconds() {
 // How much of the work of `astray score --offline` is scoring: reading, verdicts as messages and text are the rest.
 void OfflineScoring(const std::string& path, const Dataset& dataset) {
   const Shape& shape = Shapes()[0];
-  char folder[] = "/tmp/astray-parsing-bench-XXXXXX";
-  if (mkdtemp(folder) == nullptr) std::abort();
-  const std::string artifact = WriteTinyArtifact(folder, DetectorOf(shape)).string();
+  const TemporaryFolder folder;
+  const std::string artifact = WriteTinyArtifact(folder.path(), DetectorOf(shape)).string();
   const std::shared_ptr<const Detector> detector = OpenDetector(artifact, 0).value();
   const std::string model = "--model=" + artifact, data = "--data=" + path;
   const char* const arguments[] = {"astray", "score", "--offline", model.c_str(), data.c_str()};
@@ -121,11 +121,11 @@ void OfflineScoring(const std::string& path, const Dataset& dataset) {
     });
   };
   Print("offline_score_s1", Compare(kRounds, ours, reference, Quotient), "rows/s of CPU time");
-  std::filesystem::remove_all(folder);
 }
 
 void Run() {
-  const std::string path = "/tmp/astray-parsing-bench-" + std::to_string(getpid()) + ".csv";
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "rows.csv").string();
   const std::string csv = NumericCsv();
   std::ofstream(path) << csv;
   Reading("csv_read", path, static_cast<double>(csv.size()));
@@ -145,7 +145,6 @@ void Run() {
   quoted.pop_back();
   std::ofstream(path, std::ios::trunc) << quoted;
   Reading("csv_read_quoted", path, static_cast<double>(quoted.size()));
-  unlink(path.c_str());
 }
 
 }  // namespace

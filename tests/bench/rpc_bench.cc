@@ -3,9 +3,6 @@
 // runs on the machine does not; latencies are of the clock and want a quiet machine.
 //
 //   rpc_bench [ids...]   one line of JSON a result (measurement.h); without ids, all
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -20,6 +17,7 @@
 #include "tests/bench/load.h"
 #include "tests/bench/measurement.h"
 #include "tests/bench/shapes.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray::bench {
 namespace {
@@ -192,10 +190,8 @@ int Main(int argc, char** argv) {
     }
     return ServeUntilClosed(argv[2], cores);
   }
-  std::string folder = (std::filesystem::temp_directory_path() / "astray-rpc-bench-XXXXXX").string();
-  if (mkdtemp(folder.data()) == nullptr) return 1;
-  RpcBench(folder, std::set<std::string>(argv + 1, argv + argc)).Run();
-  std::filesystem::remove_all(folder);
+  const TemporaryFolder folder;
+  RpcBench(folder.path(), std::set<std::string>(argv + 1, argv + argc)).Run();
   return 0;
 }
 

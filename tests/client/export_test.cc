@@ -17,6 +17,7 @@
 #include "tests/client/command_runner.h"
 #include "tests/testing/onnx_evaluator.h"
 #include "tests/testing/reference_network.h"
+#include "tests/testing/temporary_folder.h"
 #include "tests/testing/tiny_detector.h"
 
 namespace astray {
@@ -133,13 +134,8 @@ TEST(OnnxModel, ComputesTheSameInOnnxRuntime) {
 
 class ExportCommand : public ::testing::Test {
  protected:
-  ExportCommand() {
-    std::string path = ::testing::TempDir() + "/astray-export-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) std::abort();
-    folder_ = path;
-  }
-  ~ExportCommand() override { std::filesystem::remove_all(folder_); }
-  std::filesystem::path folder_;
+  const TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
 };
 
 TEST_F(ExportCommand, WritesTheModelAndWhereItIsFrom) {

@@ -32,6 +32,7 @@
 #include "engine/detect/row_history.h"
 #include "engine/detect/verdict_message.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -75,7 +76,7 @@ absl::Duration TestDuration() {
 
 class Linearizability : public testing::Test {
  protected:
-  Linearizability() : folder_(MakeTestFolder()) {
+  Linearizability() {
     for (uint64_t seed = 1; seed <= kVersions; ++seed) WriteTinyArtifact(folder_, {.window = kWindow, .seed = seed});
     ServerConfig config = RunningServer::DefaultConfig(folder_);
     config.keep_calibrations = 0;                   // any that was made may be promoted, and is read again at the end
@@ -95,7 +96,8 @@ class Linearizability : public testing::Test {
     }
   }
 
-  std::filesystem::path folder_;
+  const TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
   std::optional<RunningServer> server_;
   absl::Time deadline_;
   std::atomic<uint64_t> acknowledged_ = 0;  // largest change that anybody has had a reply of

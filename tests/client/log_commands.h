@@ -14,13 +14,12 @@
 #include "absl/strings/str_format.h"
 #include "tests/client/command_runner.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 
 class LogCommands : public testing::Test {
  protected:
-  ~LogCommands() override { std::filesystem::remove_all(folder_); }
-
   std::string Path(const std::string& name) const { return (folder_ / name).string(); }
   std::string Write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name, std::ios::binary) << text;
@@ -76,7 +75,8 @@ class LogCommands : public testing::Test {
   }
 
  private:
-  const std::filesystem::path folder_ = MakeTestFolder();
+  const TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
   std::unique_ptr<RunningServer> server_;
 };
 

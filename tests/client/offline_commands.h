@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,18 +12,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/client/command_runner.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 
 class OfflineCommands : public testing::Test {
  protected:
-  OfflineCommands() {
-    std::string path = testing::TempDir() + "/astray-client-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) std::abort();
-    folder_ = path;
-  }
-  ~OfflineCommands() override { std::filesystem::remove_all(folder_); }
-
   std::string Path(const std::string& name) const { return (folder_ / name).string(); }
   std::string Write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name, std::ios::binary) << text;
@@ -60,7 +53,8 @@ class OfflineCommands : public testing::Test {
     return text;
   }
 
-  std::filesystem::path folder_;
+  const TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
 };
 
 }  // namespace astray

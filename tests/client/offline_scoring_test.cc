@@ -18,6 +18,7 @@
 #include "engine/data/csv_writer.h"
 #include "tests/client/command_runner.h"
 #include "tests/engine/data/gzip.h"
+#include "tests/testing/temporary_folder.h"
 #include "tests/testing/tiny_detector.h"
 
 namespace astray {
@@ -30,9 +31,6 @@ constexpr size_t kRows = 90'000;  // several pieces
 class OfflineScoring : public testing::Test {
  protected:
   OfflineScoring() {
-    std::string path = testing::TempDir() + "/astray-offline-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) std::abort();
-    folder_ = path;
     TinyDetectorOptions options;
     options.window = 4;
     options.alarm.set_raise_rows(2);
@@ -57,7 +55,6 @@ class OfflineScoring : public testing::Test {
       if (i % 5000 == 0) csv_ += "\r\n";
     }
   }
-  ~OfflineScoring() override { std::filesystem::remove_all(folder_); }
 
   std::string Write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name, std::ios::binary) << text;
@@ -69,7 +66,8 @@ class OfflineScoring : public testing::Test {
     return RunCommand(arguments);
   }
 
-  std::filesystem::path folder_;
+  const TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
   std::string model_, csv_, lines_;
 };
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -24,7 +25,6 @@ class ResumingStreamTest : public testing::Test {
     v1::AlarmRecipe alarm;
     alarm.set_clear_rows(3);
     alarm.set_smoothing_rows(2);
-    models_ = MakeTestFolder();
     WriteTinyArtifact(models_, {.window = kWindow, .alarm = alarm});
     StartServer();
     client_ = Client::Connect(absl::StrCat("127.0.0.1:", port_), {});
@@ -45,7 +45,8 @@ class ResumingStreamTest : public testing::Test {
     port_ = server_->server().grpc_port();
   }
 
-  std::filesystem::path models_;
+  const TemporaryFolder folder_;
+  const std::filesystem::path models_ = folder_.path();
   uint16_t port_ = 0;
   std::unique_ptr<RunningServer> server_;
   std::unique_ptr<Client> client_;

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -154,7 +153,7 @@ TEST_F(WindowedServerCommands, EntitiesGiveTheSameBitsAsTheirRowsAlone) {
     numbers[machine].push_back(i + 1);
   }
   const auto write = [&](const std::string& name, const std::string& text) {
-    const std::string path = (running_.models().parent_path() / absl::StrCat(getpid(), name)).string();
+    const std::string path = Path(name);
     std::ofstream(path) << text;
     return path;
   };
@@ -183,7 +182,7 @@ TEST_F(WindowedServerCommands, EntitiesGiveTheSameBitsAsTheirRowsAlone) {
 }
 
 TEST_F(ServerCommands, StreamAnswersEachRowBeforeTheNextOneComes) {
-  const std::string pipe = (running_.models().parent_path() / absl::StrCat(getpid(), "live")).string();
+  const std::string pipe = Path("live");
   const std::string verdicts = pipe + ".verdicts";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   ASSERT_EQ(mkfifo(verdicts.c_str(), 0600), 0);
@@ -208,8 +207,6 @@ TEST_F(ServerCommands, StreamAnswersEachRowBeforeTheNextOneComes) {
     }
   }
   command.join();
-  unlink(pipe.c_str());
-  unlink(verdicts.c_str());
 }
 
 TEST_F(ServerCommands, RowsOfAFileAreSelectedAtAFalseDiscoveryRate) {
@@ -284,7 +281,7 @@ TEST_F(ServerCommands, ARowWhoseTimeIsNoneEndsATimedStreamAfterTheVerdictsBefore
 }
 
 TEST_F(ServerCommands, StreamEndsWhenTheServerDoesWhileItsSourceWaits) {
-  const std::string pipe = (running_.models().parent_path() / absl::StrCat(getpid(), "silent")).string();
+  const std::string pipe = Path("silent");
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   CommandOutput output;
   std::thread command([&] { output = Run({"stream", "--model=pump", "--source=" + pipe, "--give-up-after=0"}); });
@@ -295,11 +292,10 @@ TEST_F(ServerCommands, StreamEndsWhenTheServerDoesWhileItsSourceWaits) {
   command.join();  // though the source is still open
   EXPECT_EQ(output.code, 69) << output.err;
   EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
-  unlink(pipe.c_str());
 }
 
 TEST_F(ServerCommands, StreamFollowsAFileAcrossItsRotation) {
-  const std::string path = (running_.models().parent_path() / absl::StrCat(getpid(), "followed.csv")).string();
+  const std::string path = Path("followed.csv");
   const std::string verdicts = path + ".verdicts";
   ASSERT_EQ(mkfifo(verdicts.c_str(), 0600), 0);
   int code = 0;
@@ -324,8 +320,6 @@ TEST_F(ServerCommands, StreamFollowsAFileAcrossItsRotation) {
   running_.server().Drain();
   command.join();
   EXPECT_EQ(code, 69);
-  unlink(verdicts.c_str());
-  unlink((path + ".1").c_str());
 }
 
 TEST_F(ServerCommands, ABadRowEndsAStreamAfterTheVerdictsBeforeIt) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -31,10 +30,12 @@ class ServerCommands : public testing::Test {
     EXPECT_EQ(output.code, 0) << output.err;
     return output.out;
   }
+  // Of a file beside the models.
+  std::string Path(const std::string& name) const { return (running_.folder() / name).string(); }
   std::string WriteRows(size_t n, uint64_t seed, const std::string& name = "rows.csv") {
     Dataset data{.feature_names = {"flow", "pressure", "temperature"}, .values = TinyRows(n, 3, seed)};
     for (size_t i = 0; i < n; ++i) data.timestamps.push_back(absl::StrCat("t", i));
-    const std::string path = (running_.models().parent_path() / absl::StrCat(getpid(), name)).string();
+    const std::string path = Path(name);
     EXPECT_TRUE(WriteCsv(path, data).ok());
     return path;
   }

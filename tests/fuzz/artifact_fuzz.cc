@@ -1,8 +1,6 @@
 // An artifact with one file replaced by the input and a manifest that agrees with it: the reader refuses it with a
 // message that names the folder, or gives a detector that scores.
 // The first byte picks the file, the rest is its content. Seeds: the golden artifact's files, each behind its number.
-#include <unistd.h>
-
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -16,6 +14,7 @@
 #include "google/protobuf/stubs/logging.h"
 #include "google/protobuf/text_format.h"
 #include "tests/engine/detect/small_detector.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -37,17 +36,13 @@ class Artifact {
  public:
   Artifact() {
     google::protobuf::SetLogHandler(nullptr);
-    const std::filesystem::path base =
-        std::filesystem::temp_directory_path() / ("astray-artifact-fuzz-" + std::to_string(getpid()));
-    std::filesystem::remove_all(base);
     const auto path =
-        WriteArtifact(base, *MakeSmallDetector({.calibration_rows = 60}), SmallRows(5, 2), SmallReport(), 1);
+        WriteArtifact(folder_.path(), *MakeSmallDetector({.calibration_rows = 60}), SmallRows(5, 2), SmallReport(), 1);
     Require(path.ok());
     path_ = *path;
     manifest_text_ = ReadBytes(path_ / kManifestFile.name);
     Require(google::protobuf::TextFormat::ParseFromString(manifest_text_, &manifest_));
   }
-  ~Artifact() { std::filesystem::remove_all(path_.parent_path().parent_path()); }
 
   const std::filesystem::path& path() const { return path_; }
 
@@ -96,6 +91,7 @@ class Artifact {
   }
 
  private:
+  TemporaryFolder folder_;
   std::filesystem::path path_;
   std::string manifest_text_;
   v1::Manifest manifest_;

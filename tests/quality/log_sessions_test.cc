@@ -23,6 +23,7 @@
 #include "engine/base/random.h"
 #include "engine/data/csv_splitter.h"
 #include "tests/client/command_runner.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -124,13 +125,6 @@ double OracleF1(const std::vector<Session>& sessions) {
 
 class LogQuality : public testing::Test {
  protected:
-  LogQuality() {
-    std::string path = testing::TempDir() + "/astray-log-quality-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) std::abort();
-    folder_ = path;
-  }
-  ~LogQuality() override { std::filesystem::remove_all(folder_); }
-
   v1::Evaluation Evaluate(const std::vector<std::string>& train, const std::vector<std::string>& evaluate) const {
     v1::Evaluation evaluation;
     std::vector<std::string> arguments = {"train", "--name=m", "--model-base-path=" + folder_ + "/models"};
@@ -170,7 +164,8 @@ class LogQuality : public testing::Test {
   }
 
  private:
-  std::string folder_;
+  const TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path().string();
 };
 
 void Print(const std::string& name, const v1::Evaluation& e) {

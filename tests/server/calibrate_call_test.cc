@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "tests/testing/raw_call.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -128,7 +129,8 @@ TEST(CalibrateCall, AMessageThatIsNoneIsRefusedAndPromotesNothing) {
 }
 
 TEST(CalibrateCall, AMessageThatIsTooLongPromotesNothing) {
-  const auto models = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& models = temporary.path();
   WriteTinyArtifact(models);
   ServerConfig config = RunningServer::DefaultConfig(models);
   config.max_message_bytes = 4096;
@@ -224,7 +226,8 @@ TEST(CalibrateCall, AStreamThatBreaksOffWithinAMessagePromotesNothing) {
 }
 
 TEST(CalibrateCall, ADrainWaitsForItsClientAsLongAsItMay) {
-  const auto models = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& models = temporary.path();
   WriteTinyArtifact(models);
   ServerConfig config = RunningServer::DefaultConfig(models);
   config.drain_timeout = absl::Milliseconds(50);

@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "engine/base/file.h"
-#include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -36,10 +36,11 @@ v1::ServingState MakeState(uint64_t epoch) {
 
 class CalibrationStoreTest : public testing::Test {
  protected:
-  CalibrationStoreTest() : base_(MakeTestFolder()), store_(base_) { std::filesystem::create_directory(base_ / "pump"); }
+  CalibrationStoreTest() { std::filesystem::create_directory(base_ / "pump"); }
 
-  std::filesystem::path base_;
-  CalibrationStore store_;
+  const TemporaryFolder folder_;
+  const std::filesystem::path base_ = folder_.path();
+  CalibrationStore store_{base_};
 };
 
 TEST_F(CalibrationStoreTest, ACalibrationComesBackAsItWasSaved) {

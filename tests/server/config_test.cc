@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "server/detector_registry.h"
-#include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -18,8 +18,8 @@ std::variant<ServerConfig, int> Parse(std::vector<const char*> arguments) {
   return ParseCommandLine(static_cast<int>(arguments.size()), arguments.data());
 }
 
-std::string WriteConfig(const std::string& text) {
-  const std::string path = MakeTestFolder() / "server.textproto";
+std::string WriteConfig(const TemporaryFolder& folder, const std::string& text) {
+  const std::string path = folder.path() / "server.textproto";
   std::ofstream(path) << text;
   return path;
 }
@@ -35,13 +35,15 @@ TEST(Config, DefaultsListenOnTheLoopback) {
 }
 
 TEST(Config, CalibrationsAreKeptAsFlagOrFileSay) {
-  const std::string flag = "--config=" + WriteConfig("keep_calibrations: 3\n");
+  const TemporaryFolder folder;
+  const std::string flag = "--config=" + WriteConfig(folder, "keep_calibrations: 3\n");
   EXPECT_EQ(std::get<ServerConfig>(Parse({flag.c_str()})).keep_calibrations, 3u);
   EXPECT_EQ(std::get<ServerConfig>(Parse({flag.c_str(), "--keep-calibrations=0"})).keep_calibrations, 0u);
 }
 
 TEST(Config, AFlagWinsOverTheFile) {
-  const std::string flag = "--config=" + WriteConfig("port: 7001\nhttp_port: 7002\nqueue_rows: 5\n");
+  const TemporaryFolder folder;
+  const std::string flag = "--config=" + WriteConfig(folder, "port: 7001\nhttp_port: 7002\nqueue_rows: 5\n");
   const auto parsed = Parse({flag.c_str(), "--port=0", "--poll-interval=0.5"});
   const auto& config = std::get<ServerConfig>(parsed);
   EXPECT_EQ(config.port, 0);
@@ -51,7 +53,8 @@ TEST(Config, AFlagWinsOverTheFile) {
 }
 
 TEST(Config, AnUnknownFieldNamesFileAndLine) {
-  const std::string path = WriteConfig("port: 7001\nprot: 7002\n");
+  const TemporaryFolder folder;
+  const std::string path = WriteConfig(folder, "port: 7001\nprot: 7002\n");
   const std::string flag = "--config=" + path;
   testing::internal::CaptureStderr();
   const auto parsed = Parse({flag.c_str()});

@@ -14,6 +14,7 @@
 
 #include "server/detection_service.h"
 #include "tests/server/detection_service_fixture.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -291,7 +292,8 @@ TEST_F(DetectionServiceTest, ACancelledCalibrationKeepsNothing) {
 }
 
 TEST(DetectionServiceLimits, MoreCalibrationRowsThanAllowedAreRefused) {
-  const auto models = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& models = temporary.path();
   WriteTinyArtifact(models);
   ServerConfig config = RunningServer::DefaultConfig(models);
   config.max_calibration_rows = 100;

@@ -12,6 +12,7 @@
 #include "tests/testing/lane_server.h"
 #include "tests/testing/many_calls.h"
 #include "tests/testing/raw_call.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -58,7 +59,8 @@ class WaitingDetectionService : public testing::Test {
     for (int i = 0; i < 1024; ++i) EXPECT_EQ(calls->NextStatus().error_code(), judged);
   }
 
-  const std::filesystem::path models_ = MakeTestFolder();
+  const TemporaryFolder folder_;
+  const std::filesystem::path models_ = folder_.path();
   Metrics metrics_;
   DetectorRegistry registry_{models_, &metrics_};
   ScoringQueue queue_{1, 100, &metrics_};

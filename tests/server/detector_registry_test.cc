@@ -5,7 +5,8 @@
 
 #include <fstream>
 
-#include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
+#include "tests/testing/tiny_detector.h"
 
 namespace astray {
 namespace {
@@ -31,8 +32,6 @@ void Append(const std::filesystem::path& path, const std::string& text) { std::o
 
 class DetectorRegistryTest : public testing::Test {
  protected:
-  DetectorRegistryTest() : base_(MakeTestFolder()), registry_(base_, &metrics_) {}
-
   int64_t Latest() { return registry_.Find(Ref("pump"))->detector->model().version; }
   std::string Sha() { return registry_.Find(Ref("pump"))->detector->model().artifact_sha256; }
   CalibrationSamples Errors(size_t n) {
@@ -47,9 +46,10 @@ class DetectorRegistryTest : public testing::Test {
     return *added;
   }
 
-  std::filesystem::path base_;
+  const TemporaryFolder folder_;
+  const std::filesystem::path base_ = folder_.path();
   Metrics metrics_;
-  DetectorRegistry registry_;
+  DetectorRegistry registry_{base_, &metrics_};
 };
 
 TEST_F(DetectorRegistryTest, TheLatestVersionServesByDefaultAndNewOnesAreFound) {
@@ -65,7 +65,8 @@ TEST_F(DetectorRegistryTest, TheLatestVersionServesByDefaultAndNewOnesAreFound) 
 }
 
 TEST_F(DetectorRegistryTest, AnEmptyFolderIsReadyAndABrokenModelIsNot) {
-  DetectorRegistry empty(MakeTestFolder(), &metrics_);
+  const TemporaryFolder nothing;
+  DetectorRegistry empty(nothing.path(), &metrics_);
   ASSERT_TRUE(empty.Poll().ok());
   EXPECT_TRUE(empty.ready());
   Append(WriteTinyArtifact(base_) / "weights.bin", "x");

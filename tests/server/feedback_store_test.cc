@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
 #include "server/feedback_log.h"
-#include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -41,7 +41,7 @@ std::vector<std::string> Ids(const std::vector<v1::FeedbackRecord>& records) {
 
 class FeedbackStoreTest : public testing::Test {
  protected:
-  FeedbackStoreTest() : base_(MakeTestFolder()) { std::filesystem::create_directory(base_ / "pump"); }
+  FeedbackStoreTest() { std::filesystem::create_directory(base_ / "pump"); }
   FeedbackStore Open(const FeedbackStore::Options& options = {}) const { return FeedbackStore(base_, options); }
   std::filesystem::path Log(int number) const { return base_ / "pump/feedback" / absl::StrCat(number, ".log"); }
   std::string Bytes(int number) const { return *ReadFile(Log(number), 1 << 24); }
@@ -52,7 +52,8 @@ class FeedbackStoreTest : public testing::Test {
     return Ids(*records);
   }
 
-  std::filesystem::path base_;
+  const TemporaryFolder folder_;
+  const std::filesystem::path base_ = folder_.path();
 };
 
 TEST_F(FeedbackStoreTest, RecordsComeBackAsTheyWereKept) {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -85,7 +86,8 @@ std::vector<std::string> Flags(const std::filesystem::path& models) {
 }
 
 TEST(Process, SigtermAndSigintStopItCleanly) {
-  const auto models = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& models = temporary.path();
   WriteTinyArtifact(models);
   for (const int signal : {SIGTERM, SIGINT}) {
     Astrayd astrayd(Flags(models));
@@ -102,7 +104,8 @@ TEST(Process, MistakesHaveOneLineAndTheirExitCode) {
     EXPECT_THAT(log, HasSubstr(text));
     return log;
   };
-  const auto models = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& models = temporary.path();
   EXPECT_EQ(expect(Flags(models / "none"), 78, "model_base_path: cannot read the folder").back(), '\n');
   expect({"--porrt=1"}, 64, "--porrt=1");
   expect({"--port=70000"}, 78, "port: expected 0 to 65535, got 70000");
@@ -117,7 +120,8 @@ TEST(Process, MistakesHaveOneLineAndTheirExitCode) {
 // Promotes ever new calibrations while versions are being reloaded, until the server is killed; what it said was done
 // must be so after a restart.
 TEST(Process, KilledDuringCalibrationsItStartsWithTheOldOrTheNewState) {
-  const auto models = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& models = temporary.path();
   const auto artifact = WriteTinyArtifact(models);
   const std::vector<float> rows = TinyRows(200, 3, 5);
   uint64_t acknowledged = 1;

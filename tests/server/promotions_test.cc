@@ -10,7 +10,8 @@
 
 #include "engine/base/random.h"
 #include "server/detector_registry.h"
-#include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
+#include "tests/testing/tiny_detector.h"
 
 namespace astray {
 namespace {
@@ -27,7 +28,7 @@ v1::ModelRef Ref(const std::string& name, int64_t version = 0) {
 
 class Promotions : public testing::Test {
  protected:
-  Promotions() : base_(MakeTestFolder()) {
+  Promotions() {
     for (uint64_t seed = 1; seed <= 3; ++seed) WriteTinyArtifact(base_, {.seed = seed});
     Restart();
   }
@@ -50,7 +51,8 @@ class Promotions : public testing::Test {
     return std::string(status.message());
   }
 
-  std::filesystem::path base_;
+  const TemporaryFolder folder_;
+  const std::filesystem::path base_ = folder_.path();
   Metrics metrics_;
   std::optional<DetectorRegistry> registry_;
 };

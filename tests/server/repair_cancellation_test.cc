@@ -11,6 +11,7 @@
 
 #include "absl/time/clock.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 // A server of one lane and one worker, and a request whose repair takes it seconds.
 class SlowRepairServer : public testing::Test {
  protected:
-  SlowRepairServer() : models_(MakeTestFolder()) {
+  SlowRepairServer() {
     WriteTinyArtifact(models_,
                       {.features = {"a", "b", "c", "d", "e", "f", "g", "h", "i"}, .hidden = {1024, 1024, 1024}});
     WriteTinyArtifact(models_, {.name = "valve"});
@@ -48,7 +49,8 @@ class SlowRepairServer : public testing::Test {
     }
   }
 
-  const std::filesystem::path models_;
+  const TemporaryFolder folder_;
+  const std::filesystem::path models_ = folder_.path();
   std::optional<RunningServer> server_;
   std::vector<float> rows_;
   int ok_ = 0;  // calls that are to succeed

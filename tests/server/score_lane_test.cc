@@ -11,6 +11,7 @@
 #include "grpcpp/grpcpp.h"
 #include "tests/testing/lane_server.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -41,7 +42,8 @@ class ScoreLaneTest : public testing::Test {
     return stub_->Score(&context, request, response);
   }
 
-  const std::filesystem::path models_ = MakeTestFolder();
+  const TemporaryFolder folder_;
+  const std::filesystem::path models_ = folder_.path();
   Metrics metrics_;
   DetectorRegistry registry_{models_, &metrics_};
   ScoringQueue queue_{1, kQueueRows, &metrics_};

@@ -10,6 +10,7 @@
 #include "engine/base/file.h"
 #include "tests/testing/raw_call.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -46,7 +47,8 @@ TEST(Server, HealthIsKnownForEveryService) {
 }
 
 TEST(Server, IsNotServingWhileNoModelLoads) {
-  const auto models = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& models = temporary.path();
   std::filesystem::create_directories(models / "pump/1");
   ServerConfig config = RunningServer::DefaultConfig(models);
   const auto started = Server::Start(config);
@@ -143,7 +145,8 @@ TEST(Server, AModelFolderThatCannotBeReadIsNamed) {
 }
 
 TEST(Server, APortFileTellsThePortsOnceReady) {
-  const auto folder = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   std::filesystem::create_directory(folder / "models");
   ServerConfig config = RunningServer::DefaultConfig(folder / "models");
   config.port_file = folder / "ports";

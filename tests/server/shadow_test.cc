@@ -9,6 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "engine/detect/artifact.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -17,8 +18,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 std::shared_ptr<const Detector> MakeDetector(const TinyDetectorOptions& options, int64_t version) {
-  const auto folder = MakeTestFolder();
-  return *ReadArtifact(WriteTinyArtifact(folder, options, version));
+  const TemporaryFolder folder;
+  return *ReadArtifact(WriteTinyArtifact(folder.path(), options, version));
 }
 
 // Normal rows, of which every seventh is not.

@@ -11,6 +11,7 @@
 #include "server/stream_call.h"
 #include "tests/testing/raw_call.h"
 #include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -339,7 +340,8 @@ TEST(Stream, AnUnknownModelIsNotFound) {
 }
 
 TEST(Stream, AWriterThatNeverReadsIsHeldBackAndCancelIsHandled) {
-  const auto models = MakeTestFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& models = temporary.path();
   WriteTinyArtifact(models);
   RunningServer server(RunningServer::DefaultConfig(models));
   grpc::ClientContext context;

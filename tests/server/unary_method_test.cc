@@ -11,7 +11,8 @@
 #include "server/model_service.h"
 #include "tests/testing/lane_server.h"
 #include "tests/testing/many_calls.h"
-#include "tests/testing/running_server.h"
+#include "tests/testing/temporary_folder.h"
+#include "tests/testing/tiny_detector.h"
 
 namespace astray {
 namespace {
@@ -58,7 +59,8 @@ class UnaryMethodTest : public testing::Test {
     return list;
   }
 
-  const std::filesystem::path models_ = MakeTestFolder();
+  const TemporaryFolder folder_;
+  const std::filesystem::path models_ = folder_.path();
   Metrics metrics_;
   DetectorRegistry registry_{models_, &metrics_};
   FeedbackStore feedback_{models_, {}};

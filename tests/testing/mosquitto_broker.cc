@@ -9,25 +9,18 @@
 namespace astray {
 
 MosquittoBroker::MosquittoBroker() : port_(FreePort()) {
-  std::string folder = (std::filesystem::temp_directory_path() / "broker-XXXXXX").string();
-  EXPECT_NE(mkdtemp(folder.data()), nullptr);
-  folder_ = folder;
-  std::ofstream config(folder_ / "mosquitto.conf");
+  std::ofstream config(folder_.path() / "mosquitto.conf");
   config << "listener " << port_ << " 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location "
-         << folder << "/\nmax_queued_messages 0\n";
+         << folder_.path().string() << "/\nmax_queued_messages 0\n";
   if (geteuid() == 0) config << "user root\n";  // else it changes to a user who cannot write here
   config.close();
   Start();
 }
 
-MosquittoBroker::~MosquittoBroker() {
-  process_.reset();
-  std::filesystem::remove_all(folder_);
-}
-
 void MosquittoBroker::Start() {
   process_ = std::make_unique<ChildProcess>(
-      std::vector<std::string>{"mosquitto", "-c", (folder_ / "mosquitto.conf").string()}, (folder_ / "log").string());
+      std::vector<std::string>{"mosquitto", "-c", (folder_.path() / "mosquitto.conf").string()},
+      (folder_.path() / "log").string());
   EXPECT_TRUE(Eventually([&] { return Listens(port_); }));
 }
 

@@ -2,19 +2,18 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "tests/testing/child_process.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 
 class MosquittoBroker {
  public:
   MosquittoBroker();
-  ~MosquittoBroker();
 
   void Start();  // listens when it returns; the constructor has called it
   void Stop();   // as an operator does, so that it saves what it keeps
@@ -23,7 +22,7 @@ class MosquittoBroker {
   std::string url(const std::string& topic) const { return absl::StrCat("mqtt://127.0.0.1:", port_, "/", topic); }
 
  private:
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   uint16_t port_;
   std::unique_ptr<ChildProcess> process_;
 };

@@ -16,12 +16,6 @@
 
 namespace astray {
 
-std::filesystem::path MakeTestFolder() {
-  std::string path = testing::TempDir() + "/astray-server-XXXXXX";
-  if (mkdtemp(path.data()) == nullptr) std::abort();
-  return path;
-}
-
 ServerConfig RunningServer::DefaultConfig(const std::filesystem::path& models) {
   ServerConfig config;
   config.model_base_path = models;
@@ -33,7 +27,7 @@ ServerConfig RunningServer::DefaultConfig(const std::filesystem::path& models) {
 }
 
 RunningServer::RunningServer(const TinyDetectorOptions& options) {
-  const std::filesystem::path models = MakeTestFolder();
+  const std::filesystem::path models = folder_.path() / "models";
   WriteTinyArtifact(models, options);
   Start(DefaultConfig(models));
 }

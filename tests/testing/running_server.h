@@ -10,12 +10,10 @@
 #include "astray/v1/service.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
 #include "server/server.h"
+#include "tests/testing/temporary_folder.h"
 #include "tests/testing/tiny_detector.h"
 
 namespace astray {
-
-// An empty folder that no other test has.
-std::filesystem::path MakeTestFolder();
 
 class RunningServer {
  public:
@@ -27,6 +25,8 @@ class RunningServer {
 
   Server& server() { return *server_; }
   const std::filesystem::path& models() const { return models_; }
+  // For other files of the test; goes with the server.
+  const std::filesystem::path& folder() const { return folder_.path(); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   v1::DetectionService::Stub& detection() { return *detection_; }
   v1::ModelService::Stub& model() { return *model_; }
@@ -41,6 +41,7 @@ class RunningServer {
  private:
   void Start(const ServerConfig& config);
 
+  const TemporaryFolder folder_;
   std::filesystem::path models_;
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;

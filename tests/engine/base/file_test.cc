@@ -13,19 +13,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/random.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::filesystem::path FreshFolder(const std::string& name) {
-  const std::filesystem::path folder =
-      std::filesystem::path(::testing::TempDir()) / absl::StrCat("file_test_", getpid(), "_", name);
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
-  return folder;
-}
 
 // Runs `work` again and again in a child process and kills it some microseconds after a round has begun. (A child may
 // take longer to start than a round takes.)
@@ -53,7 +46,8 @@ void KillWhileRunning(int rounds, uint64_t microseconds, Work work) {
 }
 
 TEST(ReadFile, GivesWhatWasWritten) {
-  const auto path = FreshFolder("read") / "a";
+  const TemporaryFolder temporary;
+  const std::filesystem::path path = temporary.path() / "a";
   const std::string bytes("a\0b\n\xff", 5);
   ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
   EXPECT_EQ(*ReadFile(path, 5), bytes);
@@ -62,7 +56,8 @@ TEST(ReadFile, GivesWhatWasWritten) {
 }
 
 TEST(ReadFile, RefusesWithThePathAndTheReason) {
-  const auto folder = FreshFolder("refuse");
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   EXPECT_EQ(ReadFile(folder / "none", 10).status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(ReadFile(folder / "none", 10).status().message()), HasSubstr("none: cannot open: No such"));
   ASSERT_TRUE(WriteFileAtomically(folder / "big", std::string(11, 'x')).ok());
@@ -74,7 +69,8 @@ TEST(ReadFile, RefusesWithThePathAndTheReason) {
 }
 
 TEST(WriteFileAtomically, LeavesNothingBehindWhereItFails) {
-  const auto folder = FreshFolder("fail");
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   EXPECT_EQ(WriteFileAtomically(folder / "none" / "a", "x").code(), absl::StatusCode::kNotFound);
   std::filesystem::create_directory(folder / "taken");
   std::filesystem::create_directory(folder / "taken" / "full");
@@ -83,7 +79,8 @@ TEST(WriteFileAtomically, LeavesNothingBehindWhereItFails) {
 }
 
 TEST(WriteFileAtomically, AKillAtAnyMomentLeavesTheOldContentOrTheNew) {
-  const auto path = FreshFolder("kill") / "state";
+  const TemporaryFolder temporary;
+  const std::filesystem::path path = temporary.path() / "state";
   const std::string old_content(50000, 'o'), new_content(70000, 'n');
   Random random(1);
   for (int round = 0; round < 40; ++round) {
@@ -99,7 +96,8 @@ TEST(WriteFileAtomically, AKillAtAnyMomentLeavesTheOldContentOrTheNew) {
 
 // A container's process has the same pid in every run, so it comes to the names of a killed one.
 TEST(WriteFileAtomically, PassesOverNamesThatAKilledRunLeft) {
-  const auto folder = FreshFolder("stale");
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   for (int i = 0; i < 2000; ++i) {
     std::ofstream(folder / absl::StrCat(".a.", getpid(), "-", i, ".tmp")) << "stale";
     std::filesystem::create_directory(folder / absl::StrCat(".1.", getpid(), "-", i, ".tmp"));
@@ -115,7 +113,8 @@ TEST(WriteFileAtomically, PassesOverNamesThatAKilledRunLeft) {
 }
 
 TEST(StagedDirectory, NamesAFileThatIsInItsWay) {
-  const auto folder = FreshFolder("in_the_way");
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   ASSERT_TRUE(WriteFileAtomically(folder / "models", "not a folder").ok());
   const absl::Status status = StagedDirectory::Create(folder / "models" / "pump" / "1").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
@@ -123,7 +122,8 @@ TEST(StagedDirectory, NamesAFileThatIsInItsWay) {
 }
 
 TEST(StagedDirectory, BecomesVisibleAllAtOnce) {
-  const auto folder = FreshFolder("staged");
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   auto staged = StagedDirectory::Create(folder / "deep" / "sub" / "1");
   ASSERT_TRUE(staged.ok()) << staged.status();
   ASSERT_TRUE(staged->Write("a", "alpha").ok());
@@ -134,7 +134,8 @@ TEST(StagedDirectory, BecomesVisibleAllAtOnce) {
 }
 
 TEST(StagedDirectory, NeverReplacesWhatIsThere) {
-  const auto folder = FreshFolder("taken");
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   auto first = *StagedDirectory::Create(folder / "1");
   auto second = *StagedDirectory::Create(folder / "1");
   ASSERT_TRUE(first.Write("a", "first").ok());
@@ -145,7 +146,8 @@ TEST(StagedDirectory, NeverReplacesWhatIsThere) {
 }
 
 TEST(StagedDirectory, TakesWhatWasNotCommittedAway) {
-  const auto folder = FreshFolder("dropped");
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   {
     auto staged = *StagedDirectory::Create(folder / "1");
     ASSERT_TRUE(staged.Write("a", "alpha").ok());
@@ -155,7 +157,8 @@ TEST(StagedDirectory, TakesWhatWasNotCommittedAway) {
 }
 
 TEST(StagedDirectory, AKillAtAnyMomentLeavesNoHalfFolder) {
-  const auto folder = FreshFolder("killed");
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   Random random(2);
   for (int round = 0; round < 30; ++round) {
     KillWhileRunning(round % 3, random.UniformInt(4000), [&](int i) {
@@ -177,7 +180,8 @@ TEST(StagedDirectory, AKillAtAnyMomentLeavesNoHalfFolder) {
 }
 
 TEST(AppendToFile, AddsToWhatIsThereAndRefusesAnotherSize) {
-  const std::filesystem::path path = FreshFolder("append") / "log";
+  const TemporaryFolder temporary;
+  const std::filesystem::path path = temporary.path() / "log";
   EXPECT_TRUE(AppendToFile(path, 0, "one").ok());
   EXPECT_TRUE(AppendToFile(path, 3, "two").ok());
   EXPECT_EQ(*ReadFile(path, 100), "onetwo");

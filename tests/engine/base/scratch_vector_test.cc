@@ -9,6 +9,8 @@
 #include <numeric>
 #include <string>
 
+#include "tests/testing/temporary_folder.h"
+
 namespace astray {
 namespace {
 
@@ -68,12 +70,11 @@ TEST(ScratchVector, AFileIsNoAnonymousMemory) {
 }
 
 TEST(ScratchVector, LeavesNoFileBehind) {
-  const std::string folder = DiskFolder() + "/scratch_vector_test";
-  std::filesystem::create_directory(folder);
+  const TemporaryFolder temporary(DiskFolder());
+  const std::string folder = temporary.path().string();
   ScratchVector<char> bytes(Scratch(folder, 0));
   ASSERT_TRUE(bytes.Reserve(1).ok());
   EXPECT_TRUE(std::filesystem::is_empty(folder));
-  std::filesystem::remove(folder);
 }
 
 TEST(ScratchVector, SaysWhyItHasNoFileAndKeepsWhatItHas) {
@@ -94,8 +95,8 @@ TEST(ScratchVector, SaysWhyItHasNoFileAndKeepsWhatItHas) {
 size_t Free() { return std::filesystem::space(DiskFolder()).available; }
 
 TEST(ScratchVector, LeavesTheReserveOfTheDiskAlone) {
-  const std::string folder = DiskFolder() + "/scratch_reserve_test";
-  std::filesystem::create_directory(folder);
+  const TemporaryFolder temporary(DiskFolder());
+  const std::string folder = temporary.path().string();
   {
     // What is free is not enough already.
     ScratchVector<int> numbers(Scratch(folder, 2 * sizeof(int), /*reserve_bytes=*/size_t{1} << 60));
@@ -122,7 +123,6 @@ TEST(ScratchVector, LeavesTheReserveOfTheDiskAlone) {
     EXPECT_EQ(bytes[0], 'x');
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder));
-  std::filesystem::remove(folder);
 }
 
 TEST(ScratchVector, NamesWhatChoseTheFolder) {

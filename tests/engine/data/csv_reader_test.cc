@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -11,6 +10,7 @@
 #include <sstream>
 
 #include "tests/engine/data/gzip.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -22,11 +22,10 @@ using ::testing::IsNan;
 using ::testing::StartsWith;
 
 absl::StatusOr<Dataset> Read(const std::string& text, const CsvOptions& options = {}) {
-  const std::string path = ::testing::TempDir() + "/csv_reader_test_" + std::to_string(getpid()) + ".csv";
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "rows.csv").string();
   std::ofstream(path, std::ios::binary) << text;
-  auto dataset = ReadCsv(path, options);
-  std::filesystem::remove(path);
-  return dataset;
+  return ReadCsv(path, options);
 }
 
 // The message without the path before it.

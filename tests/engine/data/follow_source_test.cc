@@ -14,6 +14,7 @@
 #include "engine/data/csv_reader.h"
 #include "engine/data/json_lines_reader.h"
 #include "engine/data/line_reader.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -23,16 +24,7 @@ using ::testing::HasSubstr;
 
 class FollowSourceTest : public testing::Test {
  protected:
-  FollowSourceTest() : stop_(eventfd(0, EFD_CLOEXEC)) {
-    std::string folder = (std::filesystem::temp_directory_path() / "follow-XXXXXX").string();
-    EXPECT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-    path_ = folder + "/live.csv";
-  }
-  ~FollowSourceTest() override {
-    close(stop_);
-    std::filesystem::remove_all(folder_);
-  }
+  ~FollowSourceTest() override { close(stop_); }
   void Append(const std::string& text) const { std::ofstream(path_, std::ios::app) << text; }
   void Rotate() const { std::filesystem::rename(path_, path_ + ".1"); }
 
@@ -48,9 +40,9 @@ class FollowSourceTest : public testing::Test {
     return text;
   }
 
-  int stop_;
-  std::filesystem::path folder_;
-  std::string path_;
+  const int stop_ = eventfd(0, EFD_CLOEXEC);
+  const TemporaryFolder folder_;
+  const std::string path_ = (folder_.path() / "live.csv").string();
 };
 
 TEST_F(FollowSourceTest, WaitsForTheFileAndForMore) {
@@ -129,7 +121,7 @@ TEST_F(FollowSourceTest, RefusesWhatCannotBeFollowed) {
   Append("\x1f\x8b\x08");
   EXPECT_EQ(FollowSource(path_, stop_).Read(buffer, 16).status(),
             absl::InvalidArgumentError(path_ + ": expected text to follow, got gzip"));
-  const std::string pipe = folder_ / "pipe";
+  const std::string pipe = folder_.path() / "pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_EQ(FollowSource(pipe, stop_).Read(buffer, 16).status(),
             absl::InvalidArgumentError(pipe + ": expected a regular file to follow"));

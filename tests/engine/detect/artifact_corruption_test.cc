@@ -12,6 +12,7 @@
 #include "engine/detect/artifact.h"
 #include "tests/engine/detect/artifact_folder.h"
 #include "tests/engine/detect/small_detector.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -41,7 +42,8 @@ class ArtifactCorruption : public ::testing::Test {
     Forge(path_, file, message.SerializeAsString());
   }
 
-  const std::filesystem::path path_ = WriteSmallArtifact();
+  const SmallArtifact artifact_;
+  const std::filesystem::path path_ = artifact_.path();
 };
 
 TEST_F(ArtifactCorruption, MissingFolderOrManifest) {
@@ -74,10 +76,10 @@ TEST_F(ArtifactCorruption, AFolderInPlaceOfAFile) {
 }
 
 TEST_F(ArtifactCorruption, UnreadableFolder) {
-  const std::filesystem::path file = UniqueFolder() / "1";
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "1", loop = folder.path() / "2";
   WriteBytes(file, "a file");
   EXPECT_FALSE(ReadArtifact(file).ok());
-  const std::filesystem::path loop = UniqueFolder() / "1";
   std::filesystem::create_directory_symlink(loop, loop);
   const absl::Status status = ReadArtifact(loop).status();
   EXPECT_FALSE(status.ok());
@@ -199,16 +201,16 @@ TEST_F(ArtifactCorruption, ManifestThatListsOtherFiles) {
 }
 
 TEST_F(ArtifactCorruption, SwappedWeights) {
-  const std::filesystem::path other = WriteSmallArtifact({.seed = 2});
-  Forge(path_, "weights.bin", ReadBytes(other / "weights.bin"));
+  const SmallArtifact other({.seed = 2});
+  Forge(path_, "weights.bin", ReadBytes(other.path() / "weights.bin"));
   ExpectRefused(absl::StatusCode::kFailedPrecondition, "golden.pb", "does not reproduce the detector");
 }
 
 TEST_F(ArtifactCorruption, AnyFileOfAnotherDetector) {
-  const std::filesystem::path other = WriteSmallArtifact({.window = 5, .seed = 2});
+  const SmallArtifact other({.window = 5, .seed = 2});
   for (const char* file : {"network.pb", "weights.bin", "pipeline.pb", "golden.pb"}) {
     const std::string bytes = ReadBytes(path_ / file);
-    Forge(path_, file, ReadBytes(other / file));
+    Forge(path_, file, ReadBytes(other.path() / file));
     const absl::Status status = ReadArtifact(path_).status();
     EXPECT_THAT(status.code(), AnyOf(absl::StatusCode::kDataLoss, absl::StatusCode::kFailedPrecondition)) << file;
     EXPECT_THAT(std::string(status.message()), HasSubstr(path_.string() + "/"));

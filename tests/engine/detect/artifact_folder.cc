@@ -1,9 +1,7 @@
 #include "tests/engine/detect/artifact_folder.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -14,15 +12,6 @@
 #include "google/protobuf/text_format.h"
 
 namespace astray {
-
-std::filesystem::path UniqueFolder() {
-  static std::atomic<int> counter{0};
-  std::filesystem::path path = std::filesystem::path(testing::TempDir()) /
-                               ("astray-detect-" + std::to_string(getpid()) + "-" + std::to_string(counter++));
-  std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
-  return path;
-}
 
 std::string ReadBytes(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -36,13 +25,13 @@ void WriteBytes(const std::filesystem::path& path, const std::string& bytes) {
   ASSERT_TRUE(out.good()) << path;
 }
 
-std::filesystem::path WriteSmallArtifact(const SmallDetectorOptions& options) {
+SmallArtifact::SmallArtifact(const SmallDetectorOptions& options) {
   const auto detector = MakeSmallDetector(options);
   std::vector<float> rows = SmallRows(options.window + 4, 2);
   rows[1] = std::numeric_limits<float>::quiet_NaN();
-  auto path = WriteArtifact(UniqueFolder(), *detector, rows, SmallReport(), 0);
+  const auto path = WriteArtifact(folder_.path(), *detector, rows, SmallReport(), 0);
   EXPECT_TRUE(path.ok()) << path.status();
-  return *path;
+  path_ = *path;
 }
 
 void EditManifest(const std::filesystem::path& artifact, const std::function<void(v1::Manifest&)>& edit) {

@@ -7,17 +7,24 @@
 
 #include "astray/v1/artifact.pb.h"
 #include "tests/engine/detect/small_detector.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
-
-// An empty folder under testing::TempDir(), unlike any other.
-std::filesystem::path UniqueFolder();
 
 std::string ReadBytes(const std::filesystem::path& path);
 void WriteBytes(const std::filesystem::path& path, const std::string& bytes);
 
-// Writes MakeSmallDetector(options) under UniqueFolder(); gives .../pump/1.
-std::filesystem::path WriteSmallArtifact(const SmallDetectorOptions& options = {});
+// MakeSmallDetector(options), written to a folder that goes with this.
+class SmallArtifact {
+ public:
+  explicit SmallArtifact(const SmallDetectorOptions& options = {});
+
+  const std::filesystem::path& path() const { return path_; }  // .../pump/1
+
+ private:
+  TemporaryFolder folder_;
+  std::filesystem::path path_;
+};
 
 // Replaces one file and makes the manifest agree with it, as one with bad intentions would.
 void Forge(const std::filesystem::path& artifact, const std::string& file, const std::string& bytes);

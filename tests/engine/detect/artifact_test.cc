@@ -15,6 +15,7 @@
 #include "google/protobuf/util/message_differencer.h"
 #include "tests/engine/detect/artifact_folder.h"
 #include "tests/engine/detect/small_detector.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -37,7 +38,7 @@ TEST(Artifact, ReadsBackTheSameDetectorBitForBit) {
     const SmallDetectorOptions options = {
         .window = 4, .kind = kind, .rules = kind == v1::MEAN_SQUARED ? "rule { ignore_below_ratio: 0.05 }" : ""};
     const auto written = MakeSmallDetector(options);
-    const auto read = ReadArtifact(WriteSmallArtifact(options));
+    const auto read = ReadArtifact(SmallArtifact(options).path());
     ASSERT_TRUE(read.ok()) << read.status();
     const std::vector<float> rows = SmallRows(50, 3);
     const std::vector<Verdict> expected = Verdicts(*written, rows);
@@ -58,7 +59,7 @@ TEST(Artifact, KeepsWhatHindsightTakes) {
   for (const v1::ScoreKind kind : {v1::WINDOW_SCALES, v1::WINDOW_NORMALISED}) {
     const SmallDetectorOptions options = {.window = 4, .kind = kind, .t_squared_rows = 2, .hindsight = true};
     const auto written = MakeSmallDetector(options);
-    const auto read = ReadArtifact(WriteSmallArtifact(options));
+    const auto read = ReadArtifact(SmallArtifact(options).path());
     ASSERT_TRUE(read.ok()) << read.status();
     ASSERT_TRUE((*read)->model().hindsight.has_value());
     const HindsightModel &got = *(*read)->model().hindsight, &expected = *written->model().hindsight;
@@ -66,13 +67,14 @@ TEST(Artifact, KeepsWhatHindsightTakes) {
     EXPECT_TRUE(
         google::protobuf::util::MessageDifferencer::Equals(got.calibration.ToState(), expected.calibration.ToState()));
   }
-  const auto without = ReadArtifact(WriteSmallArtifact({.window = 4}));
+  const auto without = ReadArtifact(SmallArtifact({.window = 4}).path());
   ASSERT_TRUE(without.ok()) << without.status();
   EXPECT_FALSE((*without)->model().hindsight.has_value()) << "as in artifacts from before";
 }
 
 TEST(Artifact, TakesNameAndVersionFromThePath) {
-  const std::filesystem::path path = WriteSmallArtifact();
+  const SmallArtifact artifact;
+  const std::filesystem::path& path = artifact.path();
   for (const std::filesystem::path& spelling : {path, path / "", path / ".", path / ".." / "1"}) {
     const auto detector = ReadArtifact(spelling);
     ASSERT_TRUE(detector.ok()) << detector.status();
@@ -80,7 +82,8 @@ TEST(Artifact, TakesNameAndVersionFromThePath) {
     EXPECT_EQ((*detector)->model().version, 1);
     EXPECT_EQ((*detector)->model().artifact_sha256, Sha256Hex(ReadBytes(path / "manifest.textproto")));
   }
-  const std::filesystem::path elsewhere = UniqueFolder() / "downloaded";
+  const TemporaryFolder folder;
+  const std::filesystem::path elsewhere = folder.path() / "downloaded";
   std::filesystem::copy(path, elsewhere);
   const auto detector = ReadArtifact(elsewhere);
   ASSERT_TRUE(detector.ok()) << detector.status();
@@ -89,13 +92,13 @@ TEST(Artifact, TakesNameAndVersionFromThePath) {
 }
 
 TEST(Artifact, TheSameDetectorGivesTheSameBytes) {
-  const std::filesystem::path first = WriteSmallArtifact();
-  const std::filesystem::path second = WriteSmallArtifact();
-  for (const char* file : kFiles) EXPECT_EQ(ReadBytes(first / file), ReadBytes(second / file)) << file;
+  const SmallArtifact first, second;
+  for (const char* file : kFiles) EXPECT_EQ(ReadBytes(first.path() / file), ReadBytes(second.path() / file)) << file;
 }
 
 TEST(Artifact, HoldsTheFilesOfItsSpecAndNothingElse) {
-  const std::filesystem::path path = WriteSmallArtifact();
+  const SmallArtifact artifact;
+  const std::filesystem::path& path = artifact.path();
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(path)) files.push_back(entry.path().filename().string());
   EXPECT_THAT(files, ::testing::UnorderedElementsAreArray(kFiles));
@@ -112,7 +115,8 @@ TEST(Artifact, KeepsAServersCalibrationAsItsOwnFirstEpoch) {
       {1, 2, 3, 4}, 0.2, {.epoch = 9, .created_unix_seconds = 5, .artifact_sha256 = std::string(64, '0')});
   ASSERT_TRUE(calibration.ok());
   const auto other = detector->WithCalibration(std::make_shared<const Calibration>(*calibration));
-  const auto path = WriteArtifact(UniqueFolder(), *other, SmallRows(9, 2), SmallReport(), 0);
+  const TemporaryFolder folder;
+  const auto path = WriteArtifact(folder.path(), *other, SmallRows(9, 2), SmallReport(), 0);
   ASSERT_TRUE(path.ok()) << path.status();
   const auto read = ReadArtifact(*path);
   ASSERT_TRUE(read.ok()) << read.status();
@@ -123,13 +127,14 @@ TEST(Artifact, KeepsAServersCalibrationAsItsOwnFirstEpoch) {
 }
 
 TEST(Artifact, KeepsTheReport) {
-  const auto report = ReadReport(WriteSmallArtifact());
+  const auto report = ReadReport(SmallArtifact().path());
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(*report, SmallReport()));
 }
 
 TEST(Artifact, TakesTheNextVersionOrTheOneAskedFor) {
-  const std::filesystem::path base = UniqueFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& base = temporary.path();
   const auto detector = MakeSmallDetector();
   const auto write = [&](int64_t version) {
     return WriteArtifact(base, *detector, SmallRows(9, 2), SmallReport(), version);
@@ -147,7 +152,8 @@ TEST(Artifact, TakesTheNextVersionOrTheOneAskedFor) {
 }
 
 TEST(Artifact, WritersAtOnceTakeDifferentVersions) {
-  const std::filesystem::path base = UniqueFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& base = temporary.path();
   const auto detector = MakeSmallDetector();
   constexpr int kWriters = 4;
   std::vector<std::thread> threads;
@@ -165,7 +171,8 @@ TEST(Artifact, WritersAtOnceTakeDifferentVersions) {
 }
 
 TEST(Artifact, RefusesGoldenRowsThatShowNothing) {
-  const std::filesystem::path base = UniqueFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& base = temporary.path();
   const auto status = WriteArtifact(base, *MakeSmallDetector(), SmallRows(2, 2), SmallReport(), 0).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("golden rows: expected at least 3"));
@@ -173,7 +180,8 @@ TEST(Artifact, RefusesGoldenRowsThatShowNothing) {
 }
 
 TEST(Artifact, RefusesToWriteWhereItCannot) {
-  const std::filesystem::path base = UniqueFolder() / "file";
+  const TemporaryFolder folder;
+  const std::filesystem::path base = folder.path() / "file";
   WriteBytes(base, "not a folder");
   const auto status = WriteArtifact(base, *MakeSmallDetector(), SmallRows(9, 2), SmallReport(), 0).status();
   EXPECT_FALSE(status.ok());
@@ -190,7 +198,8 @@ TEST(ModelName, IsAFolderALabelAndAPartOfUrls) {
 }
 
 TEST(ModelFolder, OnlyPositiveIntegersAreVersions) {
-  const std::filesystem::path base = UniqueFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& base = temporary.path();
   for (const char* folder : {"3", "10", "1", "0", "01", "-2", "+4", "1a", " 5", ".6.tmp", "calibrations", "1.5",
                              "9223372036854775807", "9223372036854775808", "99999999999999999999999"}) {
     std::filesystem::create_directories(base / "pump" / folder);
@@ -203,11 +212,12 @@ TEST(ModelFolder, OnlyPositiveIntegersAreVersions) {
 }
 
 TEST(ModelFolder, ListsModelsByName) {
-  const std::filesystem::path base = UniqueFolder();
+  const TemporaryFolder temporary;
+  const std::filesystem::path& base = temporary.path();
   for (const char* folder : {"valve", "pump", "Bad", ".hidden"}) std::filesystem::create_directories(base / folder);
   WriteBytes(base / "file", "");
   EXPECT_THAT(*ListModelNames(base), ElementsAre("pump", "valve"));
-  EXPECT_THAT(*ListModelNames(UniqueFolder()), IsEmpty());
+  EXPECT_THAT(*ListModelNames(TemporaryFolder().path()), IsEmpty());
   EXPECT_EQ(ListModelNames(base / "none").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ListModelNames(base / "file").status().code(), absl::StatusCode::kNotFound);
 }
@@ -229,7 +239,8 @@ TEST(Artifact, AWriterThatIsKilledLeavesNoHalfVersion) {
   const auto detector = MakeSmallDetector();
   const std::vector<float> golden_rows = SmallRows(9, 2);
   for (size_t files = 1; files <= std::size(kFiles); ++files) {
-    const std::filesystem::path base = UniqueFolder();
+    const TemporaryFolder temporary;
+    const std::filesystem::path& base = temporary.path();
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {

@@ -6,13 +6,13 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 
 #include "engine/base/file.h"
 #include "engine/detect/detector.h"
 #include "engine/train/recipe.h"
 #include "engine/train/train_job.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -42,12 +42,7 @@ v1::Recipe MakeRecipe(const std::string& more = "") {
 
 class CheckpointTest : public ::testing::Test {
  protected:
-  CheckpointTest() {
-    std::string folder = ::testing::TempDir() + "checkpoint_XXXXXX";
-    folder_ = mkdtemp(folder.data());
-  }
-  ~CheckpointTest() override { std::filesystem::remove_all(folder_); }
-  std::string path() const { return folder_ + "/training"; }
+  std::string path() const { return (folder_.path() / "training").string(); }
 
   // What a training comes to: weights, losses, threshold.
   struct End {
@@ -86,7 +81,7 @@ class CheckpointTest : public ::testing::Test {
     EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
   }
 
-  std::string folder_;
+  const TemporaryFolder folder_;
 };
 
 TEST_F(CheckpointTest, AKilledTrainingComesToTheSameBytes) {
@@ -146,7 +141,7 @@ TEST_F(CheckpointTest, DamageIsNamedAndNothingIsTrained) {
     EXPECT_THAT(std::string(trained.status().message()), HasSubstr("checkpoint '" + path() + "': it"));
   }
   // What checksums cannot tell: a state of another size.
-  Checkpoint checkpoint = *OpenCheckpoint(folder_ + "/other", MakeRecipe(), "x");
+  Checkpoint checkpoint = *OpenCheckpoint((folder_.path() / "other").string(), MakeRecipe(), "x");
   ASSERT_TRUE(WriteFileAtomically(path(), content).ok());
   ASSERT_TRUE(checkpoint.state.ParseFromString(content.substr(0, content.size() - 64)));
   checkpoint.path = path();

@@ -5,13 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
 #include <fstream>
 
 #include "engine/base/file.h"
 #include "engine/base/random.h"
 #include "engine/features/pipeline.h"
 #include "engine/train/network_recipe.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -275,9 +275,8 @@ TEST(Recipe, AWindowTooWideForTheDataIsRefused) {
 }
 
 TEST(Recipe, AFileIsReadWithItsPathInEveryRefusal) {
-  std::string folder = testing::TempDir() + "/astray-recipe-XXXXXX";
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
-  const std::string path = folder + "/pump.textproto";
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "pump.textproto").string();
   EXPECT_THAT(std::string(ReadRecipe(path).status().message()), HasSubstr(path));
   std::ofstream(path) << "name: 'pump'\nseed: 3\n";
   EXPECT_EQ(ReadRecipe(path)->seed(), 3u);
@@ -285,7 +284,6 @@ TEST(Recipe, AFileIsReadWithItsPathInEveryRefusal) {
   EXPECT_THAT(std::string(ReadRecipe(path).status().message()), StartsWith(path + ":2:"));
   std::ofstream(path) << std::string((1 << 20) + 1, ' ');
   EXPECT_THAT(std::string(ReadRecipe(path).status().message()), HasSubstr(path)) << "more than 1 MiB is no recipe";
-  std::filesystem::remove_all(folder);
 }
 
 // Tests run in the source folder.

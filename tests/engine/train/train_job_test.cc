@@ -14,6 +14,7 @@
 #include "engine/detect/artifact.h"
 #include "engine/train/data_split.h"
 #include "engine/train/recipe.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace astray {
 namespace {
@@ -47,18 +48,16 @@ v1::Recipe MakeRecipe(const std::string& text = "") {
 }
 
 std::map<std::string, std::string> FilesOfATraining(const v1::Recipe& recipe, const Dataset& data) {
-  std::string folder = testing::TempDir() + "/astray-train-XXXXXX";
-  EXPECT_NE(mkdtemp(folder.data()), nullptr);
+  const TemporaryFolder folder;
   const auto trained = Train(recipe, data, {});
   EXPECT_TRUE(trained.ok()) << trained.status();
-  const auto path = WriteArtifact(folder, *trained->detector, trained->golden_rows, trained->report, 0);
+  const auto path = WriteArtifact(folder.path(), *trained->detector, trained->golden_rows, trained->report, 0);
   EXPECT_TRUE(path.ok()) << path.status();
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(*path)) {
     files[entry.path().filename().string()] = *ReadFile(entry.path(), 1 << 24);
   }
   EXPECT_TRUE(ReadArtifact(*path).ok()) << "what is trained loads, golden rows and all";
-  std::filesystem::remove_all(folder);
   return files;
 }
 
@@ -441,13 +440,11 @@ TEST(TrainJob, ATablesDetectorHasPrototypesThatItsArtifactKeeps) {
   ASSERT_TRUE(errors.ok() && residual.ok());
   EXPECT_NE(*errors, *residual);
 
-  std::string folder = testing::TempDir() + "/astray-train-XXXXXX";
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
-  const auto path = WriteArtifact(folder, *trained->detector, trained->golden_rows, trained->report, 0);
+  const TemporaryFolder folder;
+  const auto path = WriteArtifact(folder.path(), *trained->detector, trained->golden_rows, trained->report, 0);
   ASSERT_TRUE(path.ok()) << path.status();
   const auto read = ReadArtifact(*path);
   ASSERT_TRUE(read.ok()) << read.status();
-  std::filesystem::remove_all(folder);
   const auto again = (*read)->Errors(fresh);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(*again, *errors);
