@@ -70,7 +70,7 @@ Matrix ComponentsOf(const v1::SubspaceScale& scale) {
 // By a singular value decomposition: the fewest directions that hold four fifths of the variance.
 Matrix DirectionsOf(const Matrix& windows) {
   const Matrix centred = windows.rowwise() - windows.colwise().mean();
-  const Eigen::JacobiSVD<Matrix, Eigen::ComputeThinV> svd(centred);
+  const Eigen::JacobiSVD<Matrix> svd(centred, Eigen::ComputeThinV);
   const Eigen::VectorXd squares = svd.singularValues().cwiseAbs2();
   Eigen::Index count = 0;
   while (squares.head(count).sum() < 0.8 * squares.sum()) ++count;
