@@ -23,6 +23,7 @@
 #include "engine/detect/deviation_rules.h"
 #include "engine/detect/error_formula.h"
 #include "engine/detect/imputation.h"
+#include "engine/detect/normal_subspace.h"
 #include "engine/features/batch.h"
 #include "engine/features/pipeline.h"
 #include "engine/nn/executor_pool.h"
@@ -162,6 +163,8 @@ class Detector {
 
   const DetectorModel& model() const { return *model_; }
   const std::shared_ptr<const ErrorFormula>& formula() const { return formula_; }
+  // Of the model's hindsight, one for all that look back; null where it has none.
+  const std::shared_ptr<const NormalSubspace>& subspace() const { return subspace_; }
   const Calibration& calibration() const { return *calibration_; }
   size_t features() const { return model_->pipeline.features(); }
   size_t window() const { return model_->pipeline.window(); }
@@ -178,7 +181,7 @@ class Detector {
                        ScoreResult* result) const;
 
   Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const ErrorFormula> formula,
-           std::shared_ptr<const Calibration> calibration);
+           std::shared_ptr<const NormalSubspace> subspace, std::shared_ptr<const Calibration> calibration);
 
   // Calls visit(first, vectors, executor) for chunks of vectors in order, with `batch` and `output` [count x the
   // network's outputs] filled, and fills `code` [vectors x code_size()] unless it is empty. Defined and used in
@@ -210,6 +213,7 @@ class Detector {
   // The pool inside is thread-safe; the rest is never changed.
   std::shared_ptr<DetectorModel> model_;
   std::shared_ptr<const ErrorFormula> formula_;  // of the model's score_scale
+  std::shared_ptr<const NormalSubspace> subspace_;
   std::shared_ptr<const Calibration> calibration_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -75,11 +76,16 @@ absl::Status CheckHindsightScale(const v1::HindsightScale& scale, const v1::Scor
     return absl::InvalidArgumentError(
         absl::StrCat("hindsight: first_place: expected less than ", places, ", got ", scale.first_place()));
   }
-  return CheckRowsNear(scale, LongestNear(score, window));
+  RETURN_IF_ERROR(CheckRowsNear(scale, LongestNear(score, window)));
+  if (!scale.has_subspace()) return absl::OkStatus();
+  if (ByFeature(score)) return absl::InvalidArgumentError("hindsight: subspace: expected none of WINDOW_SCALES");
+  const absl::Status status = CheckSubspaceScale(scale.subspace(), features * window);
+  return status.ok() ? status : absl::InvalidArgumentError(absl::StrCat("hindsight: ", status.message()));
 }
 
-CoveredRows::CoveredRows(const Detector& detector, size_t first_place)
+CoveredRows::CoveredRows(const Detector& detector, size_t first_place, std::shared_ptr<const NormalSubspace> subspace)
     : formula_(detector.formula()),
+      subspace_(std::move(subspace)),
       by_feature_(ByFeature(detector.model().score_scale)),
       window_(detector.window()),
       features_(detector.features()),
@@ -90,17 +96,18 @@ CoveredRows::CoveredRows(const Detector& detector, size_t first_place)
       row_(means_) {}
 
 void CoveredRows::Add(const RebuiltVectors& windows, std::span<const float> errors, const Visit& visit) {
+  NormalSubspace::Scratch scratch;  // not a member: there may be many entities
   for (size_t i = 0; i < windows.count; ++i) {
-    AddWindow(windows, i, errors[i]);
+    AddWindow(windows, i, errors[i], &scratch);
     VisitRow(windows_++, visit);
   }
 }
 
-void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error) {
+void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error, NormalSubspace::Scratch* scratch) {
   if (!by_feature_) {
     if (std::isnan(error)) return;
     const size_t middle = Slot(windows_ + window_ / 2);
-    sums_[middle] = error;
+    sums_[middle] = ErrorOfWindow(windows, i, error, scratch);
     counts_[middle] = 1;
     return;
   }
@@ -119,6 +126,13 @@ void CoveredRows::AddWindow(const RebuiltVectors& windows, size_t i, float error
       count[f] += there ? 1 : 0;
     }
   }
+}
+
+double CoveredRows::ErrorOfWindow(const RebuiltVectors& windows, size_t i, float error,
+                                  NormalSubspace::Scratch* scratch) const {
+  if (subspace_ == nullptr) return error;
+  const float* const window = windows.input + i * windows.width;
+  return std::sqrt(error * subspace_->SquaredDistance(window, windows.observed_of(i), scratch));
 }
 
 void CoveredRows::VisitRow(size_t row, const Visit& visit) {
@@ -142,7 +156,12 @@ void CoveredRows::Finish(const Visit& visit) {
 }
 
 Hindsight::Hindsight(const Detector& detector, const v1::HindsightScale& scale)
-    : covered_(detector, scale.first_place()),
+    : Hindsight(detector, scale,
+                scale.has_subspace() ? std::make_shared<const NormalSubspace>(scale.subspace()) : nullptr) {}
+
+Hindsight::Hindsight(const Detector& detector, const v1::HindsightScale& scale,
+                     std::shared_ptr<const NormalSubspace> subspace)
+    : covered_(detector, scale.first_place(), std::move(subspace)),
       rows_near_(LengthsOf(detector, scale)),
       window_(detector.window()),
       behind_(rows_near_.back() / 2),

@@ -5,12 +5,13 @@
 //   other kinds    error = max over k of s(k)
 //
 // s(k): the mean over the k rows near it (the row in their middle; fewer at the ends) of c, for each k of
-// HindsightScale.rows_near: a fault that lasts stands out over many rows, one that does not over few. c of a row is the
-// error of the window in whose middle it lies; c_f the mean of r_j² / v_j over the windows that it lies in at
-// first_place or newer, r_j being feature f's residual there (score_kind.h). A row that is older than that has its
-// residual from what came after it, and what is odd there casts a shadow on it. Of a stream's first window all rows
-// count. u_f: the mean of c_f on held-out normal rows, or on training rows where that is more. So a feature counts by
-// how many times its usual size a residual has, and none outweighs all others. Features that are missing from the
+// HindsightScale.rows_near: a fault that lasts stands out over many rows, one that does not over few. c of a row is
+// √(e q) of the window in whose middle it lies, e its error and q its distance from where normal windows lie
+// (normal_subspace.h); e alone where the scale has no subspace. c_f the mean of r_j² / v_j over the windows that it
+// lies in at first_place or newer, r_j being feature f's residual there (score_kind.h). A row that is older than that
+// has its residual from what came after it, and what is odd there casts a shadow on it. Of a stream's first window all
+// rows count. u_f: the mean of c_f on held-out normal rows, or on training rows where that is more. So a feature counts
+// by how many times its usual size a residual has, and none outweighs all others. Features that are missing from the
 // fewest rows near it are left out. T² counts in the windows' errors of other kinds alone.
 #pragma once
 
@@ -23,6 +24,7 @@
 
 #include "astray/v1/calibration.pb.h"
 #include "engine/detect/detector.h"
+#include "engine/detect/normal_subspace.h"
 
 namespace astray {
 
@@ -33,14 +35,15 @@ std::vector<uint32_t> RowsNear(astray::v1::ScoreKind kind, size_t window);
 absl::Status CheckHindsightScale(const astray::v1::HindsightScale& scale, const astray::v1::ScoreScale& score,
                                  size_t features, size_t window);
 
-// Of one stream of rows, what is known of each row by itself: c_f of each feature, or the error of the window in whose
-// middle it lies.
+// Of one stream of rows, what is known of each row by itself: c_f of each feature, or the √(e q) of the window in
+// whose middle it lies.
 class CoveredRows {
  public:
   // [features] or one; NaN: nothing observed, or not the middle of any window
   using Visit = std::function<void(std::span<const double> means)>;
 
-  CoveredRows(const Detector& detector, size_t first_place);
+  // subspace: null where the windows' errors count alone.
+  CoveredRows(const Detector& detector, size_t first_place, std::shared_ptr<const NormalSubspace> subspace = nullptr);
 
   size_t means() const { return means_; }
   // Windows and their errors, as Detector's JudgedVisitor gets them, each a row further than the one before. Visits the
@@ -50,11 +53,14 @@ class CoveredRows {
   void Finish(const Visit& visit);
 
  private:
-  void AddWindow(const RebuiltVectors& windows, size_t i, float error);
+  void AddWindow(const RebuiltVectors& windows, size_t i, float error, NormalSubspace::Scratch* scratch);
+  // c of its middle.
+  double ErrorOfWindow(const RebuiltVectors& windows, size_t i, float error, NormalSubspace::Scratch* scratch) const;
   void VisitRow(size_t row, const Visit& visit);
   size_t Slot(size_t row) const { return row % window_; }
 
   const std::shared_ptr<const ErrorFormula> formula_;
+  const std::shared_ptr<const NormalSubspace> subspace_;
   const bool by_feature_;
   const size_t window_, features_, means_, first_place_;
   size_t windows_ = 0;
@@ -65,7 +71,8 @@ class CoveredRows {
 // The errors of one stream of rows in hindsight. The model must have one.
 class Hindsight {
  public:
-  explicit Hindsight(const Detector& detector) : Hindsight(detector, detector.model().hindsight->scale) {}
+  explicit Hindsight(const Detector& detector)
+      : Hindsight(detector, detector.model().hindsight->scale, detector.subspace()) {}
   Hindsight(const Detector& detector, const astray::v1::HindsightScale& scale);
 
   size_t rows_later() const { return window_ - 1 + ahead_; }  // until a row's error is known
@@ -76,6 +83,8 @@ class Hindsight {
   void Finish(std::vector<float>* settled);
 
  private:
+  Hindsight(const Detector& detector, const astray::v1::HindsightScale& scale,
+            std::shared_ptr<const NormalSubspace> subspace);
   void AddRow(std::span<const double> means, std::vector<float>* settled);
   std::span<double> MeansOf(size_t row) {
     return std::span(means_).subspan(row % (behind_ + 1 + ahead_) * covered_.means(), covered_.means());

@@ -8,6 +8,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/detect/hindsight.h"
 #include "engine/detect/score_scale.h"
+#include "engine/train/subspace_fit.h"
 
 namespace astray {
 namespace {
@@ -69,7 +70,12 @@ absl::StatusOr<v1::HindsightScale> FitScale(const Detector& detector, const std:
   const v1::ScoreKind kind = detector.model().score_scale.kind();
   v1::HindsightScale scale;
   for (const uint32_t rows : RowsNear(kind, detector.window())) scale.add_rows_near(rows);
-  if (kind != v1::WINDOW_SCALES) return scale;
+  if (kind != v1::WINDOW_SCALES) {
+    ASSIGN_OR_RETURN(std::optional<v1::SubspaceScale> subspace,
+                     FitSubspace(detector.model().pipeline, held_out, training));
+    if (subspace) *scale.mutable_subspace() = *std::move(subspace);
+    return scale;
+  }
   scale.set_first_place(static_cast<uint32_t>(detector.window() / 2));
   ASSIGN_OR_RETURN(const std::vector<double> unseen, MeanOfRows(detector, scale.first_place(), held_out));
   ASSIGN_OR_RETURN(const std::vector<double> seen, MeanOfRows(detector, scale.first_place(), training));

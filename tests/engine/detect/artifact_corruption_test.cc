@@ -322,6 +322,8 @@ TEST_F(ArtifactCorruption, HindsightThatDoesNotFit) {
   ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: rows_near 0: expected more than 0");
   forge([](v1::HindsightState& state) { state.mutable_scale()->set_first_place(1); });
   ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: first_place: expected less than 1");
+  forge([](v1::HindsightState& state) { state.mutable_scale()->mutable_subspace()->add_mean(1); });
+  ExpectRefused(absl::StatusCode::kDataLoss, "calibration.pb", "hindsight: subspace: mean: expected");
   forge([](v1::HindsightState& /*state*/) {});
   EXPECT_TRUE(ReadArtifact(path_).ok());
 }

@@ -190,13 +190,60 @@ TEST(Hindsight, OfOtherKindsIsByTheErrorsOfTheWindowsAround) {
   }
 }
 
+// The q of a window, from its definition; NaN where nothing is observed.
+double DistanceFromSubspace(const v1::SubspaceScale& scale, const Judged& window) {
+  const size_t width = window.input.size();
+  const auto component = [&](size_t c, size_t j) {
+    return static_cast<double>(scale.component(static_cast<int>(c * width + j)));
+  };
+  const auto centred = [&](size_t j) { return window.input[j] - static_cast<double>(scale.mean(static_cast<int>(j))); };
+  double sum = 0, count = 0;
+  for (size_t j = 0; j < width; ++j) {
+    if (window.observed[j] == 0) continue;
+    double off = centred(j);
+    for (size_t c = 0; c < static_cast<size_t>(scale.component_size()) / width; ++c) {
+      double coordinate = 0;
+      for (size_t i = 0; i < width; ++i) coordinate += centred(i) * component(c, i);
+      off -= coordinate * component(c, j);
+    }
+    sum += off * off / scale.variance(static_cast<int>(j));
+    count += 1;
+  }
+  return count > 0 ? sum / count : kNaN;
+}
+
+TEST(Hindsight, OfOtherKindsIsAlsoByHowFarTheWindowsLieFromNormalOnes) {
+  const auto detector = MakeDetector(v1::WINDOW_NORMALISED, /*t_squared_rows=*/2);
+  std::vector<float> rows = SmallRows(73, 5);
+  rows[30 * kFeatures + 1] = kNaN;
+  std::fill(rows.begin() + 40 * kFeatures, rows.begin() + 51 * kFeatures, kNaN);  // two windows of nothing
+  v1::HindsightScale scale = ScaleOf(*detector);
+  *scale.mutable_subspace() = SmallSubspace(kWindow * kFeatures, 3);
+  const std::vector<Judged> windows = JudgedWindows(*detector, rows);
+  const std::vector<float> errors = HindsightOf(*detector, rows, scale);
+  ASSERT_EQ(errors.size(), 73u);
+  const auto of = [&](size_t row) {
+    const size_t middle = kWindow / 2;
+    if (row < middle || row >= windows.size() + middle) return static_cast<double>(kNaN);
+    const Judged& window = windows[row - middle];
+    return std::sqrt(window.error * DistanceFromSubspace(scale.subspace(), window));
+  };
+  EXPECT_TRUE(std::isnan(of(45)));
+  for (size_t row = 0; row < errors.size(); ++row) {
+    const double expected = std::max({MeanNear(of, 73, row, 21), MeanNear(of, 73, row, 40), MeanNear(of, 73, row, 61)});
+    EXPECT_NEAR(errors[row], expected, 1e-6 * expected) << row;
+  }
+}
+
 TEST(Hindsight, DoesNotGoByHowWindowsCome) {
   for (const v1::ScoreKind kind : {v1::WINDOW_SCALES, v1::WINDOW_NORMALISED}) {
     const auto detector = MakeDetector(kind, /*t_squared_rows=*/5);
     const std::vector<float> rows = SmallRows(700, 5);  // more windows than a chunk
-    const std::vector<float> errors = HindsightOf(*detector, rows);
+    v1::HindsightScale scale = ScaleOf(*detector);
+    if (kind != v1::WINDOW_SCALES) *scale.mutable_subspace() = SmallSubspace(kWindow * kFeatures, 3);
+    const std::vector<float> errors = HindsightOf(*detector, rows, scale);
     std::vector<float> one_by_one;
-    Hindsight hindsight(*detector, ScaleOf(*detector));
+    Hindsight hindsight(*detector, scale);
     const auto add = [&](const RebuiltVectors& judged, std::span<const float> judged_errors) {
       hindsight.Add(judged, judged_errors, &one_by_one);
       return absl::OkStatus();
@@ -207,6 +254,24 @@ TEST(Hindsight, DoesNotGoByHowWindowsCome) {
     }
     hindsight.Finish(&one_by_one);
     EXPECT_TRUE(std::ranges::equal(errors, one_by_one, [](float a, float b) { return SameBits(a, b); }));
+  }
+}
+
+TEST(Hindsight, OfAModelIsByItsScale) {
+  const auto detector = MakeSmallDetector({.window = kWindow, .kind = v1::WINDOW_NORMALISED, .hindsight = true});
+  const v1::HindsightScale& scale = detector->model().hindsight->scale;
+  ASSERT_TRUE(scale.has_subspace());
+  const std::vector<float> rows = SmallRows(60, 5);
+  for (const auto& of : {detector, detector->WithCalibration(nullptr)}) {
+    Hindsight hindsight(*of);
+    std::vector<float> errors;
+    const auto add = [&](const RebuiltVectors& judged, std::span<const float> judged_errors) {
+      hindsight.Add(judged, judged_errors, &errors);
+      return absl::OkStatus();
+    };
+    ASSERT_TRUE(of->VisitJudged(rows, 1, add).ok());
+    hindsight.Finish(&errors);
+    EXPECT_EQ(errors, HindsightOf(*detector, rows, scale));
   }
 }
 
@@ -315,6 +380,12 @@ TEST(Hindsight, RefusesAScaleThatDoesNotFit) {
   bad.clear_rows_near();
   bad.set_first_place(1);
   refused(bad, v1::WINDOW_NORMALISED, 10, "hindsight: first_place: expected less than 1, got 1");
+  bad = good;
+  *bad.mutable_subspace() = SmallSubspace(30, 2);
+  refused(bad, v1::WINDOW_SCALES, 10, "hindsight: subspace: expected none of WINDOW_SCALES");
+  bad = {};
+  *bad.mutable_subspace() = SmallSubspace(29, 2);
+  refused(bad, v1::WINDOW_NORMALISED, 10, "hindsight: subspace: mean: expected 30 values, got 29");
 }
 
 TEST(Hindsight, FitsEveryWindowAsTrainingSetsIt) {

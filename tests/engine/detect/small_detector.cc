@@ -51,6 +51,8 @@ HindsightModel MakeHindsight(const Detector& detector, const std::vector<float>&
   if (kind == v1::WINDOW_SCALES) {
     scale.set_first_place(static_cast<uint32_t>(detector.window() / 2));
     scale.mutable_variance()->Resize(static_cast<int>(detector.features()), 1);
+  } else {
+    *scale.mutable_subspace() = SmallSubspace(detector.window() * detector.features(), 2);
   }
   const std::vector<float> errors = OrDie(HindsightErrors(detector, scale, rows));
   return {.scale = std::move(scale), .calibration = OrDie(Calibration::Create(errors, rate, {}))};
@@ -107,6 +109,20 @@ std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& op
       std::make_shared<const Calibration>(OrDie(Calibration::Create(OrDie(uncalibrated.Errors(rows)), rate, {})));
   if (options.hindsight) model->hindsight = MakeHindsight(uncalibrated, rows, rate);
   return std::make_shared<const Detector>(std::move(model), std::move(calibration));
+}
+
+v1::SubspaceScale SmallSubspace(size_t width, size_t components) {
+  Random random(31);
+  v1::SubspaceScale scale;
+  for (size_t j = 0; j < width; ++j) {
+    scale.add_mean(static_cast<float>(0.3 * random.Normal()));
+    scale.add_variance(static_cast<float>(0.2 + random.Uniform()));
+  }
+  const double length = std::sqrt(static_cast<double>(width));
+  for (size_t i = 0; i < components * width; ++i) {
+    scale.add_component(static_cast<float>(random.Normal() / length));
+  }
+  return scale;
 }
 
 v1::TrainingReport SmallReport() {

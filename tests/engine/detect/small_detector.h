@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "astray/v1/calibration.pb.h"
 #include "astray/v1/recipe.pb.h"
 #include "astray/v1/report.pb.h"
 #include "engine/detect/detector.h"
@@ -29,6 +30,9 @@ struct SmallDetectorOptions {
 std::vector<float> SmallRows(size_t n, uint64_t seed);
 
 std::shared_ptr<const Detector> MakeSmallDetector(const SmallDetectorOptions& options = {});
+
+// For windows of `width` values: of random numbers, not of data.
+v1::SubspaceScale SmallSubspace(size_t width, size_t components);
 
 v1::TrainingReport SmallReport();
 

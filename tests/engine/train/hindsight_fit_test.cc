@@ -60,6 +60,7 @@ TEST(FitHindsight, FlagsFreshNormalRowsAtTheRateAskedFor) {
     EXPECT_EQ(hindsight.calibration.false_positive_rate(), 0.05);
     EXPECT_EQ(hindsight.calibration.samples(), 6000u) << "each row held out, one window's first ones, too";
     EXPECT_EQ(hindsight.scale.variance_size(), std::string(kind) == "WINDOW_SCALES" ? 3 : 0);
+    EXPECT_EQ(hindsight.scale.has_subspace(), std::string(kind) != "WINDOW_SCALES");
     EXPECT_EQ(hindsight.scale.first_place(), std::string(kind) == "WINDOW_SCALES" ? 10u : 0u);
     const std::vector<uint32_t> near(hindsight.scale.rows_near().begin(), hindsight.scale.rows_near().end());
     EXPECT_EQ(near, RowsNear(detector->model().score_scale.kind(), 20));
