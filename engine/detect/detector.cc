@@ -39,21 +39,16 @@ RebuiltVectors Only(const RebuiltVectors& judged, size_t i) {
   return one;
 }
 
-std::shared_ptr<const NormalSubspace> SubspaceOf(const DetectorModel& model) {
-  if (!model.hindsight || !model.hindsight->scale.has_subspace()) return nullptr;
-  return std::make_shared<const NormalSubspace>(model.hindsight->scale.subspace());
-}
-
 }  // namespace
 
 Detector::Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const Calibration> calibration)
     : model_(std::move(model)),
       formula_(std::make_shared<const ErrorFormula>(model_->score_scale)),
-      subspace_(SubspaceOf(*model_)),
+      subspace_(std::make_shared<Subspace>()),
       calibration_(std::move(calibration)) {}
 
 Detector::Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const ErrorFormula> formula,
-                   std::shared_ptr<const NormalSubspace> subspace, std::shared_ptr<const Calibration> calibration)
+                   std::shared_ptr<Subspace> subspace, std::shared_ptr<const Calibration> calibration)
     : model_(std::move(model)),
       formula_(std::move(formula)),
       subspace_(std::move(subspace)),
@@ -61,6 +56,14 @@ Detector::Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const E
 
 std::shared_ptr<const Detector> Detector::WithCalibration(std::shared_ptr<const Calibration> calibration) const {
   return std::shared_ptr<const Detector>(new Detector(model_, formula_, subspace_, std::move(calibration)));
+}
+
+std::shared_ptr<const NormalSubspace> Detector::subspace() const {
+  absl::call_once(subspace_->once, [this] {
+    if (!model_->hindsight || !model_->hindsight->scale.has_subspace()) return;
+    subspace_->made = std::make_shared<const NormalSubspace>(model_->hindsight->scale.subspace());
+  });
+  return subspace_->made;
 }
 
 template <typename Visit>

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/call_once.h"
 #include "absl/status/statusor.h"
 #include "astray/v1/artifact.pb.h"
 #include "astray/v1/recipe.pb.h"
@@ -163,8 +164,9 @@ class Detector {
 
   const DetectorModel& model() const { return *model_; }
   const std::shared_ptr<const ErrorFormula>& formula() const { return formula_; }
-  // Of the model's hindsight, one for all that look back; null where it has none.
-  const std::shared_ptr<const NormalSubspace>& subspace() const { return subspace_; }
+  // Of the model's hindsight, one for all that look back; null where it has none. Made when first asked for: servers
+  // never do.
+  std::shared_ptr<const NormalSubspace> subspace() const;
   const Calibration& calibration() const { return *calibration_; }
   size_t features() const { return model_->pipeline.features(); }
   size_t window() const { return model_->pipeline.window(); }
@@ -180,8 +182,13 @@ class Detector {
                        std::span<const uint32_t> segments, StillWanted wanted, const JudgedVisitor& visit,
                        ScoreResult* result) const;
 
+  struct Subspace {
+    absl::once_flag once;
+    std::shared_ptr<const NormalSubspace> made;
+  };
+
   Detector(std::shared_ptr<DetectorModel> model, std::shared_ptr<const ErrorFormula> formula,
-           std::shared_ptr<const NormalSubspace> subspace, std::shared_ptr<const Calibration> calibration);
+           std::shared_ptr<Subspace> subspace, std::shared_ptr<const Calibration> calibration);
 
   // Calls visit(first, vectors, executor) for chunks of vectors in order, with `batch` and `output` [count x the
   // network's outputs] filled, and fills `code` [vectors x code_size()] unless it is empty. Defined and used in
@@ -213,7 +220,7 @@ class Detector {
   // The pool inside is thread-safe; the rest is never changed.
   std::shared_ptr<DetectorModel> model_;
   std::shared_ptr<const ErrorFormula> formula_;  // of the model's score_scale
-  std::shared_ptr<const NormalSubspace> subspace_;
+  std::shared_ptr<Subspace> subspace_;
   std::shared_ptr<const Calibration> calibration_;
 };
 
