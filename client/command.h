@@ -3,7 +3,6 @@
 
 #include <google/protobuf/message.h>
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <istream>
 #include <ostream>
@@ -12,6 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "astray/v1/service.pb.h"
+
+namespace CLI {
+class App;  // <CLI/CLI.hpp> takes seconds: only what adds options includes it
+}
 
 namespace astray {
 

@@ -1,5 +1,6 @@
 #include "client/commands.h"
 
+#include <CLI/CLI.hpp>
 #include <string>
 
 #include "client/command.h"

@@ -1,5 +1,6 @@
 #include "client/file_scoring.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <limits>
 #include <string>

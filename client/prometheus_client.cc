@@ -1,5 +1,6 @@
 #include "client/prometheus_client.h"
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <set>
 

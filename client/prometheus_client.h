@@ -2,7 +2,6 @@
 // series has the same name wherever it comes from, so what was learnt from a range can be scored live. Not thread-safe.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -12,6 +11,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+
+namespace CLI {
+class App;  // <CLI/CLI.hpp> takes seconds: only what adds options includes it
+}
 
 namespace astray {
 

@@ -1,5 +1,6 @@
 #include "client/prometheus_range.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <limits>
 #include <map>

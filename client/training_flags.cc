@@ -1,5 +1,6 @@
 #include "client/training_flags.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <thread>
 #include <utility>

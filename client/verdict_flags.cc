@@ -1,5 +1,6 @@
 #include "client/verdict_flags.h"
 
+#include <CLI/CLI.hpp>
 #include <map>
 #include <string>
 

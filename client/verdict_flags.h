@@ -1,11 +1,13 @@
 // Flags of the commands that print verdicts.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include "astray/v1/service.pb.h"
 #include "client/row_source.h"
 #include "client/verdict_writer.h"
+
+namespace CLI {
+class App;  // <CLI/CLI.hpp> takes seconds: only what adds options includes it
+}
 
 namespace astray {
 

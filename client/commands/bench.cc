@@ -1,5 +1,6 @@
 #include "client/commands/bench.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
 #include <memory>

@@ -1,5 +1,6 @@
 #include "client/commands/calibrate.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <optional>

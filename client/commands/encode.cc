@@ -1,5 +1,6 @@
 #include "client/commands/encode.h"
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 #include <vector>

@@ -1,5 +1,6 @@
 #include "client/commands/evaluate.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <memory>

@@ -1,5 +1,6 @@
 #include "client/commands/export.h"
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 #include <string_view>

@@ -1,5 +1,6 @@
 #include "client/commands/feedback.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <deque>
 #include <limits>

@@ -1,5 +1,6 @@
 #include "client/commands/inspect.h"
 
+#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "absl/strings/str_cat.h"

@@ -1,5 +1,6 @@
 #include "client/commands/models.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <functional>

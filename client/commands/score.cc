@@ -1,5 +1,6 @@
 #include "client/commands/score.h"
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 #include <string>

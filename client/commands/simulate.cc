@@ -1,5 +1,6 @@
 #include "client/commands/simulate.h"
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <vector>
 

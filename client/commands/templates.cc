@@ -1,5 +1,6 @@
 #include "client/commands/templates.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <numeric>

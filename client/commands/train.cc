@@ -1,5 +1,6 @@
 #include "client/commands/train.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <filesystem>

@@ -1,5 +1,6 @@
 #include "client/commands/tune.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <thread>
