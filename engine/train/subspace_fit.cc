@@ -62,7 +62,7 @@ Eigen::MatrixXd Components(const Matrix& centred) {
       std::min({kMaxSubspaceComponents, kMaxSubspaceValues / width, static_cast<size_t>(variances.size())}));
   Index count = 0;
   for (double within = 0; count < most && within < kShareWithin * variances.sum(); ++count) within += variances[count];
-  const Eigen::MatrixXd largest = solver.eigenvectors().rowwise().reverse().leftCols(count);
+  Eigen::MatrixXd largest = solver.eigenvectors().rowwise().reverse().leftCols(count);
   if (!wide) return largest;
   return centred.transpose() * largest * variances.head(count).cwiseSqrt().cwiseInverse().asDiagonal();
 }

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <sstream>
+#include <string>
 #include <vector>
+
+#include "absl/strings/str_cat.h"
 
 namespace astray {
 namespace {
@@ -35,7 +38,7 @@ TEST(LineReader, StripsWhiteSpaceAndKeepsBlankLines) {
 
 TEST(LineReader, ALineOfTheLimitIsWholeAndOneMoreIsNot) {
   const std::string most(LineReader::kMaxLineBytes, 'x');
-  const std::string shown = std::string(20, 'x') + "+" + std::to_string(LineReader::kMaxLineBytes - 20);
+  const std::string shown = absl::StrCat(std::string(20, 'x'), "+", LineReader::kMaxLineBytes - 20);
   EXPECT_EQ(Lines(most + "\r\nb\n", LineReader::LongLines::kRefuse), (std::vector<std::string>{shown, "b"}));
   EXPECT_EQ(Lines(most, LineReader::LongLines::kRefuse), (std::vector<std::string>{shown}));
   std::string error;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 
@@ -29,8 +30,9 @@ TEST(LogTime, FindsNoneWhereThereIsNone) {
         "2023-02-29 20:36:15", "2008-11-31 20:36:15", "2008-11-09 24:36:15", "2008-11-09_20:36:15", "081109 203615"}) {
     EXPECT_EQ(FindLogTime(line), std::nullopt) << line;
   }
-  EXPECT_EQ(FindLogTime(std::string(46, ' ') + "2008-11-09 20:36:15"), std::nullopt) << "not in the first 64 bytes";
-  EXPECT_TRUE(FindLogTime(std::string(45, ' ') + "2008-11-09 20:36:15"));
+  EXPECT_EQ(FindLogTime(absl::StrCat(std::string(46, ' '), "2008-11-09 20:36:15")), std::nullopt)
+      << "not in the first 64 bytes";
+  EXPECT_TRUE(FindLogTime(absl::StrCat(std::string(45, ' '), "2008-11-09 20:36:15")));
 }
 
 TEST(LogTime, EveryDayIsAbseilsDay) {
