@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/check_numbers.h"
 #include "engine/detect/score_kind.h"
 
 namespace astray {
@@ -61,16 +62,7 @@ absl::Status CheckHindsightScale(const v1::HindsightScale& scale, const v1::Scor
                                  size_t window) {
   if (window < 2) return absl::InvalidArgumentError("hindsight: expected a model of windows");
   const size_t expected = ByFeature(score) ? features : 0;
-  if (static_cast<size_t>(scale.variance_size()) != expected) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("hindsight: variance: expected ", expected, " values, got ", scale.variance_size()));
-  }
-  for (int f = 0; f < scale.variance_size(); ++f) {
-    if (!std::isfinite(scale.variance(f)) || !(scale.variance(f) > 0)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("hindsight: variance ", f, ": expected a finite number above 0, got ", scale.variance(f)));
-    }
-  }
+  RETURN_IF_ERROR(CheckNumbers("hindsight: variance", scale.variance(), expected, /*positive=*/true));
   const size_t places = ByFeature(score) ? window : 1;
   if (scale.first_place() >= places) {
     return absl::InvalidArgumentError(

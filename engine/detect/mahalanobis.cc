@@ -9,7 +9,7 @@
 namespace astray {
 
 MahalanobisDistance::MahalanobisDistance(const google::protobuf::RepeatedField<float>& precision, size_t features)
-    : columns_((features + kMatrixColumns - 1) / kMatrixColumns * kMatrixColumns), precision_(features * columns_) {
+    : columns_(MatrixColumns(features)), precision_(features * columns_) {
   for (size_t a = 0, at = 0; a < features; ++a) {
     for (size_t b = 0; b <= a; ++b, ++at) {
       precision_[a * columns_ + b] = precision_[b * columns_ + a] = precision.Get(static_cast<int>(at));

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/check_numbers.h"
 
 namespace astray {
 namespace {
@@ -19,27 +20,17 @@ absl::Status Refuse(absl::string_view field, absl::string_view expected, const a
   return absl::InvalidArgumentError(absl::StrCat("score: prototypes: ", field, ": expected ", expected, ", got ", got));
 }
 
-absl::Status CheckFinite(absl::string_view field, const google::protobuf::RepeatedField<float>& numbers) {
-  for (int i = 0; i < numbers.size(); ++i) {
-    if (!std::isfinite(numbers.Get(i))) return Refuse(absl::StrCat(field, " ", i), "a finite number", numbers.Get(i));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status CheckPrototypes(const v1::PrototypeScale& scale, size_t features) {
   const size_t metric = features <= kMaxPairedFeatures ? features * (features + 1) / 2 : features;
-  if (static_cast<size_t>(scale.metric_size()) != metric) {
-    return Refuse("metric", absl::StrCat(metric, " values"), scale.metric_size());
-  }
+  RETURN_IF_ERROR(CheckNumbers("score: prototypes: metric", scale.metric(), metric, /*positive=*/false));
   const auto values = static_cast<size_t>(scale.point_size());
   const size_t most = std::min(kMaxPrototypes * features, kMaxPrototypeValues);
   if (values == 0 || values % features != 0 || values > most) {
     return Refuse("point", absl::StrCat("1 to ", most, " values, a multiple of ", features), values);
   }
-  RETURN_IF_ERROR(CheckFinite("metric", scale.metric()));
-  RETURN_IF_ERROR(CheckFinite("point", scale.point()));
+  RETURN_IF_ERROR(CheckNumbers("score: prototypes: point", scale.point(), values, /*positive=*/false));
   if (std::isfinite(scale.unit()) && scale.unit() > 0) return absl::OkStatus();
   return Refuse("unit", "a finite number above 0", scale.unit());
 }

@@ -1,36 +1,16 @@
 #include "engine/detect/normal_subspace.h"
 
-#include <cmath>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/check_numbers.h"
 #include "engine/detect/residual_sums.h"
 
 namespace astray {
-namespace {
-
-size_t Padded(size_t columns) { return (columns + kMatrixColumns - 1) / kMatrixColumns * kMatrixColumns; }
-
-absl::Status CheckNumbers(absl::string_view field, const google::protobuf::RepeatedField<float>& numbers,
-                          bool positive) {
-  for (int i = 0; i < numbers.size(); ++i) {
-    if (std::isfinite(numbers.Get(i)) && (!positive || numbers.Get(i) > 0)) continue;
-    return absl::InvalidArgumentError(absl::StrCat("subspace: ", field, " ", i, ": expected a finite number",
-                                                   positive ? " above 0" : "", ", got ", numbers.Get(i)));
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
 absl::Status CheckSubspaceScale(const v1::SubspaceScale& scale, size_t width) {
-  for (const auto& [field, size] : {std::pair<const char*, int>{"mean", scale.mean_size()},
-                                    std::pair<const char*, int>{"variance", scale.variance_size()}}) {
-    if (static_cast<size_t>(size) == width) continue;
-    return absl::InvalidArgumentError(absl::StrCat("subspace: ", field, ": expected ", width, " values, got ", size));
-  }
+  RETURN_IF_ERROR(CheckNumbers("subspace: mean", scale.mean(), width, /*positive=*/false));
+  RETURN_IF_ERROR(CheckNumbers("subspace: variance", scale.variance(), width, /*positive=*/true));
   const auto values = static_cast<size_t>(scale.component_size());
   if (values % width != 0) {
     return absl::InvalidArgumentError(
@@ -41,16 +21,14 @@ absl::Status CheckSubspaceScale(const v1::SubspaceScale& scale, size_t width) {
                                                    " components and ", kMaxSubspaceValues, " values, got ",
                                                    values / width, " and ", values));
   }
-  RETURN_IF_ERROR(CheckNumbers("mean", scale.mean(), /*positive=*/false));
-  RETURN_IF_ERROR(CheckNumbers("component", scale.component(), /*positive=*/false));
-  return CheckNumbers("variance", scale.variance(), /*positive=*/true);
+  return CheckNumbers("subspace: component", scale.component(), values, /*positive=*/false);
 }
 
 NormalSubspace::NormalSubspace(const v1::SubspaceScale& scale)
     : width_(static_cast<size_t>(scale.mean_size())),
       components_(static_cast<size_t>(scale.component_size()) / width_),
-      coordinate_columns_(Padded(components_)),
-      window_columns_(Padded(width_)),
+      coordinate_columns_(MatrixColumns(components_)),
+      window_columns_(MatrixColumns(width_)),
       mean_(scale.mean().begin(), scale.mean().end()),
       by_position_(width_ * coordinate_columns_),
       by_component_(components_ * window_columns_) {

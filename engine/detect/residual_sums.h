@@ -36,6 +36,7 @@ void SumByFeature(const float* input, const float* output, const float* observed
 // product [columns] = sum over i, in order, of z_i times row i of `matrix` [z.size() x columns]; columns is a multiple
 // of kMatrixColumns.
 inline constexpr size_t kMatrixColumns = 8;
+constexpr size_t MatrixColumns(size_t least) { return (least + kMatrixColumns - 1) / kMatrixColumns * kMatrixColumns; }
 void MultiplyRows(std::span<const double> z, const double* matrix, size_t columns, double* product);
 
 // The same of up to kRowsTogether rows at once, `stride` apart, by groups of kGroupColumns columns: z [rows x size],

@@ -5,26 +5,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/status_macros.h"
+#include "engine/detect/check_numbers.h"
 #include "engine/detect/mahalanobis.h"
 #include "engine/detect/nearest_prototype.h"
 
 namespace astray {
 namespace {
-
-absl::Status CheckNumbers(absl::string_view field, const google::protobuf::RepeatedField<float>& numbers,
-                          size_t expected, bool positive) {
-  if (static_cast<size_t>(numbers.size()) != expected) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("score: ", field, ": expected ", expected, " values, got ", numbers.size()));
-  }
-  for (int j = 0; j < numbers.size(); ++j) {
-    if (!std::isfinite(numbers.Get(j)) || (positive && !(numbers.Get(j) > 0))) {
-      return absl::InvalidArgumentError(absl::StrCat("score: ", field, " ", j, ": expected a finite number",
-                                                     positive ? " above 0" : "", ", got ", numbers.Get(j)));
-    }
-  }
-  return absl::OkStatus();
-}
 
 bool HasLevels(v1::ScoreKind kind) {
   return kind == v1::WINDOW_NORMALISED || kind == v1::WINDOW_SCALES || kind == v1::MAHALANOBIS;
@@ -43,7 +29,7 @@ absl::Status CheckPrecision(absl::string_view field, const google::protobuf::Rep
     const float diagonal = precision.Get(static_cast<int>(f * (f + 3) / 2));
     if (!(diagonal > 0)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("score: ", field, ": expected numbers above 0 in its diagonal, got ", diagonal));
+          absl::StrCat(field, ": expected numbers above 0 in its diagonal, got ", diagonal));
     }
   }
   return absl::OkStatus();
@@ -52,9 +38,9 @@ absl::Status CheckPrecision(absl::string_view field, const google::protobuf::Rep
 absl::Status CheckTSquared(const v1::TSquaredScale& scale, size_t features, size_t window) {
   RETURN_IF_ERROR(CheckTSquaredRows("score: t_squared: rows", scale.rows(), features, window));
   if (scale.rows() == 0) return absl::InvalidArgumentError("score: t_squared: rows: expected at least 1, got 0");
-  RETURN_IF_ERROR(CheckNumbers("t_squared: mean", scale.mean(), features, /*positive=*/false));
-  RETURN_IF_ERROR(CheckNumbers("t_squared: deviation", scale.deviation(), features, /*positive=*/true));
-  RETURN_IF_ERROR(CheckPrecision("t_squared: precision", scale.precision(), features));
+  RETURN_IF_ERROR(CheckNumbers("score: t_squared: mean", scale.mean(), features, /*positive=*/false));
+  RETURN_IF_ERROR(CheckNumbers("score: t_squared: deviation", scale.deviation(), features, /*positive=*/true));
+  RETURN_IF_ERROR(CheckPrecision("score: t_squared: precision", scale.precision(), features));
   if (!std::isfinite(scale.limit()) || scale.limit() < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("score: t_squared: limit: expected a finite number from 0, got ", scale.limit()));
@@ -106,14 +92,14 @@ absl::Status CheckScoreScale(const v1::ScoreScale& scale, size_t features, size_
     return absl::InvalidArgumentError(
         absl::StrCat("score: recent_rows: expected at most ", width / features, ", got ", scale.recent_rows()));
   }
+  RETURN_IF_ERROR(CheckNumbers("score: residual_variance", scale.residual_variance(), HasVariances(kind) ? width : 0,
+                               /*positive=*/true));
   RETURN_IF_ERROR(
-      CheckNumbers("residual_variance", scale.residual_variance(), HasVariances(kind) ? width : 0, /*positive=*/true));
-  RETURN_IF_ERROR(
-      CheckNumbers("level_variance", scale.level_variance(), HasLevels(kind) ? features : 0, /*positive=*/true));
+      CheckNumbers("score: level_variance", scale.level_variance(), HasLevels(kind) ? features : 0, /*positive=*/true));
   if (kind == v1::TRAINING_LOSS && (scale.loss() == v1::LOSS_UNSPECIFIED || !v1::Loss_IsValid(scale.loss()))) {
     return absl::InvalidArgumentError(absl::StrCat("score: loss: expected one for TRAINING_LOSS, got ", scale.loss()));
   }
-  RETURN_IF_ERROR(CheckPrecision("precision", scale.precision(), kind == v1::MAHALANOBIS ? features : 0));
+  RETURN_IF_ERROR(CheckPrecision("score: precision", scale.precision(), kind == v1::MAHALANOBIS ? features : 0));
   if (scale.has_prototypes()) {
     if (width != features || scale.has_t_squared()) {
       return absl::InvalidArgumentError("score: prototypes: expected none for windows, nor beside t_squared");
