@@ -104,8 +104,7 @@ class Calibration {
   // Independent vectors that the samples are worth; the samples where that is not known.
   double effective_samples() const;
   uint32_t block_rows() const { return block_rows_; }
-  const std::vector<uint64_t>& false_alarms() const { return false_alarms_; }  // CalibrationSamples'
-  CalibrationSamples ToSamples() const;                                        // to add to
+  CalibrationSamples ToSamples() const;  // to add to
 
   const Origin& origin() const { return origin_; }
   uint64_t epoch() const { return origin_.epoch; }

@@ -188,7 +188,7 @@ TEST_F(FeedbackServer, MergedAgainAFalseAlarmCountsOnce) {
   made = calibrate(v1::CalibrateHeader::MERGE, 3);
   EXPECT_EQ(made.false_alarms_added(), 0u);
   EXPECT_EQ(made.calibration().samples(), 307u);
-  EXPECT_EQ(Find()->calibration().false_alarms().size(), 7u);
+  EXPECT_EQ(Find()->calibration().ToSamples().false_alarms.size(), 7u);
   made = calibrate(v1::CalibrateHeader::REPLACE, 4);
   EXPECT_EQ(made.false_alarms_added(), 7u);
   EXPECT_EQ(made.calibration().samples(), 107u);
