@@ -103,6 +103,15 @@ HWY_INLINE void Accumulate(Vector a, Vector b, Vector& sum) {
 #endif
 }
 
+// The same with *b in every lane, which AVX-512 takes from memory by the way.
+HWY_INLINE void AccumulateOne(Vector a, const float* b, Vector& sum) {
+#if HWY_ARCH_X86_64 && HWY_TARGET <= HWY_AVX3 && (HWY_COMPILER_GCC || HWY_COMPILER_CLANG)
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "m"(*b));
+#else
+  Accumulate(a, hn::Set(kFloats, *b), sum);
+#endif
+}
+
 // Loads below are not moved above it.
 HWY_INLINE void KeepLoadsBelow() {
 #if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
@@ -150,7 +159,10 @@ void RunBlock(const Block<Weights>& block) {
     };
     const auto value = [&](auto r) ASTRAY_INLINE_LAMBDA { return hn::Set(kFloats, x[r / 3][r % 3 * x_stride + k]); };
     // Whichever are fewer stay in registers for the step.
-    if constexpr (V <= R) {
+    if constexpr (V == 1) {
+      const Vector w = weight(std::integral_constant<size_t, 0>());
+      Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { AccumulateOne(w, x[r / 3] + r % 3 * x_stride + k, sums[r][0]); });
+    } else if constexpr (V <= R) {
       Vector w[V];
       Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA { w[v] = weight(v); });
       Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA {
@@ -247,8 +259,8 @@ struct Parts {
 template <typename Weights>
 void RunWith(const Weights* weights, const DenseLayer::Operands& o) {
   const size_t vectors = (o.outputs + kLanes - 1) / kLanes;
-  // Three vectors are better taken at once by fewer rows than as two and one.
-  const Parts groups(o.rows, vectors == 3 ? kAccumulators / 3 : kMaxRows);
+  // Three or four vectors are better taken at once by fewer rows than in two parts.
+  const Parts groups(o.rows, vectors == 3 || vectors == 4 ? kAccumulators / vectors : kMaxRows);
   const Parts widths(vectors, kVectors[groups[0] - 1]);
   const size_t pass = groups.count == 1 ? o.inputs : kPassInputs;
   constexpr size_t kIn = kInputsIn<Weights>;
