@@ -90,7 +90,7 @@ absl::Status LogScorer::Score(const std::vector<Arrived>& requests, StreamReleas
   job.cancelled = cancelled;
   job.consume = [this](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
     FillVerdicts(*served_.detector, result, first, count, std::span(verdict_messages_).subspan(job_first, count));
-    RecordVerdicts(result, first, count, served_);
+    RecordVerdicts(result, first, count, served_, absl::Now());
     OfferToShadow(served_.shadow.get(), rows_, "", job_first, result, first, count);
   };
   job.done = [this, done](absl::Status status) {

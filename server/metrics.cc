@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "prometheus/text_serializer.h"
@@ -53,22 +54,46 @@ const Boundaries& RowsBoundaries() {
   return boundaries;
 }
 
-// Collects what one call observes, so that the histogram's lock is taken once for many rows.
+// What one call tells a histogram. Few values are told one by one; many are gathered, so that the histogram's lock is
+// taken once, though each of its buckets is then written to.
 class Observations {
  public:
-  explicit Observations(const Boundaries& boundaries) : boundaries_(boundaries), counts_(boundaries.size() + 1) {}
+  // Of at most `values`.
+  Observations(prometheus::Histogram* histogram, const Boundaries& boundaries, size_t values)
+      : histogram_(histogram), boundaries_(boundaries) {
+    if (values > kFew) counts_.resize(boundaries.size() + 1);
+  }
+  ~Observations() {
+    if (!counts_.empty()) histogram_->ObserveMultiple(counts_, sum_);
+  }
+  Observations(const Observations&) = delete;
+  Observations& operator=(const Observations&) = delete;
+
   void Add(double value) {
+    if (counts_.empty()) return histogram_->Observe(value);
     const auto bucket = std::lower_bound(boundaries_.begin(), boundaries_.end(), value);
     ++counts_[static_cast<size_t>(std::distance(boundaries_.begin(), bucket))];
     sum_ += value;
   }
-  void Flush(prometheus::Histogram* histogram) const { histogram->ObserveMultiple(counts_, sum_); }
 
  private:
+  static constexpr size_t kFew = 4;
+
+  prometheus::Histogram* const histogram_;
   const Boundaries& boundaries_;
-  std::vector<double> counts_;
+  std::vector<double> counts_;  // of each bucket; empty where there are few values
   double sum_ = 0;
 };
+
+void ObserveSeconds(prometheus::Histogram* histogram, std::span<const double> seconds) {
+  Observations observations(histogram, SecondsBoundaries(), seconds.size());
+  for (const double value : seconds) observations.Add(value);
+}
+
+// An atomic operation less where there is nothing to add.
+void Count(prometheus::Counter* counter, size_t events) {
+  if (events > 0) counter->Increment(static_cast<double>(events));
+}
 
 Labels With(Labels labels, const char* name, const char* value) {
   labels.emplace(name, value);
@@ -83,7 +108,7 @@ auto& Make(prometheus::Registry& registry, Builder builder, const char* name, co
 }  // namespace
 
 void ModelMetrics::RecordVerdicts(const ScoreResult& result, size_t first, size_t count) {
-  Observations scores(ScoreBoundaries()), p_values(PValueBoundaries());
+  Observations scores(score, ScoreBoundaries(), count), p_values(p_value, PValueBoundaries(), count);
   size_t scored = 0, anomalous = 0;
   for (size_t i = first; i < first + count; ++i) {
     const Verdict& verdict = result.verdicts[i];
@@ -93,15 +118,13 @@ void ModelMetrics::RecordVerdicts(const ScoreResult& result, size_t first, size_
     scores.Add(verdict.score);
     p_values.Add(verdict.p_value);
   }
-  scored_rows->Increment(static_cast<double>(scored));
-  anomalies->Increment(static_cast<double>(anomalous));
-  scores.Flush(score);
-  p_values.Flush(p_value);
+  Count(scored_rows, scored);
+  Count(anomalies, anomalous);
 }
 
 void ModelMetrics::RecordValues(size_t value_count, size_t missing) {
-  values->Increment(static_cast<double>(value_count));
-  missing_values->Increment(static_cast<double>(missing));
+  Count(values, value_count);
+  Count(missing_values, missing);
 }
 
 void ModelMetrics::SetCalibration(const Calibration& calibration) {
@@ -291,25 +314,16 @@ void Metrics::RecordDuration(Method method, absl::Duration duration) {
 }
 
 void Metrics::RecordDurations(Method method, std::span<const double> seconds) {
-  Observations observed(SecondsBoundaries());
-  for (const double value : seconds) observed.Add(value);
-  observed.Flush(durations_[static_cast<size_t>(method)]);
+  ObserveSeconds(durations_[static_cast<size_t>(method)], seconds);
 }
 
-void Metrics::RecordQueueDurations(std::span<const double> seconds) {
-  Observations observed(SecondsBoundaries());
-  for (const double value : seconds) observed.Add(value);
-  observed.Flush(queue_duration_);
-}
+void Metrics::RecordQueueDurations(std::span<const double> seconds) { ObserveSeconds(queue_duration_, seconds); }
 
 void Metrics::CountStreamRows(const EntityStreams::Counts& now, const EntityStreams::Counts& before) {
-  const auto count = [](prometheus::Counter* counter, uint64_t events) {
-    if (events > 0) counter->Increment(static_cast<double>(events));
-  };
-  count(stream_late_rows_, now.late_rows - before.late_rows);
-  count(stream_duplicate_rows_, now.duplicate_rows - before.duplicate_rows);
-  count(stream_gaps_, now.gaps - before.gaps);
-  count(stream_entities_dropped_, now.dropped_entities - before.dropped_entities);
+  Count(stream_late_rows_, now.late_rows - before.late_rows);
+  Count(stream_duplicate_rows_, now.duplicate_rows - before.duplicate_rows);
+  Count(stream_gaps_, now.gaps - before.gaps);
+  Count(stream_entities_dropped_, now.dropped_entities - before.dropped_entities);
 }
 
 void Metrics::CountLoadFailure(const std::string& model) {

@@ -166,13 +166,13 @@ void ScoreLane::FinishRun(const ServedDetector& served, size_t begin, size_t end
   }
   const ScoreResult& result = scoring_.result();
   // Before the replies are out: who has one finds itself counted.
-  if (served.detector->window() == 1) {
-    RecordValues(scoring_.rows(), served);
-  } else {
-    for (size_t i = begin; i < end; ++i) RecordValues(batch_[i]->checked.rows, served);
-  }
-  RecordVerdicts(result, 0, result.verdicts.size(), served);
   const absl::Time now = absl::Now();
+  if (served.detector->window() == 1) {
+    RecordValues(scoring_.rows(), served, now);
+  } else {
+    for (size_t i = begin; i < end; ++i) RecordValues(batch_[i]->checked.rows, served, now);
+  }
+  RecordVerdicts(result, 0, result.verdicts.size(), served, now);
   seconds_.clear();
   for (size_t i = begin; i < end; ++i) seconds_.push_back(absl::ToDoubleSeconds(now - batch_[i]->arrived));
   parts_.metrics->RecordDurations(Method::kScore, seconds_);

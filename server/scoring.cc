@@ -53,15 +53,16 @@ absl::Status CheckValues(const Detector& detector, std::span<const float> values
   return absl::InvalidArgumentError(absl::StrCat("values: ", status.message()));
 }
 
-void RecordValues(std::span<const float> values, const ServedDetector& served) {
+void RecordValues(std::span<const float> values, const ServedDetector& served, absl::Time now) {
   const auto missing = std::count_if(values.begin(), values.end(), [](float value) { return std::isnan(value); });
   served.metrics->RecordValues(values.size(), static_cast<size_t>(missing));
-  served.drift->ObserveRows(values, absl::Now());
+  served.drift->ObserveRows(values, now);
 }
 
-void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const ServedDetector& served) {
+void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const ServedDetector& served,
+                    absl::Time now) {
   served.metrics->RecordVerdicts(result, first, count);
-  served.drift->ObserveVerdicts(std::span(result.verdicts).subspan(first, count), absl::Now());
+  served.drift->ObserveVerdicts(std::span(result.verdicts).subspan(first, count), now);
 }
 
 void FillProvenance(const ServedDetector& served, v1::Provenance* provenance) {
@@ -147,7 +148,7 @@ void FinishReply(const v1::ScoreRequest& request, v1::ScoreResponse* response) {
 absl::Status SubmitScore(const ServedDetector& served, const CheckedRequest& checked, const v1::ScoreRequest& request,
                          const CallLimits& limits, ScoringQueue* queue, v1::ScoreResponse* response,
                          std::function<void(absl::Status)> done) {
-  RecordValues(checked.rows, served);
+  RecordValues(checked.rows, served, absl::Now());
   FillProvenance(served, response->mutable_provenance());
   BeginReply(served, request, response);
   ScoringJob job;
@@ -159,7 +160,7 @@ absl::Status SubmitScore(const ServedDetector& served, const CheckedRequest& che
   job.cancelled = limits.cancelled;
   job.consume = [served, &request, response](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
     FillReply(served, request, job_first, result, first, count, response);
-    RecordVerdicts(result, first, count, served);
+    RecordVerdicts(result, first, count, served, absl::Now());
   };
   job.done = [&request, response, done = std::move(done)](absl::Status status) {
     if (status.ok()) FinishReply(request, response);

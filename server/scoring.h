@@ -23,9 +23,10 @@ namespace astray {
 absl::Status CheckValues(const Detector& detector, std::span<const float> values);
 
 // Counts the rows' values, how many of them are missing, and how they are spread.
-void RecordValues(std::span<const float> values, const ServedDetector& served);
+void RecordValues(std::span<const float> values, const ServedDetector& served, absl::Time now);
 // Verdicts [first, first + count) of `result`.
-void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const ServedDetector& served);
+void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const ServedDetector& served,
+                    absl::Time now);
 
 void FillProvenance(const ServedDetector& served, v1::Provenance* provenance);
 

@@ -58,6 +58,7 @@ ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   // served_ stays what it is until the last job is done.
   job.consume = [this, &piece](size_t job_first, const ScoreResult& result, size_t first, size_t count) {
     Take(piece, job_first, result, first, count);
+    if (!piece.replay) RecordVerdicts(result, first, count, served_, absl::Now());
   };
   return job;
 }
@@ -66,17 +67,18 @@ absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease re
                                  const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                                  const Done& done) {
   FollowCalibration(*registry_, &served_);
+  const absl::Time now = absl::Now();
   for (Arrived& arrived : requests) {
     const auto& values = arrived.request.values();
     if (!arrived.request.replay()) {
-      RecordValues({values.data(), static_cast<size_t>(values.size())}, served_);
+      RecordValues({values.data(), static_cast<size_t>(values.size())}, served_, now);
     }
     streams_->Add(std::move(arrived.request), arrived.time);
   }
   if (release == StreamRelease::kAll) {
     streams_->ReleaseAll();
   } else {
-    streams_->ReleaseWaitedFor(absl::Now());
+    streams_->ReleaseWaitedFor(now);
   }
   const std::vector<EntityStreams::Piece>& pieces = streams_->Pieces();
   size_t verdicts = 0;
@@ -118,19 +120,30 @@ absl::Status StreamScorer::ScoreHere(const std::vector<EntityStreams::Piece>& pi
     absl::Status status;
     const size_t end = begin + scoring->ScoreFirst(detector, std::span(parts_).subspan(begin), &status);
     RETURN_IF_ERROR(status);
-    for (size_t first = 0; begin < end; ++begin) {
-      Take(pieces[begin], 0, scoring->result(), first, parts_[begin].verdicts);
-      first += parts_[begin].verdicts;
-    }
+    TakeRun(std::span(pieces).subspan(begin, end - begin), scoring->result());
+    begin = end;
   }
   return absl::OkStatus();
+}
+
+void StreamScorer::TakeRun(std::span<const EntityStreams::Piece> run, const ScoreResult& result) const {
+  const absl::Time now = absl::Now();
+  for (size_t i = 0, first = 0; i < run.size();) {
+    const bool replay = run[i].replay;
+    size_t next = first;
+    for (; i < run.size() && run[i].replay == replay; ++i) {
+      Take(run[i], 0, result, next, run[i].verdicts.size());
+      next += run[i].verdicts.size();
+    }
+    if (!replay) RecordVerdicts(result, first, next - first, served_, now);
+    first = next;
+  }
 }
 
 void StreamScorer::Take(const EntityStreams::Piece& piece, size_t piece_first, const ScoreResult& result, size_t first,
                         size_t count) const {
   FillVerdicts(*served_.detector, result, first, count, std::span(piece.verdicts).subspan(piece_first, count));
   if (piece.replay) return;
-  RecordVerdicts(result, first, count, served_);
   OfferToShadow(served_.shadow.get(), piece.rows, piece.segment, piece_first, result, first, count);
 }
 

@@ -57,6 +57,8 @@ class StreamScorer {
  private:
   absl::Status ScoreHere(const std::vector<EntityStreams::Piece>& pieces, JointScoring* scoring);
   ScoringJob MakeJob(const EntityStreams::Piece& piece);
+  // `result` has the verdicts of these pieces, one's behind the other's.
+  void TakeRun(std::span<const EntityStreams::Piece> run, const ScoreResult& result) const;
   // Verdicts [first, first + count) of `result` are those of the piece from piece_first on.
   void Take(const EntityStreams::Piece& piece, size_t piece_first, const ScoreResult& result, size_t first,
             size_t count) const;
