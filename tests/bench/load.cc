@@ -20,6 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Stub = grpc::TemplatedGenericStub<v1::ScoreRequest, v1::ScoreResponse>;
 
+constexpr auto kWarm = std::chrono::milliseconds(50);  // not measured
+
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 std::shared_ptr<grpc::Channel> Connect(const BenchServer& server) {
@@ -66,7 +68,7 @@ class Measured {
       for (const auto& one : answers) all += one.load(std::memory_order_relaxed);
       return static_cast<double>(all);
     };
-    std::this_thread::sleep_for(std::chrono::milliseconds(150));
+    std::this_thread::sleep_for(kWarm);
     const double answers_before = sum(), cpu = server_.CpuSeconds();
     const auto begin = Clock::now();
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds_));
@@ -177,9 +179,11 @@ Throughput StreamClosed(const BenchServer& server, const v1::ScoreStreamRequest&
   });
 }
 
-std::vector<double> CallOpen(const BenchServer& server, const std::string& method, const v1::ScoreRequest& request,
-                             double calls_per_second, const Load& load) {
+Paced CallOpen(const BenchServer& server, const std::string& method, const v1::ScoreRequest& request,
+               double calls_per_second, const Load& load) {
   std::vector<std::vector<double>> latencies(load.clients);
+  const double cpu = server.CpuSeconds();
+  const auto begin = Clock::now();
   std::vector<std::thread> threads;
   for (size_t i = 0; i < load.clients; ++i) {
     threads.emplace_back([&, i] {
@@ -197,7 +201,7 @@ std::vector<double> CallOpen(const BenchServer& server, const std::string& metho
       };
       const std::chrono::duration<double> gap(static_cast<double>(load.clients) / calls_per_second);
       const auto step = std::chrono::duration_cast<Clock::duration>(gap);
-      const auto warm = Clock::now() + std::chrono::milliseconds(150);
+      const auto warm = Clock::now() + kWarm;
       const auto end = warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(load.seconds));
       auto due = Clock::now() + step * static_cast<int>(i) / static_cast<int>(load.clients);
       size_t open = 0;
@@ -225,9 +229,12 @@ std::vector<double> CallOpen(const BenchServer& server, const std::string& metho
     });
   }
   for (std::thread& thread : threads) thread.join();
-  std::vector<double> all;
-  for (const auto& one : latencies) all.insert(all.end(), one.begin(), one.end());
-  return all;
+  Paced paced;
+  paced.server.cpu_seconds = server.CpuSeconds() - cpu;
+  paced.server.wall_seconds = Seconds(Clock::now() - begin);
+  for (const auto& one : latencies) paced.latencies.insert(paced.latencies.end(), one.begin(), one.end());
+  paced.server.answers = static_cast<double>(paced.latencies.size());
+  return paced;
 }
 
 v1::ScoreResponse CallOnce(const BenchServer& server, const std::string& method, const v1::ScoreRequest& request) {

@@ -17,6 +17,7 @@ struct Throughput {
   double cpu_seconds = 0;   // of the server
   double PerCpuSecond() const { return answers / cpu_seconds; }
   double PerSecond() const { return answers / wall_seconds; }
+  double Busy() const { return cpu_seconds / wall_seconds; }  // of one core
 };
 
 struct Load {
@@ -32,9 +33,14 @@ Throughput CallClosed(const BenchServer& server, const std::string& method, cons
 // Messages of `clients` streams, each sent when another is answered.
 Throughput StreamClosed(const BenchServer& server, const v1::ScoreStreamRequest& request, const Load& load);
 
-// Calls begun at a steady rate, whether others are answered or not: seconds from when each was due to its answer.
-std::vector<double> CallOpen(const BenchServer& server, const std::string& method, const v1::ScoreRequest& request,
-                             double calls_per_second, const Load& load);
+struct Paced {
+  std::vector<double> latencies;  // seconds from when a call was due to its answer
+  Throughput server;
+};
+
+// Calls begun at a steady rate, whether others are answered or not.
+Paced CallOpen(const BenchServer& server, const std::string& method, const v1::ScoreRequest& request,
+               double calls_per_second, const Load& load);
 
 // One call.
 v1::ScoreResponse CallOnce(const BenchServer& server, const std::string& method, const v1::ScoreRequest& request);

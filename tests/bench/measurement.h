@@ -19,14 +19,20 @@ inline double CpuSeconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-// CPU seconds of one call of `work`, by as many calls as take `least_seconds`.
-inline double SecondsOf(const std::function<void()>& work, double least_seconds = 0.02) {
-  for (size_t calls = 1;; calls *= 2) {
+// CPU seconds of one call of `work`: of the fastest of a few turns, each of as many calls as take `least_seconds`. What
+// disturbs a turn, a neighbour on the same core say, is not what is measured.
+inline double SecondsOf(const std::function<void()>& work, double least_seconds = 0.005) {
+  constexpr int kTurns = 4;
+  const auto turn = [&work](size_t calls) {
     const double begin = CpuSeconds();
     for (size_t i = 0; i < calls; ++i) work();
-    const double seconds = CpuSeconds() - begin;
-    if (seconds >= least_seconds) return seconds / static_cast<double>(calls);
-  }
+    return CpuSeconds() - begin;
+  };
+  size_t calls = 1;
+  double fastest = turn(calls);
+  while (fastest < least_seconds) fastest = turn(calls *= 2);
+  for (int i = 1; i < kTurns; ++i) fastest = std::min(fastest, turn(calls));
+  return fastest / static_cast<double>(calls);
 }
 
 inline double Quantile(std::vector<double> values, double q) {
