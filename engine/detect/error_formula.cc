@@ -56,9 +56,10 @@ void ErrorFormula::Errors(const RebuiltVectors& vectors, Scratch* scratch, std::
 }
 
 void ErrorFormula::AddDistances(const RebuiltVectors& vectors, Scratch* scratch, std::span<float> errors) const {
-  std::array<double, kRowsTogether> distances;
-  for (size_t first = 0; first < vectors.count; first += kRowsTogether) {
-    const size_t count = std::min(kRowsTogether, vectors.count - first);
+  constexpr size_t kMostRows = NearestPrototype::kMostRows;
+  std::array<double, kMostRows> distances;
+  for (size_t first = 0; first < vectors.count; first += kMostRows) {
+    const size_t count = std::min(kMostRows, vectors.count - first);
     prototypes_->SquaredDistances(vectors, first, count, &scratch->nearest, distances.data());
     for (size_t i = 0; i < count; ++i) {
       float& error = errors[first + i];

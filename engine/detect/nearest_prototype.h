@@ -1,19 +1,24 @@
-// How far a row lies from the nearest of some points amid normal rows (score_kind.h has the formula). Immutable and
-// thread-safe.
+// How far a row lies from the nearest of some points amid normal rows (score_kind.h has the formula). Floats find the
+// few points that may be the nearest, by what rounding can do to them at most; these alone are measured in double
+// precision, so that the distance is the one that measuring all of them would give. Immutable and thread-safe.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "astray/v1/artifact.pb.h"
 #include "engine/detect/residual_sums.h"
+#include "engine/nn/dense_layer.h"
 
 namespace astray {
 
 // Numbers that the points of one artifact have together: its manifest is text.
 inline constexpr size_t kMaxPrototypeValues = size_t{1} << 15;
 inline constexpr size_t kMaxPrototypes = 1024;
+// Points are compared so many at once.
+inline constexpr size_t kScoresTogether = 16;
 // A metric of more features has no number for each pair of them.
 inline constexpr size_t kMaxPairedFeatures = 128;
 
@@ -23,26 +28,37 @@ absl::Status CheckPrototypes(const astray::v1::PrototypeScale& scale, size_t fea
 class NearestPrototype {
  public:
   struct Scratch {
-    std::vector<double> rows, measured, products;
+    std::vector<double> rows, measured;
+    std::vector<float> floats, scores;
   };
 
   // `scale` passed CheckPrototypes.
   NearestPrototype(const astray::v1::PrototypeScale& scale, size_t features);
 
-  // distances [count], count at most kRowsTogether: of each row from `first` on the squared distance over the unit, not
+  // distances [count], count at most kMostRows: of each row from `first` on the squared distance over the unit, not
   // below 0. A reading that is missing is taken to be what the network expects. The bits depend on the row alone.
+  static constexpr size_t kMostRows = 24;
   void SquaredDistances(const RebuiltVectors& vectors, size_t first, size_t count, Scratch* scratch,
                         double* distances) const;
 
  private:
-  // measured = Lᵀ row, of `count` rows
-  void Measure(size_t count, Scratch* scratch) const;
+  // measured [count x stride] = Lᵀ row, of at most kRowsTogether rows.
+  void Measure(const RebuiltVectors& vectors, size_t first, size_t count, Scratch* scratch, double* measured) const;
+  // Of y [rows x stride], at most kRowsTogether, whose scores [rows x points, rounded up] are y q - |q|² / 2: |y - q|²
+  // of the nearest point q.
+  using Sums = std::array<double, kRowsTogether>;
+  Sums Distances(size_t rows, const double* y, const float* scores) const;
+  // For one y: what the nearest point's score is at least, and |y - q|² - |y|². length: |y|²
+  float Least(const float* scores, double length) const;
+  double Nearest(const double* y, const float* scores, double length) const;
 
-  size_t features_, stride_;  // stride_: features, up to the next multiple of kGroupColumns
+  size_t features_, stride_;  // stride_: features, up to the next multiple of kTriangleColumns
   bool paired_;
-  std::vector<double> metric_;  // L as MultiplyGroups takes it, or its diagonal [features]
-  // As MultiplyGroups takes them; what is over in the last group is infinitely far. lengths: of each point |Lᵀ p|²
-  std::vector<double> points_, lengths_;
+  std::vector<double> metric_;   // L as MultiplyByTriangle takes it, or its diagonal [features]
+  std::vector<float> points_;    // [points x features]
+  std::vector<double> lengths_;  // of each point q |q|²
+  double longest_ = 0;           // the largest of these
+  DenseLayer scores_;
   double inverse_unit_;
 };
 

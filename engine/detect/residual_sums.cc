@@ -183,18 +183,17 @@ void MultiplyRowsWithVectors(std::span<const double> z, const double* matrix, si
 
 // Two registers of columns by all rows: as many sums go side by side as a processor has registers for.
 template <size_t kRows>
-void MultiplyGroupsOf(const double* z, size_t stride, size_t size, const double* matrix, size_t groups,
-                      double* product) {
+void MultiplyRowsByTriangle(const double* z, size_t stride, size_t size, const double* matrix, double* product) {
   const Doubles doubles;
   constexpr size_t kLanes = hn::MaxLanes(Doubles());
-  static_assert(kGroupColumns % (2 * kLanes) == 0);
-  for (size_t group = 0; group < groups; ++group, matrix += size * kGroupColumns) {
-    for (size_t first = 0; first < kGroupColumns; first += 2 * kLanes) {
+  static_assert(kTriangleColumns % (2 * kLanes) == 0);
+  for (size_t column = 0; column < size; column += kTriangleColumns, matrix += size * kTriangleColumns) {
+    for (size_t first = 0; first < kTriangleColumns; first += 2 * kLanes) {
       Vector low[kRows], high[kRows];
       for (size_t row = 0; row < kRows; ++row) low[row] = high[row] = hn::Zero(doubles);
-      for (size_t i = 0; i < size; ++i) {
-        const auto left = hn::LoadU(doubles, matrix + i * kGroupColumns + first);
-        const auto right = hn::LoadU(doubles, matrix + i * kGroupColumns + first + kLanes);
+      for (size_t i = column; i < size; ++i) {  // above it is nothing
+        const auto left = hn::LoadU(doubles, matrix + i * kTriangleColumns + first);
+        const auto right = hn::LoadU(doubles, matrix + i * kTriangleColumns + first + kLanes);
         for (size_t row = 0; row < kRows; ++row) {
           const auto factor = hn::Set(doubles, z[row * stride + i]);
           low[row] = hn::Add(low[row], hn::Mul(left, factor));
@@ -202,7 +201,7 @@ void MultiplyGroupsOf(const double* z, size_t stride, size_t size, const double*
         }
       }
       for (size_t row = 0; row < kRows; ++row) {
-        double* const to = product + (row * groups + group) * kGroupColumns + first;
+        double* const to = product + row * stride + column + first;
         hn::StoreU(low[row], doubles, to);
         hn::StoreU(high[row], doubles, to + kLanes);
       }
@@ -210,18 +209,18 @@ void MultiplyGroupsOf(const double* z, size_t stride, size_t size, const double*
   }
 }
 
-void MultiplyGroupsWithVectors(const double* z, size_t rows, size_t stride, size_t size, const double* matrix,
-                               size_t groups, double* product) {
+void MultiplyByTriangleWithVectors(const double* z, size_t rows, size_t stride, size_t size, const double* matrix,
+                                   double* product) {
   static_assert(kRowsTogether == 4);
   switch (rows) {
     case 1:
-      return MultiplyGroupsOf<1>(z, stride, size, matrix, groups, product);
+      return MultiplyRowsByTriangle<1>(z, stride, size, matrix, product);
     case 2:
-      return MultiplyGroupsOf<2>(z, stride, size, matrix, groups, product);
+      return MultiplyRowsByTriangle<2>(z, stride, size, matrix, product);
     case 3:
-      return MultiplyGroupsOf<3>(z, stride, size, matrix, groups, product);
+      return MultiplyRowsByTriangle<3>(z, stride, size, matrix, product);
     default:
-      return MultiplyGroupsOf<4>(z, stride, size, matrix, groups, product);
+      return MultiplyRowsByTriangle<4>(z, stride, size, matrix, product);
   }
 }
 
@@ -235,7 +234,7 @@ namespace astray {
 HWY_EXPORT(SumSquaresWithVectors);
 HWY_EXPORT(SumByFeatureWithVectors);
 HWY_EXPORT(MultiplyRowsWithVectors);
-HWY_EXPORT(MultiplyGroupsWithVectors);
+HWY_EXPORT(MultiplyByTriangleWithVectors);
 
 void SumSquares(const RebuiltVectors& vectors, size_t begin, const double* weight, double* sums) {
   HWY_DYNAMIC_DISPATCH(SumSquaresWithVectors)(vectors, begin, weight, sums);
@@ -251,9 +250,9 @@ void MultiplyRows(std::span<const double> z, const double* matrix, size_t column
   HWY_DYNAMIC_DISPATCH(MultiplyRowsWithVectors)(z, matrix, columns, product);
 }
 
-void MultiplyGroups(const double* z, size_t rows, size_t stride, size_t size, const double* matrix, size_t groups,
-                    double* product) {
-  HWY_DYNAMIC_DISPATCH(MultiplyGroupsWithVectors)(z, rows, stride, size, matrix, groups, product);
+void MultiplyByTriangle(const double* z, size_t rows, size_t stride, size_t size, const double* matrix,
+                        double* product) {
+  HWY_DYNAMIC_DISPATCH(MultiplyByTriangleWithVectors)(z, rows, stride, size, matrix, product);
 }
 
 }  // namespace astray

@@ -39,10 +39,11 @@ inline constexpr size_t kMatrixColumns = 8;
 constexpr size_t MatrixColumns(size_t least) { return (least + kMatrixColumns - 1) / kMatrixColumns * kMatrixColumns; }
 void MultiplyRows(std::span<const double> z, const double* matrix, size_t columns, double* product);
 
-// The same of up to kRowsTogether rows at once, `stride` apart, by groups of kGroupColumns columns: z [rows x size],
-// matrix [groups x size x kGroupColumns], product [rows x groups x kGroupColumns].
-inline constexpr size_t kRowsTogether = 4, kGroupColumns = 16;
-void MultiplyGroups(const double* z, size_t rows, size_t stride, size_t size, const double* matrix, size_t groups,
-                    double* product);
+// The same of up to kRowsTogether rows at once, z [rows x size] and product [rows x size], both `stride` apart, and of
+// a lower triangular matrix [size x size], in groups of columns: [groups x size x kTriangleColumns]. stride: size, up
+// to the next multiple of kTriangleColumns.
+inline constexpr size_t kRowsTogether = 4, kTriangleColumns = 16;
+void MultiplyByTriangle(const double* z, size_t rows, size_t stride, size_t size, const double* matrix,
+                        double* product);
 
 }  // namespace astray

@@ -323,16 +323,25 @@ bool DenseLayer::HasTiles() {
 DenseLayer::DenseLayer(const Network& network, size_t index, bool may_use_tiles)
     : inputs_(network.shape(index).input.size()),
       outputs_(network.shape(index).output.size()),
-      activation_(network.shape(index).activation),
-      kernel_(nullptr) {
+      activation_(network.shape(index).activation) {
+  const bool tied = network.shape(index).tied_to.has_value();  // then [inputs x outputs]
+  const float* const parameters = network.parameters().data();
+  Pack(parameters + network.offsets(index).weights, tied ? 1 : inputs_, tied ? outputs_ : 1,
+       parameters + network.offsets(index).bias, may_use_tiles);
+}
+
+DenseLayer::DenseLayer(size_t inputs, std::span<const float> weights, std::span<const float> bias)
+    : inputs_(inputs), outputs_(bias.size()), activation_(v1::LINEAR) {
+  Pack(weights.data(), inputs, 1, bias.data(), /*may_use_tiles=*/false);
+}
+
+void DenseLayer::Pack(const float* weights, size_t output_step, size_t input_step, const float* bias,
+                      bool may_use_tiles) {
   const size_t lanes = HWY_DYNAMIC_DISPATCH(Lanes)();
   kernel_ = &HWY_DYNAMIC_DISPATCH(RunDense);  // the target is chosen by the line above
   const size_t padded = (outputs_ + lanes - 1) / lanes * lanes;
   weights_ = AlignedBuffer(padded * inputs_);
   bias_ = AlignedBuffer(padded);
-  const bool tied = network.shape(index).tied_to.has_value();  // then [inputs x outputs]
-  const size_t input_step = tied ? outputs_ : 1, output_step = tied ? 1 : inputs_;
-  const float* weights = network.parameters().data() + network.offsets(index).weights;
   for (size_t j = 0; j < outputs_; ++j) {
     float* column = weights_.data() + j / lanes * lanes * inputs_ + j % lanes;
     for (size_t k = 0; k < inputs_; ++k) column[k * lanes] = weights[j * output_step + k * input_step];
@@ -342,7 +351,7 @@ DenseLayer::DenseLayer(const Network& network, size_t index, bool may_use_tiles)
     PackPairs(lanes);
     if (tiles_) weights_ = AlignedBuffer();
   }
-  std::copy_n(network.parameters().data() + network.offsets(index).bias, outputs_, bias_.data());
+  std::copy_n(bias, outputs_, bias_.data());
 }
 
 void DenseLayer::PackPairs(size_t lanes) {

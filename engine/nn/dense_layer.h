@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "engine/nn/aligned_buffer.h"
 #include "engine/nn/network.h"
@@ -27,6 +28,8 @@ class DenseLayer {
 
   // Layer `index` of `network`, which is dense. ZERO_INFLATED_COUNTS is left to the caller (Activate).
   DenseLayer(const Network& network, size_t index, bool may_use_tiles = HasTiles());
+  // A linear one of no network, on vectors: weights [outputs x inputs], bias [outputs].
+  DenseLayer(size_t inputs, std::span<const float> weights, std::span<const float> bias);
 
   // x [rows x inputs] and y [rows x outputs], in each the next row `stride` floats on; any alignment, not overlapping.
   // Allocates nothing.
@@ -50,12 +53,14 @@ class DenseLayer {
   };
 
  private:
+  // `weights`: of output j and input k at j * output_step + k * input_step.
+  void Pack(const float* weights, size_t output_step, size_t input_step, const float* bias, bool may_use_tiles);
   void PackPairs(size_t lanes);
 
   size_t inputs_, outputs_;
   v1::Activation activation_;
   bool tiles_ = false;
-  void (*kernel_)(const Operands& operands);
+  void (*kernel_)(const Operands& operands) = nullptr;
   hwy::AlignedUniquePtr<uint32_t[]> weight_pairs_;
   size_t pair_rows_ = 0;          // up to so many they are read
   AlignedBuffer weights_, bias_;  // as in Operands; no weights where tiles are used

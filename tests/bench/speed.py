@@ -63,6 +63,7 @@ FIGURES = {
         "verdict_s1_1024": ("S1, batch 1,024", AT_MOST, 1.25),
         "verdict_s2_1024": ("S2, batch 1,024", None, None),
         "verdict_s3_1024": ("S3, batch 1,024", None, None),
+        "verdict_s1_prototypes": ("S1, batch 1,024, of a table: with 256 prototypes", None, None),
         "verdict_s1_missing": ("S1, batch 1,024, about 3 values of a row missing", None, None),
         "verdict_window": ("windows of 32 rows of 38 features", None, None),
     },

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/random.h"
 #include "engine/detect/detector.h"
 #include "tests/bench/measurement.h"
 #include "tests/bench/shapes.h"
@@ -41,6 +42,17 @@ void CompareWithForward(const std::string& id, const Detector& detector, const s
         "ns");
 }
 
+// As many as training takes of a table.
+v1::PrototypeScale MakePrototypes(size_t features) {
+  constexpr size_t kPoints = 256;
+  Random random(1);
+  v1::PrototypeScale scale;
+  for (size_t i = 0; i < features * (features + 1) / 2; ++i) scale.add_metric(static_cast<float>(random.Normal()));
+  for (size_t i = 0; i < kPoints * features; ++i) scale.add_point(static_cast<float>(random.Normal()));
+  scale.set_unit(1);
+  return scale;
+}
+
 void Run() {
   for (const Shape& shape : Shapes()) {
     const auto detector = MakeTinyDetector(DetectorOf(shape));
@@ -57,6 +69,10 @@ void Run() {
   CompareWithForward("verdict_s1_missing", *detector, rows);
 
   TinyDetectorOptions options = DetectorOf(s1);
+  options.prototypes = MakePrototypes(s1.width);
+  CompareWithForward("verdict_s1_prototypes", *MakeTinyDetector(options), TinyRows(kRows, s1.width, 1));
+
+  options = DetectorOf(s1);
   options.window = 32;
   options.calibration_rows = 1000;
   CompareWithForward("verdict_window", *MakeTinyDetector(options), TinyRows(256 + 31, s1.width, 1));

@@ -83,6 +83,10 @@ std::shared_ptr<const Detector> MakeTinyDetector(const TinyDetectorOptions& opti
   Pipeline pipeline = ValueOrDie(Pipeline::Fit(recipe.features(), options.features, rows));
   v1::ScoreScale scale;
   scale.set_kind(v1::MEAN_SQUARED);
+  if (options.prototypes) {
+    scale.set_features(static_cast<uint32_t>(options.features.size()));
+    *scale.mutable_prototypes() = *options.prototypes;
+  }
   Network network =
       MakeNetwork(static_cast<uint32_t>(pipeline.width()), options.hidden, options.code_activation, options.seed);
   std::shared_ptr<DetectorModel> model(new DetectorModel{.name = options.name,

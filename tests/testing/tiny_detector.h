@@ -25,7 +25,8 @@ struct TinyDetectorOptions {
   double false_positive_rate = 0.02;
   v1::StreamRecipe stream = {};
   v1::AlarmRecipe alarm = {};
-  std::optional<HindsightModel> hindsight = {};  // for window > 1; its scale is empty
+  std::optional<HindsightModel> hindsight = {};       // for window > 1; its scale is empty
+  std::optional<v1::PrototypeScale> prototypes = {};  // for window 1
 };
 
 // n time-ordered rows of normal values [n x features], like those a tiny detector is calibrated on.

@@ -109,7 +109,7 @@ TEST(NearestPrototype, IsAsFarAsTheFormulaSays) {
       const Rows rows = MakeRows(12, features, 0.4, features);
       NearestPrototype::Scratch scratch;
       std::vector<double> distances(12);
-      for (const size_t together : {size_t{1}, size_t{3}, kRowsTogether}) {
+      for (const size_t together : {size_t{1}, size_t{3}, size_t{12}}) {
         for (size_t i = 0; i < 12; i += together) {
           nearest.SquaredDistances(rows.vectors(), i, together, &scratch, &distances[i]);
         }
@@ -137,6 +137,66 @@ TEST(NearestPrototype, APointIsAtNoDistanceFromItself) {
       &scratch, &distance);
   EXPECT_GE(distance, 0);
   EXPECT_LT(distance, 1e-5);
+}
+
+// By all points, in double precision, each sum in order.
+double MeasureAll(const v1::PrototypeScale& scale, std::span<const float> row) {
+  const size_t features = row.size();
+  std::vector<double> y(features);
+  for (size_t b = 0; b < features; ++b) {
+    if (features > kMaxPairedFeatures) {
+      y[b] = double{row[b]} * scale.metric(static_cast<int>(b));
+      continue;
+    }
+    for (size_t a = b; a < features; ++a) {
+      y[b] += double{row[a]} * scale.metric(static_cast<int>(a * (a + 1) / 2 + b));
+    }
+  }
+  double nearest = std::numeric_limits<double>::infinity();
+  for (int at = 0; at < scale.point_size(); at += static_cast<int>(features)) {
+    double length = 0, product = 0;
+    for (size_t f = 0; f < features; ++f) {
+      const double q = scale.point(at + static_cast<int>(f));
+      length += q * q;
+      product += y[f] * q;
+    }
+    nearest = std::min(nearest, length - 2 * product);
+  }
+  for (const double value : y) nearest += value * value;
+  return nearest < 0 ? 0 : nearest / scale.unit();
+}
+
+// Floats choose which points are measured: also where these hardly differ, and where floats overflow or are too small.
+TEST(NearestPrototype, IsAsFarAsMeasuringEveryPointSaysToTheLastBit) {
+  for (const size_t features : {1, 3, 38, 128, 150}) {
+    for (const double size : {1e-24, 1e-3, 1.0, 1e4, 1e17, 1e25}) {
+      Random random(features);
+      Prototypes made = MakePrototypes(static_cast<Eigen::Index>(features), 100, 0.5, features);
+      for (float& value : *made.scale.mutable_point()) value = static_cast<float>(size * value);
+      // Every third point once more, but for the last bit of one number.
+      for (int at = 0; at < 100 * static_cast<int>(features); at += 3 * static_cast<int>(features)) {
+        for (size_t f = 0; f < features; ++f) made.scale.add_point(made.scale.point(at + static_cast<int>(f)));
+        float& last = *(made.scale.mutable_point()->end() - 1);
+        last = std::nextafter(last, HUGE_VALF);
+      }
+      Rows rows = MakeRows(50, features, 0, features);
+      for (float& value : rows.input) value = static_cast<float>(size * value);
+      OnEachTarget([&] {
+        const NearestPrototype nearest(made.scale, features);
+        NearestPrototype::Scratch scratch;
+        std::vector<double> distances(50);
+        for (size_t i = 0; i < 50; i += NearestPrototype::kMostRows) {
+          nearest.SquaredDistances(rows.vectors(), i, std::min(NearestPrototype::kMostRows, 50 - i), &scratch,
+                                   &distances[i]);
+        }
+        for (size_t i = 0; i < 50; ++i) {
+          const double expected = MeasureAll(made.scale, std::span(rows.input).subspan(i * features, features));
+          ASSERT_EQ(std::bit_cast<uint64_t>(distances[i]), std::bit_cast<uint64_t>(expected))
+              << features << " features of size " << size << ", row " << i << ": " << distances[i] << " " << expected;
+        }
+      });
+    }
+  }
 }
 
 v1::ScoreScale WithPrototypes(v1::ScoreKind kind, const v1::PrototypeScale& prototypes, const Rows& normal) {
