@@ -38,6 +38,7 @@ class NearestPrototype {
   // distances [count], count at most kMostRows: of each row from `first` on the squared distance over the unit, not
   // below 0. A reading that is missing is taken to be what the network expects. The bits depend on the row alone.
   static constexpr size_t kMostRows = 24;
+  static_assert(kMostRows % kRowsTogether == 0);
   void SquaredDistances(const RebuiltVectors& vectors, size_t first, size_t count, Scratch* scratch,
                         double* distances) const;
 
