@@ -203,7 +203,7 @@ absl::StatusOr<uint64_t> CalibrationRun::AddFalseAlarms(std::vector<uint64_t>* m
       continue;
     }
     // As in scoring, a segment that the calibration has no room for is judged by all rows.
-    const absl::string_view segment = samples_.HasRoomFor(alarm.segment) ? alarm.segment : "";
+    const absl::string_view segment = samples_.HasRoomFor(alarm.segment) ? absl::string_view(alarm.segment) : "";
     RETURN_IF_ERROR(samples_.Add(alarm.error, segment, alarm.missing_level));
     samples_.false_alarms.push_back(alarm.window);
   }
