@@ -171,19 +171,20 @@ NearestPrototype::Sums NearestPrototype::Distances(size_t rows, const double* y,
   static_assert(kRowsTogether == 4);
   const std::array<const double*, kRowsTogether> rows_of_y = {y, y + stride_, y + 2 * stride_, y + 3 * stride_};
   AddProducts(features_, rows_of_y, rows_of_y, &lengths);
+  std::array<float, kRowsTogether> least = {};
   std::array<size_t, kRowsTogether> only = {};
   std::array<const float*, kRowsTogether> q;
   q.fill(points_.data());
   for (size_t row = 0; row < rows; ++row) {
-    only[row] = HWY_DYNAMIC_DISPATCH(FindOnlyWithVectors)(scores + row * padded, padded,
-                                                          Least(scores + row * padded, lengths[row]));
+    least[row] = Least(scores + row * padded, lengths[row]);
+    only[row] = HWY_DYNAMIC_DISPATCH(FindOnlyWithVectors)(scores + row * padded, padded, least[row]);
     if (only[row] < points) q[row] = &points_[only[row] * features_];
   }
   AddProducts(features_, rows_of_y, q, &products);
   for (size_t row = 0; row < rows; ++row) {
     // |y - q|² = |y|² - 2 y q + |q|²
     nearest[row] = only[row] < points ? lengths_[only[row]] - 2 * products[row]
-                                      : Nearest(y + row * stride_, scores + row * padded, lengths[row]);
+                                      : Nearest(y + row * stride_, scores + row * padded, least[row]);
   }
   AddProducts(features_, rows_of_y, rows_of_y, &nearest);
   return nearest;
@@ -199,8 +200,7 @@ float NearestPrototype::Least(const float* scores, double length) const {
   return std::isfinite(highest) && error < 0x1p100 ? static_cast<float>(highest - error) : -kInfinity;
 }
 
-double NearestPrototype::Nearest(const double* y, const float* scores, double length) const {
-  const float least = Least(scores, length);
+double NearestPrototype::Nearest(const double* y, const float* scores, float least) const {
   double nearest = std::numeric_limits<double>::infinity();
   for (size_t k = 0; k < lengths_.size(); ++k) {
     if (scores[k] < least) continue;

@@ -49,9 +49,9 @@ class NearestPrototype {
   // of the nearest point q.
   using Sums = std::array<double, kRowsTogether>;
   Sums Distances(size_t rows, const double* y, const float* scores) const;
-  // For one y: what the nearest point's score is at least, and |y - q|² - |y|². length: |y|²
+  // For one y: what the nearest point's score is at least, where |y|² is `length`; and its |y - q|² - |y|² by that.
   float Least(const float* scores, double length) const;
-  double Nearest(const double* y, const float* scores, double length) const;
+  double Nearest(const double* y, const float* scores, float least) const;
 
   size_t features_, stride_;  // stride_: features, up to the next multiple of kTriangleColumns
   bool paired_;
