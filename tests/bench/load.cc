@@ -230,10 +230,8 @@ Paced CallOpen(const BenchServer& server, const std::string& method, const v1::S
   }
   for (std::thread& thread : threads) thread.join();
   Paced paced;
-  paced.server.cpu_seconds = server.CpuSeconds() - cpu;
-  paced.server.wall_seconds = Seconds(Clock::now() - begin);
+  paced.server_busy = (server.CpuSeconds() - cpu) / Seconds(Clock::now() - begin);
   for (const auto& one : latencies) paced.latencies.insert(paced.latencies.end(), one.begin(), one.end());
-  paced.server.answers = static_cast<double>(paced.latencies.size());
   return paced;
 }
 

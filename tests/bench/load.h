@@ -35,7 +35,7 @@ Throughput StreamClosed(const BenchServer& server, const v1::ScoreStreamRequest&
 
 struct Paced {
   std::vector<double> latencies;  // seconds from when a call was due to its answer
-  Throughput server;
+  double server_busy = 0;         // of one core
 };
 
 // Calls begun at a steady rate, whether others are answered or not.
