@@ -70,9 +70,10 @@ HWY_INLINE Vector LoadWeights(const uint32_t* from) {
   return hn::BitCast(kFloats, part == 0 ? hn::ShiftLeft<16>(pairs) : hn::And(pairs, hn::Set(bits, 0xffff0000)));
 }
 
-// Part of the outputs of some rows, over part of the inputs.
+// Part of the outputs of some groups of rows, over part of the inputs.
 template <typename Weights>
 struct Block {
+  size_t groups;
   const float* x;
   size_t x_stride;
   size_t inputs;
@@ -120,13 +121,13 @@ HWY_INLINE void KeepLoadsBelow() {
 }
 
 template <typename Weights, size_t R, size_t V>
-void RunBlock(const Block<Weights>& block) {
+HWY_INLINE void RunGroup(const Block<Weights>& block, const float* x_rows, float* y) {
   Vector sums[R][V];
-  const size_t y_stride = block.y_stride;
-  const auto count = [&](size_t v) ASTRAY_INLINE_LAMBDA { return v + 1 == V ? block.last_count : kLanes; };
+  size_t x_stride = block.x_stride;
+  const size_t y_stride = block.y_stride, last_count = block.last_count;
   // Loops that the compiler unrolls take it a fraction of the time that Unrolled does. Those over the inputs are no
   // such ones: GCC 12 would not keep all sums in registers.
-  const auto each = [&](const auto& body) ASTRAY_INLINE_LAMBDA {
+  const auto each = [](const auto& body) ASTRAY_INLINE_LAMBDA {
     HWY_UNROLL(24)
     for (size_t r = 0; r < R; ++r) {
       HWY_UNROLL(24)
@@ -136,16 +137,16 @@ void RunBlock(const Block<Weights>& block) {
   if (block.bias != nullptr) {
     each([&](size_t r, size_t v) ASTRAY_INLINE_LAMBDA { sums[r][v] = hn::LoadU(kFloats, block.bias + v * kLanes); });
   } else {
-    each([&](size_t r, size_t v)
-             ASTRAY_INLINE_LAMBDA { sums[r][v] = LoadFirst(kFloats, block.y + r * y_stride + v * kLanes, count(v)); });
+    each([&](size_t r, size_t v) ASTRAY_INLINE_LAMBDA {
+      sums[r][v] = LoadFirst(kFloats, y + r * y_stride + v * kLanes, v + 1 == V ? last_count : kLanes);
+    });
   }
 
   // One pointer for three rows: the other two are reached by x86's index registers. One for each row would not fit
   // into the registers, nor would what a compiler makes of one for all.
-  size_t x_stride = block.x_stride;
   constexpr size_t kPointers = (R + 2) / 3;
   const float* x[kPointers];
-  Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { x[p] = block.x + 3 * p * x_stride; });
+  Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { x[p] = x_rows + 3 * p * x_stride; });
   constexpr size_t kWeightPointers = (V + 1) / 2;
   size_t weights_stride = block.weights_stride;
   const Weights* weights[kWeightPointers];
@@ -206,8 +207,31 @@ void RunBlock(const Block<Weights>& block) {
       sums[r][v] = hn::IfThenElse(hn::Gt(sums[r][v], zero), sums[r][v], hn::Mul(sums[r][v], slope));
     });
   }
-  each([&](size_t r, size_t v)
-           ASTRAY_INLINE_LAMBDA { StoreFirst(kFloats, sums[r][v], count(v), block.y + r * y_stride + v * kLanes); });
+  const auto store = [&](const auto& store_last) ASTRAY_INLINE_LAMBDA {
+    HWY_UNROLL(24)
+    for (size_t r = 0; r < R; ++r) {
+      HWY_UNROLL(24)
+      for (size_t v = 0; v + 1 < V; ++v) hn::StoreU(sums[r][v], kFloats, y + v * kLanes);
+      store_last(sums[r][V - 1], y + (V - 1) * kLanes);
+      HideOrigin(y += y_stride);
+    }
+  };
+  if (last_count == kLanes) {
+    store([](Vector sum, float* to) ASTRAY_INLINE_LAMBDA { hn::StoreU(sum, kFloats, to); });
+  } else {
+    store([&](Vector sum, float* to) ASTRAY_INLINE_LAMBDA { StoreFirst(kFloats, sum, last_count, to); });
+  }
+}
+
+template <typename Weights, size_t R, size_t V>
+void RunBlock(const Block<Weights>& block) {
+  const float* x = block.x;
+  float* y = block.y;
+  for (size_t groups = block.groups; groups > 0; --groups) {
+    RunGroup<Weights, R, V>(block, x, y);
+    x += R * block.x_stride;
+    y += R * block.y_stride;
+  }
 }
 
 template <typename Weights>
@@ -273,11 +297,15 @@ void RunWith(const Weights* weights, const DenseLayer::Operands& o) {
       block.weights = weights + output * elements + k / kIn * kLanes;
       block.bias = k == 0 ? o.bias + output : nullptr;
       block.activation = k + block.inputs == o.inputs ? o.activation : v1::LINEAR;
-      for (size_t g = 0, row = 0; g < groups.count; row += groups[g], ++g) {
+      const auto run = [&](size_t count, size_t rows, size_t row) ASTRAY_INLINE_LAMBDA {
+        block.groups = count;
         block.x = o.x + row * o.x_stride + k;
         block.y = o.y + row * o.y_stride + output;
-        kBlocks<Weights>[groups[g] - 1][widths[i] - 1](block);
-      }
+        kBlocks<Weights>[rows - 1][widths[i] - 1](block);
+      };
+      const size_t first = groups.larger * (groups.size + 1);
+      if (groups.larger > 0) run(groups.larger, groups.size + 1, 0);
+      run(groups.count - groups.larger, groups.size, first);
     }
   }
 }
