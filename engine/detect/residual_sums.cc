@@ -75,6 +75,18 @@ HWY_INLINE Vector Square(const Load& load, Vector residual, const double* weight
   return square;
 }
 
+// Of the lanes: the upper half added to the lower one, until one is left.
+template <typename Tag>
+HWY_INLINE double SumOfHalves(hn::Vec<Tag> sums) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (hn::MaxLanes(Tag()) > 1) {
+    const hn::Half<Tag> half;
+    return SumOfHalves<hn::Half<Tag>>(hn::Add(hn::LowerHalf(half, sums), hn::UpperHalf(half, sums)));
+  }
+#endif
+  return hn::GetLane(sums);
+}
+
 // [begin, end) of one vector; `last` loads what is left behind whole registers.
 template <bool kAllObserved, bool kWeighted>
 HWY_INLINE double SumOne(const float* input, const float* output, const float* observed, const double* weight,
@@ -95,12 +107,10 @@ HWY_INLINE double SumOne(const float* input, const float* output, const float* o
   for (; j + kLanes <= end; ++k, j += kLanes) add(AllLanes(), k, j);
   if (j < end) add(last, k, j);
   // Halves, quarters, and so on, so that the order is the same for every length of a register.
-  HWY_ALIGN double lanes[kSums];
-  for (size_t i = 0; i < kRegisters; ++i) hn::Store(sums[i], doubles, lanes + i * kLanes);
-  for (size_t half = kSums / 2; half > 0; half /= 2) {
-    for (size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  for (size_t half = kRegisters / 2; half > 0; half /= 2) {
+    for (size_t k = 0; k < half; ++k) sums[k] = hn::Add(sums[k], sums[k + half]);
   }
-  return lanes[0];
+  return SumOfHalves<Doubles>(sums[0]);
 }
 
 template <bool kWeighted>

@@ -217,7 +217,7 @@ bool Scaler::Scale(std::span<const float> rows, std::span<float> scaled) const {
 
 bool Scaler::Fill(std::span<const float> rows, std::span<float> scaled, std::span<float> observed,
                   std::span<uint32_t> missing) const {
-  return FillMissing(rows, columns(), fill_.data(), scaled.data(), observed.data(), missing.data());
+  return HoldAndFill(rows, columns(), kLimit, fill_.data(), scaled.data(), observed.data(), missing.data());
 }
 
 void Scaler::Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const {

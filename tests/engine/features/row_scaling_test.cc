@@ -13,7 +13,7 @@
 namespace astray {
 namespace {
 
-constexpr double kLimit = 1e4;
+constexpr float kLimit = 1e4f;
 
 struct Columns {
   std::vector<double> offset, factor;
@@ -44,14 +44,26 @@ TEST(ScaleRows, HasTheBitsOfTheFormulaForEveryShape) {
         std::vector<float> values(rows * columns), scaled(values.size());
         Random random(rows);
         random.FillNormal(values);
-        for (float& value : values) value *= random.Uniform() < 0.1 ? 1e30f : 100.0f;
-        ASSERT_TRUE(ScaleRows(values, columns, scale.offset.data(), scale.factor.data(), kLimit, scaled.data()));
+        const float stretch = columns % 2 == 0 ? 100.0f : 1e30f;  // 1e30: most are held
+        for (float& value : values) value *= random.Uniform() < 0.1 ? stretch : 100.0f;
+        bool within = true;
+        std::vector<float> expected(values.size());
         for (size_t i = 0; i < values.size(); ++i) {
           const double exact = (values[i] - scale.offset[i % columns]) * scale.factor[i % columns];
-          ASSERT_EQ(scaled[i], static_cast<float>(std::clamp(exact, -kLimit, kLimit))) << columns << " " << i;
+          expected[i] = static_cast<float>(exact);
+          within = within && std::abs(exact) <= kLimit;
         }
+        ASSERT_EQ(ScaleRows(values, columns, scale.offset.data(), scale.factor.data(), kLimit, scaled.data()), within);
+        ASSERT_EQ(scaled, expected);
+        std::vector<float> fill(columns), observed(values.size());
+        std::vector<uint32_t> missing(rows);
+        ASSERT_TRUE(HoldAndFill(values, columns, kLimit, fill.data(), scaled.data(), observed.data(), missing.data()));
+        for (float& value : expected) value = std::clamp(value, -kLimit, kLimit);
+        ASSERT_EQ(scaled, expected);
+        ASSERT_EQ(missing, std::vector<uint32_t>(rows));
+        ScaleRows(values, columns, scale.offset.data(), scale.factor.data(), kLimit, scaled.data());
         // In place, too.
-        ASSERT_TRUE(ScaleRows(values, columns, scale.offset.data(), scale.factor.data(), kLimit, values.data()));
+        ScaleRows(values, columns, scale.offset.data(), scale.factor.data(), kLimit, values.data());
         ASSERT_EQ(values, scaled);
       }
     }
@@ -59,25 +71,34 @@ TEST(ScaleRows, HasTheBitsOfTheFormulaForEveryShape) {
   EXPECT_GT(targets, 1u);
 }
 
-TEST(ScaleRows, SaysWhereANumberIsNotFinite) {
+TEST(ScaleRows, SaysWhereAResultIsNotWithinTheLimit) {
   OnEachTarget([] {
     const Columns scale = RandomColumns(5, 1);
     std::vector<float> values(35, 1.0f), scaled(35);
     constexpr float kInfinity = std::numeric_limits<float>::infinity(), kMax = std::numeric_limits<float>::max();
     for (float& value : values) {
-      for (const float bad : {kInfinity, -kInfinity, std::nanf(""), -std::nanf("")}) {
+      for (const float bad : {kInfinity, -kInfinity, std::nanf(""), -std::nanf(""), kMax, -kMax}) {
         value = bad;
         EXPECT_FALSE(ScaleRows(values, 5, scale.offset.data(), scale.factor.data(), kLimit, scaled.data()));
       }
-      for (const float fine : {kMax, -kMax, 0.0f, std::numeric_limits<float>::denorm_min(), 1.0f}) {
+      for (const float fine : {0.0f, std::numeric_limits<float>::denorm_min(), 1.0f}) {
         value = fine;
         EXPECT_TRUE(ScaleRows(values, 5, scale.offset.data(), scale.factor.data(), kLimit, scaled.data()));
       }
     }
+    // The limit itself is within it.
+    const std::vector<double> zero(1 + kScalingPadding), one(1 + kScalingPadding, 1.0);
+    for (float& value : values) {
+      value = -kLimit;
+      EXPECT_TRUE(ScaleRows(values, 1, zero.data(), one.data(), kLimit, scaled.data()));
+      value = std::nextafter(kLimit, 2 * kLimit);
+      EXPECT_FALSE(ScaleRows(values, 1, zero.data(), one.data(), kLimit, scaled.data()));
+      value = 1;
+    }
   });
 }
 
-TEST(FillMissing, MarksCountsAndFillsForEveryShape) {
+TEST(HoldAndFill, MarksCountsAndFillsForEveryShape) {
   OnEachTarget([] {
     Random random(4);
     for (size_t columns = 1; columns < 70; ++columns) {
@@ -89,7 +110,7 @@ TEST(FillMissing, MarksCountsAndFillsForEveryShape) {
       for (float& value : values) value = random.Uniform() < 0.3 ? std::nanf("") : value;
       const std::vector<float> before = scaled;
       std::vector<uint32_t> missing(kRows, 7);
-      ASSERT_TRUE(FillMissing(values, columns, fill.data(), scaled.data(), observed.data(), missing.data()));
+      ASSERT_TRUE(HoldAndFill(values, columns, kLimit, fill.data(), scaled.data(), observed.data(), missing.data()));
       std::vector<uint32_t> expected_missing(kRows);
       for (size_t i = 0; i < values.size(); ++i) {
         const bool is_missing = std::isnan(values[i]);
@@ -99,7 +120,7 @@ TEST(FillMissing, MarksCountsAndFillsForEveryShape) {
       }
       ASSERT_EQ(missing, expected_missing);
       values[random.UniformInt(values.size())] = -std::numeric_limits<float>::infinity();
-      EXPECT_FALSE(FillMissing(values, columns, fill.data(), scaled.data(), observed.data(), missing.data()));
+      EXPECT_FALSE(HoldAndFill(values, columns, kLimit, fill.data(), scaled.data(), observed.data(), missing.data()));
     }
   });
 }
