@@ -42,6 +42,11 @@ inline double Quantile(std::vector<double> values, double q) {
 
 struct Comparison {
   std::vector<double> ours, reference, ratios;  // one a round
+  void Add(double our, double other, double ratio) {
+    ours.push_back(our);
+    reference.push_back(other);
+    ratios.push_back(ratio);
+  }
 };
 
 // Both measured in turns: `ratio` says of each round's pair how they compare. Neighbours in time share the machine's
@@ -51,9 +56,7 @@ inline Comparison Compare(size_t rounds, const std::function<double()>& ours, co
   Comparison comparison;
   for (size_t round = 0; round < rounds; ++round) {
     const double a = ours(), b = reference();
-    comparison.ours.push_back(a);
-    comparison.reference.push_back(b);
-    comparison.ratios.push_back(ratio(a, b));
+    comparison.Add(a, b, ratio(a, b));
   }
   return comparison;
 }

@@ -98,15 +98,14 @@ PLOTS = {
 
 
 def run(name, arguments):
-    """The lines of a program; None where it failed."""
+    """The lines of a program, and whether it measured all that it should."""
     command = [str(HERE / arguments[0] if arguments[0].endswith(".py") else BUILD / "bin" / arguments[0]), *arguments[1:]]
     print(f"{name} ...", file=sys.stderr, flush=True)
     environment = {**os.environ, "ASTRAY_BUILD_DIR": str(BUILD)}
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment)
     if done.returncode != 0:
         print(f"{name}: exit {done.returncode}", file=sys.stderr)
-        return None
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")], done.returncode == 0
 
 
 def misses(direction, goal, ratio):
@@ -221,9 +220,9 @@ if __name__ == "__main__":
         lines = [json.loads(line) for line in open(flags.source)]
     else:
         for tool in chosen:
-            printed = run(tool, TOOLS[tool])
-            failed += [tool] if printed is None else []
-            lines += printed or []
+            printed, complete = run(tool, TOOLS[tool])
+            failed += [] if complete else [tool]
+            lines += printed
     if flags.json:
         pathlib.Path(flags.json).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     results = {line["id"]: line for line in lines if "id" in line}
