@@ -14,46 +14,89 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/detect/nearest_prototype.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+// clang-format off
 #include "hwy/highway.h"
+#include "engine/detect/eight_sums-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace astray {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::CappedTag<float, kScoresTogether>;
 
 // `count` is a multiple of kTriangleColumns. What is too large for a float becomes infinite.
 void ToFloatsWithVectors(const double* from, size_t count, float* to) {
-  const hn::CappedTag<double, kTriangleColumns> doubles;
-  const hn::Rebind<float, decltype(doubles)> floats;
-  for (size_t i = 0; i < count; i += hn::Lanes(doubles)) {
-    hn::StoreU(hn::DemoteTo(floats, hn::LoadU(doubles, from + i)), floats, to + i);
+  const hn::Rebind<float, Doubles> floats;
+  for (size_t i = 0; i < count; i += kSumLanes) {
+    hn::StoreU(hn::DemoteTo(floats, LoadDoubles(from + i)), floats, to + i);
   }
 }
 
-// Of `count` scores, a multiple of kScoresTogether.
-float HighestWithVectors(const float* scores, size_t count) {
-  const Floats floats;
-  auto highest = hn::Set(floats, -std::numeric_limits<float>::infinity());
-  for (size_t k = 0; k < count; k += hn::Lanes(floats)) highest = hn::Max(highest, hn::LoadU(floats, scores + k));
-  return hn::GetLane(hn::MaxOfLanes(floats, highest));
+void SquaredLengthsWithVectors(const float* points, size_t stride, std::span<double> lengths) {
+  for (double& length : lengths) {
+    length = Dot(points, points, stride);
+    points += stride;
+  }
 }
 
-// Where the score is that is at least `least`; `count` where more than one is, or none.
-size_t FindOnlyWithVectors(const float* scores, size_t count, float least) {
+struct Candidates {
+  float least;  // score of what may be the nearest
+  size_t only;  // where it is; the number of scores where several are, or it is not known
+};
+
+// Of `count` scores, a multiple of kScoresTogether, of which each may be wrong by half of `error`. In one pass, which
+// keeps the two highest of each lane.
+HWY_INLINE Candidates FindCandidates(const float* scores, size_t count, double error) {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
   const Floats floats;
-  const auto bound = hn::Set(floats, least);
-  size_t found = 0;
-  // A sum, so that there is no branch that could be mispredicted.
-  auto places = hn::Zero(floats), place = hn::Iota(floats, 0.0f);
+  auto highest = hn::Set(floats, kNone), second = highest, group = hn::Zero(floats);
   for (size_t k = 0; k < count; k += hn::Lanes(floats)) {
-    const auto here = hn::Ge(hn::LoadU(floats, scores + k), bound);
-    found += hn::CountTrue(floats, here);
-    places = hn::Add(places, hn::IfThenElseZero(here, place));
-    place = hn::Add(place, hn::Set(floats, static_cast<float>(hn::Lanes(floats))));
+    const auto score = hn::LoadU(floats, scores + k);
+    group = hn::IfThenElse(hn::Gt(score, highest), hn::Set(floats, static_cast<float>(k)), group);
+    second = hn::Max(second, hn::Min(highest, score));
+    highest = hn::Max(highest, score);
   }
-  return found == 1 ? static_cast<size_t>(hn::GetLane(hn::SumOfLanes(floats, places))) : count;
+  const float top = hn::GetLane(hn::MaxOfLanes(floats, highest));
+  // Below this error no score of a float overflowed.
+  if (!std::isfinite(top) || !(error < 0x1p100)) return {.least = kNone, .only = count};
+  const auto least = static_cast<float>(top - error);
+  const auto bound = hn::Set(floats, least);
+  const auto near = hn::Ge(highest, bound);
+  if (!hn::AllFalse(floats, hn::Ge(second, bound)) || hn::CountTrue(floats, near) != 1) {
+    return {.least = least, .only = count};
+  }
+  const float first = hn::GetLane(hn::SumOfLanes(floats, hn::IfThenElseZero(near, group)));
+  return {.least = least, .only = static_cast<size_t>(first) + static_cast<size_t>(hn::FindFirstTrue(floats, near))};
+}
+
+// distances [rows] of y [rows x stride], whose scores are [rows x points, rounded up].
+void DistancesWithVectors(const NearestPrototype::Points& points, size_t rows, const double* y, const float* scores,
+                          double* distances) {
+  // What rounding to floats can do to two scores: y, |q|² / 2 and what is returned are rounded once, and so is each of
+  // 2 n operations (Higham 2002, "Accuracy and stability of numerical algorithms", section 3.1); |y q| ≤ |y| |q|. And
+  // what underflow can do.
+  const double rounding = 1.01 * static_cast<double>(points.features + 2) * 0x1p-22, underflow = 0x1p-120;
+  for (size_t row = 0; row < rows; ++row, y += points.stride, scores += points.scores) {
+    // |y - q|² = |y|² - 2 y q + |q|²
+    const double length = Dot(y, y, points.stride);
+    const auto without_length = [&](size_t k) HWY_ATTR {
+      return points.lengths[k] - 2 * Dot(y, points.values.data() + k * points.stride, points.stride);
+    };
+    const double error = rounding * (points.longest / 2 + std::sqrt(length * points.longest)) + underflow;
+    const Candidates candidates = FindCandidates(scores, points.scores, error);
+    double nearest = std::numeric_limits<double>::infinity();
+    if (candidates.only < points.lengths.size()) {
+      nearest = without_length(candidates.only);
+    } else {
+      for (size_t k = 0; k < points.lengths.size(); ++k) {
+        if (!(scores[k] < candidates.least)) nearest = std::min(nearest, without_length(k));
+      }
+    }
+    nearest += length;
+    // Rounding can take the distance of a point from itself to the last bit below 0; of no number, it stays none.
+    distances[row] = nearest < 0 ? 0 : nearest * points.inverse_unit;
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -64,43 +107,38 @@ HWY_AFTER_NAMESPACE();
 namespace astray {
 
 HWY_EXPORT(ToFloatsWithVectors);
-HWY_EXPORT(HighestWithVectors);
-HWY_EXPORT(FindOnlyWithVectors);
+HWY_EXPORT(SquaredLengthsWithVectors);
+HWY_EXPORT(DistancesWithVectors);
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 size_t RoundUp(size_t size, size_t multiple) { return (size + multiple - 1) / multiple * multiple; }
 
-// sums[r] += a[r] b[r], [size] each, in order: side by side, since a sum alone waits for itself.
-template <typename T>
-void AddProducts(size_t size, const std::array<const double*, kRowsTogether>& a,
-                 const std::array<const T*, kRowsTogether>& b, std::array<double, kRowsTogether>* sums) {
-  std::array<double, kRowsTogether> added = *sums;
-  for (size_t i = 0; i < size; ++i) {
-    for (size_t r = 0; r < kRowsTogether; ++r) added[r] += a[r][i] * b[r][i];
+NearestPrototype::Points PointsOf(const v1::PrototypeScale& scale, size_t features) {
+  const size_t count = static_cast<size_t>(scale.point_size()) / features;
+  NearestPrototype::Points points = {.features = features,
+                                     .stride = RoundUp(features, kTriangleColumns),
+                                     .scores = RoundUp(count, kScoresTogether),
+                                     .values = {},
+                                     .lengths = std::vector<double>(count),
+                                     .inverse_unit = std::min(1 / scale.unit(), std::numeric_limits<double>::max())};
+  points.values.resize(count * points.stride);
+  for (size_t k = 0; k < count; ++k) {
+    std::copy_n(scale.point().begin() + static_cast<std::ptrdiff_t>(k * features), features,
+                points.values.begin() + static_cast<std::ptrdiff_t>(k * points.stride));
   }
-  *sums = added;
-}
-
-std::vector<double> LengthsOf(std::span<const float> points, size_t features) {
-  std::vector<double> lengths;
-  for (size_t at = 0; at < points.size(); at += features) {
-    double length = 0;
-    for (const double value : points.subspan(at, features)) length += value * value;
-    lengths.push_back(length);
-  }
-  return lengths;
+  HWY_DYNAMIC_DISPATCH(SquaredLengthsWithVectors)(points.values.data(), points.stride, points.lengths);
+  points.longest = std::ranges::max(points.lengths);
+  return points;
 }
 
 // Whose outputs for y are y q - |q|² / 2 of each point q, the higher the nearer, and of those that fill it up nothing.
-DenseLayer ScoresOf(std::span<const float> points, std::span<const double> lengths, size_t features) {
-  const size_t padded = RoundUp(lengths.size(), kScoresTogether);
-  std::vector<float> weights(points.begin(), points.end()), bias(padded, -kInfinity);
-  weights.resize(padded * features);
-  std::ranges::transform(lengths, bias.begin(), [](double length) { return static_cast<float>(-length / 2); });
-  return DenseLayer(features, weights, bias);
+DenseLayer ScoresOf(const v1::PrototypeScale& scale, const NearestPrototype::Points& points) {
+  std::vector<float> weights(scale.point().begin(), scale.point().end());
+  weights.resize(points.scores * points.features);
+  std::vector<float> bias(points.scores, -std::numeric_limits<float>::infinity());
+  std::ranges::transform(points.lengths, bias.begin(), [](double length) { return static_cast<float>(-length / 2); });
+  return DenseLayer(points.features, weights, bias);
 }
 
 absl::Status Refuse(absl::string_view field, absl::string_view expected, const auto& got) {
@@ -123,19 +161,12 @@ absl::Status CheckPrototypes(const v1::PrototypeScale& scale, size_t features) {
 }
 
 NearestPrototype::NearestPrototype(const v1::PrototypeScale& scale, size_t features)
-    : features_(features),
-      stride_(RoundUp(features, kTriangleColumns)),
-      paired_(features <= kMaxPairedFeatures),
-      points_(scale.point().begin(), scale.point().end()),
-      lengths_(LengthsOf(points_, features)),
-      longest_(std::ranges::max(lengths_)),
-      scores_(ScoresOf(points_, lengths_, features)),
-      inverse_unit_(std::min(1 / scale.unit(), std::numeric_limits<double>::max())) {
+    : paired_(features <= kMaxPairedFeatures), points_(PointsOf(scale, features)), scores_(ScoresOf(scale, points_)) {
   if (!paired_) {
     metric_.assign(scale.metric().begin(), scale.metric().end());
     return;
   }
-  metric_.assign(stride_ * features, 0);
+  metric_.assign(points_.stride * features, 0);
   for (size_t a = 0, at = 0; a < features; ++a) {
     for (size_t b = 0; b <= a; ++b, ++at) {
       metric_[(b / kTriangleColumns * features + a) * kTriangleColumns + b % kTriangleColumns] =
@@ -146,84 +177,35 @@ NearestPrototype::NearestPrototype(const v1::PrototypeScale& scale, size_t featu
 
 void NearestPrototype::SquaredDistances(const RebuiltVectors& vectors, size_t first, size_t count, Scratch* scratch,
                                         double* distances) const {
-  scratch->measured.resize(kMostRows * stride_);
-  for (size_t done = 0; done < count; done += kRowsTogether) {
-    Measure(vectors, first + done, std::min(kRowsTogether, count - done), scratch, &scratch->measured[done * stride_]);
-  }
-  const size_t padded = RoundUp(lengths_.size(), kScoresTogether);
-  scratch->floats.resize(kMostRows * stride_);
-  scratch->scores.resize(kMostRows * padded);
-  HWY_DYNAMIC_DISPATCH(ToFloatsWithVectors)(scratch->measured.data(), count * stride_, scratch->floats.data());
-  scores_.Run(count, scratch->floats.data(), stride_, scratch->scores.data(), padded);
+  scratch->measured.resize(kMostRows * points_.stride);
+  scratch->floats.resize(kMostRows * points_.stride);
+  scratch->scores.resize(kMostRows * points_.scores);
+  double* const measured = scratch->measured.data();
   for (size_t done = 0; done < count; done += kRowsTogether) {
     const size_t rows = std::min(kRowsTogether, count - done);
-    const Sums squares = Distances(rows, &scratch->measured[done * stride_], &scratch->scores[done * padded]);
-    // Rounding can take the distance of a point from itself to the last bit below 0; of no number, it stays none.
-    for (size_t row = 0; row < rows; ++row) {
-      distances[done + row] = squares[row] < 0 ? 0 : squares[row] * inverse_unit_;
-    }
+    Measure(vectors, first + done, rows, scratch, measured + done * points_.stride);
   }
-}
-
-NearestPrototype::Sums NearestPrototype::Distances(size_t rows, const double* y, const float* scores) const {
-  const size_t points = lengths_.size(), padded = RoundUp(points, kScoresTogether);
-  Sums lengths = {}, products = {}, nearest = {};
-  static_assert(kRowsTogether == 4);
-  const std::array<const double*, kRowsTogether> rows_of_y = {y, y + stride_, y + 2 * stride_, y + 3 * stride_};
-  AddProducts(features_, rows_of_y, rows_of_y, &lengths);
-  std::array<float, kRowsTogether> least = {};
-  std::array<size_t, kRowsTogether> only = {};
-  std::array<const float*, kRowsTogether> q;
-  q.fill(points_.data());
-  for (size_t row = 0; row < rows; ++row) {
-    least[row] = Least(scores + row * padded, lengths[row]);
-    only[row] = HWY_DYNAMIC_DISPATCH(FindOnlyWithVectors)(scores + row * padded, padded, least[row]);
-    if (only[row] < points) q[row] = &points_[only[row] * features_];
-  }
-  AddProducts(features_, rows_of_y, q, &products);
-  for (size_t row = 0; row < rows; ++row) {
-    // |y - q|² = |y|² - 2 y q + |q|²
-    nearest[row] = only[row] < points ? lengths_[only[row]] - 2 * products[row]
-                                      : Nearest(y + row * stride_, scores + row * padded, least[row]);
-  }
-  AddProducts(features_, rows_of_y, rows_of_y, &nearest);
-  return nearest;
-}
-
-float NearestPrototype::Least(const float* scores, double length) const {
-  // What rounding to floats can do to two scores: y, |q|² / 2 and what is returned are rounded once, and so is each of
-  // 2 n operations (Higham 2002, "Accuracy and stability of numerical algorithms", section 3.1); |y q| ≤ |y| |q|. And
-  // what underflow can do.
-  const double rounding = 1.01 * static_cast<double>(features_ + 2) * 0x1p-22, underflow = 0x1p-120;
-  const double error = rounding * (longest_ / 2 + std::sqrt(length * longest_)) + underflow;
-  const float highest = HWY_DYNAMIC_DISPATCH(HighestWithVectors)(scores, RoundUp(lengths_.size(), kScoresTogether));
-  return std::isfinite(highest) && error < 0x1p100 ? static_cast<float>(highest - error) : -kInfinity;
-}
-
-double NearestPrototype::Nearest(const double* y, const float* scores, float least) const {
-  double nearest = std::numeric_limits<double>::infinity();
-  for (size_t k = 0; k < lengths_.size(); ++k) {
-    if (scores[k] < least) continue;
-    const double product = std::inner_product(y, y + features_, &points_[k * features_], 0.0);
-    nearest = std::min(nearest, lengths_[k] - 2 * product);
-  }
-  return nearest;
+  HWY_DYNAMIC_DISPATCH(ToFloatsWithVectors)(measured, count * points_.stride, scratch->floats.data());
+  scores_.Run(count, scratch->floats.data(), points_.stride, scratch->scores.data(), points_.scores);
+  HWY_DYNAMIC_DISPATCH(DistancesWithVectors)(points_, count, measured, scratch->scores.data(), distances);
 }
 
 void NearestPrototype::Measure(const RebuiltVectors& vectors, size_t first, size_t count, Scratch* scratch,
                                double* measured) const {
-  scratch->rows.resize(kRowsTogether * stride_);
+  scratch->rows.resize(kRowsTogether * points_.stride);
   for (size_t i = 0; i < count; ++i) {
     const float *input = vectors.input + (first + i) * vectors.width,
                 *output = vectors.output + (first + i) * vectors.outputs, *observed = vectors.observed_of(first + i);
-    double* const row = scratch->rows.data() + i * stride_;
-    std::copy_n(input, features_, row);
-    for (size_t f = 0; observed != nullptr && f < features_; ++f) {
+    double* const row = scratch->rows.data() + i * points_.stride;
+    std::copy_n(input, points_.features, row);
+    for (size_t f = 0; observed != nullptr && f < points_.features; ++f) {
       if (observed[f] == 0) row[f] = output[f];
     }
-    if (!paired_) std::transform(row, row + features_, metric_.begin(), measured + i * stride_, std::multiplies<>());
+    if (!paired_)
+      std::transform(row, row + points_.features, metric_.begin(), measured + i * points_.stride, std::multiplies<>());
   }
-  if (paired_) MultiplyByTriangle(scratch->rows.data(), count, stride_, features_, metric_.data(), measured);
+  if (paired_)
+    MultiplyByTriangle(scratch->rows.data(), count, points_.stride, points_.features, metric_.data(), measured);
 }
 
 }  // namespace astray

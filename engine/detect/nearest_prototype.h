@@ -3,7 +3,6 @@
 // precision, so that the distance is the one that measuring all of them would give. Immutable and thread-safe.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <vector>
 
@@ -42,25 +41,24 @@ class NearestPrototype {
   void SquaredDistances(const RebuiltVectors& vectors, size_t first, size_t count, Scratch* scratch,
                         double* distances) const;
 
+  // What the kernel of one kind of processor gets.
+  struct Points {
+    size_t features, stride, scores;  // stride, scores: features and points, up to the next multiple of
+                                      // kTriangleColumns and of kScoresTogether
+    std::vector<float> values;        // [points x stride], 0 behind the features
+    std::vector<double> lengths;      // |q|² of each point q
+    double longest = 0;               // the largest of these
+    double inverse_unit = 0;
+  };
+
  private:
   // measured [count x stride] = Lᵀ row, of at most kRowsTogether rows.
   void Measure(const RebuiltVectors& vectors, size_t first, size_t count, Scratch* scratch, double* measured) const;
-  // Of y [rows x stride], at most kRowsTogether, whose scores [rows x points, rounded up] are y q - |q|² / 2: |y - q|²
-  // of the nearest point q.
-  using Sums = std::array<double, kRowsTogether>;
-  Sums Distances(size_t rows, const double* y, const float* scores) const;
-  // For one y: what the nearest point's score is at least, where |y|² is `length`; and its |y - q|² - |y|² by that.
-  float Least(const float* scores, double length) const;
-  double Nearest(const double* y, const float* scores, float least) const;
 
-  size_t features_, stride_;  // stride_: features, up to the next multiple of kTriangleColumns
   bool paired_;
-  std::vector<double> metric_;   // L as MultiplyByTriangle takes it, or its diagonal [features]
-  std::vector<float> points_;    // [points x features]
-  std::vector<double> lengths_;  // of each point q |q|²
-  double longest_ = 0;           // the largest of these
+  std::vector<double> metric_;  // L as MultiplyByTriangle takes it, or its diagonal [features]
+  Points points_;
   DenseLayer scores_;
-  double inverse_unit_;
 };
 
 }  // namespace astray

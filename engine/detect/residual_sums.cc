@@ -5,17 +5,16 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/detect/residual_sums.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+// clang-format off
 #include "hwy/highway.h"
+#include "engine/detect/eight_sums-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace astray {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr size_t kSums = 8;  // side by side, however many a register holds
-using Doubles = hn::CappedTag<double, kSums>;
 using Floats = hn::Rebind<float, Doubles>;
-using Vector = hn::Vec<Doubles>;
 
 HWY_INLINE void StoreSome(Vector vector, size_t count, double* to) {
   const Doubles doubles;
@@ -27,8 +26,10 @@ HWY_INLINE void StoreSome(Vector vector, size_t count, double* to) {
 
 // All lanes, or the first `count`: what the compiler knows costs nothing.
 struct AllLanes {
-  HWY_INLINE Vector operator()(const float* from) const { return hn::PromoteTo(Doubles(), hn::LoadU(Floats(), from)); }
-  HWY_INLINE Vector operator()(const double* from) const { return hn::LoadU(Doubles(), from); }
+  template <typename T>
+  HWY_INLINE Vector operator()(const T* from) const {
+    return LoadDoubles(from);
+  }
 };
 // The others are zero, and nothing behind them is read.
 class FirstLanes {
@@ -75,42 +76,23 @@ HWY_INLINE Vector Square(const Load& load, Vector residual, const double* weight
   return square;
 }
 
-// Of the lanes: the upper half added to the lower one, until one is left.
-template <typename Tag>
-HWY_INLINE double SumOfHalves(hn::Vec<Tag> sums) {
-#if HWY_TARGET != HWY_SCALAR
-  if constexpr (hn::MaxLanes(Tag()) > 1) {
-    const hn::Half<Tag> half;
-    return SumOfHalves<hn::Half<Tag>>(hn::Add(hn::LowerHalf(half, sums), hn::UpperHalf(half, sums)));
-  }
-#endif
-  return hn::GetLane(sums);
-}
-
 // [begin, end) of one vector; `last` loads what is left behind whole registers.
 template <bool kAllObserved, bool kWeighted>
 HWY_INLINE double SumOne(const float* input, const float* output, const float* observed, const double* weight,
                          size_t begin, size_t end, const FirstLanes& last) {
-  const Doubles doubles;
-  constexpr size_t kLanes = hn::MaxLanes(Doubles()), kRegisters = kSums / kLanes;
-  Vector sums[kRegisters];
-  for (Vector& sum : sums) sum = hn::Zero(doubles);
+  EightSums sums;
   const auto add = [&](const auto& load, size_t k, size_t j) HWY_ATTR {
     const auto residual = Residual<kAllObserved>(load, input, output, observed, j);
-    sums[k] = hn::Add(sums[k], Square<kWeighted>(load, residual, weight, j));
+    sums.of[k] = hn::Add(sums.of[k], Square<kWeighted>(load, residual, weight, j));
   };
   size_t j = begin;
   for (; j + kSums <= end; j += kSums) {
-    for (size_t k = 0; k < kRegisters; ++k) add(AllLanes(), k, j + k * kLanes);
+    for (size_t k = 0; k < kSumRegisters; ++k) add(AllLanes(), k, j + k * kSumLanes);
   }
   size_t k = 0;
-  for (; j + kLanes <= end; ++k, j += kLanes) add(AllLanes(), k, j);
+  for (; j + kSumLanes <= end; ++k, j += kSumLanes) add(AllLanes(), k, j);
   if (j < end) add(last, k, j);
-  // Halves, quarters, and so on, so that the order is the same for every length of a register.
-  for (size_t half = kRegisters / 2; half > 0; half /= 2) {
-    for (size_t k = 0; k < half; ++k) sums[k] = hn::Add(sums[k], sums[k + half]);
-  }
-  return SumOfHalves<Doubles>(sums[0]);
+  return sums.Total();
 }
 
 template <bool kWeighted>

@@ -6,6 +6,7 @@
 
 #include <Eigen/Dense>
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <functional>
@@ -139,7 +140,17 @@ TEST(NearestPrototype, APointIsAtNoDistanceFromItself) {
   EXPECT_LT(distance, 1e-5);
 }
 
-// By all points, in double precision, each sum in order.
+// Σ a_i b_i: eight sums side by side, then added up in pairs, halves first.
+double Dot(const std::vector<double>& a, const std::vector<double>& b) {
+  std::array<double, 8> sums = {};
+  for (size_t i = 0; i < a.size(); ++i) sums[i % 8] += a[i] * b[i];
+  for (size_t half = 4; half > 0; half /= 2) {
+    for (size_t k = 0; k < half; ++k) sums[k] += sums[k + half];
+  }
+  return sums[0];
+}
+
+// By all points, in double precision.
 double MeasureAll(const v1::PrototypeScale& scale, std::span<const float> row) {
   const size_t features = row.size();
   std::vector<double> y(features);
@@ -153,16 +164,11 @@ double MeasureAll(const v1::PrototypeScale& scale, std::span<const float> row) {
     }
   }
   double nearest = std::numeric_limits<double>::infinity();
-  for (int at = 0; at < scale.point_size(); at += static_cast<int>(features)) {
-    double length = 0, product = 0;
-    for (size_t f = 0; f < features; ++f) {
-      const double q = scale.point(at + static_cast<int>(f));
-      length += q * q;
-      product += y[f] * q;
-    }
-    nearest = std::min(nearest, length - 2 * product);
+  for (auto point = scale.point().begin(); point != scale.point().end(); point += static_cast<int>(features)) {
+    const std::vector<double> q(point, point + static_cast<int>(features));
+    nearest = std::min(nearest, Dot(q, q) - 2 * Dot(y, q));
   }
-  for (const double value : y) nearest += value * value;
+  nearest += Dot(y, y);
   return nearest < 0 ? 0 : nearest / scale.unit();
 }
 
