@@ -1,11 +1,10 @@
 #include "engine/detect/nearest_prototype.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <numeric>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
