@@ -283,10 +283,8 @@ struct Parts {
 template <typename Weights>
 void RunWith(const Weights* weights, const DenseLayer::Operands& o) {
   const size_t vectors = (o.outputs + kLanes - 1) / kLanes;
-  // Fewer rows by three or four vectors are faster than more by two. Where that would take all registers, it pays only
-  // for layers that have no more vectors.
-  const size_t together = vectors == 3 || vectors == 4 ? vectors : vectors > 4 && kAccumulators == 24 ? 4 : 2;
-  const Parts groups(o.rows, kAccumulators / together);
+  // Three or four vectors are better taken at once by fewer rows than in two parts.
+  const Parts groups(o.rows, vectors == 3 || vectors == 4 ? kAccumulators / vectors : kMaxRows);
   const Parts widths(vectors, kVectors[groups[0] - 1]);
   const size_t pass = groups.count == 1 ? o.inputs : kPassInputs;
   constexpr size_t kIn = kInputsIn<Weights>;
