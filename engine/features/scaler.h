@@ -46,7 +46,8 @@ class Scaler {
   // rows, scaled, observed: [n x columns], no infinities. A NaN becomes the column's fill, with observed 0.
   void Apply(std::span<const float> rows, std::span<float> scaled, std::span<float> observed) const;
   // The same in two steps, of which the second is only needed where the first says false: not every value is finite, or
-  // some are beyond kLimit. missing [n] becomes how many values of a row are NaN. Gives false where a value is infinite.
+  // some are beyond kLimit. missing [n] becomes how many values of a row are NaN. Gives false where a value is
+  // infinite.
   bool Scale(std::span<const float> rows, std::span<float> scaled) const;
   bool Fill(std::span<const float> rows, std::span<float> scaled, std::span<float> observed,
             std::span<uint32_t> missing) const;
