@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -40,7 +41,7 @@ constexpr bool kSmall = true;
 #else
 constexpr bool kSmall = HWY_TARGET == HWY_SCALAR;
 #endif
-constexpr size_t kAccumulators = kSmall ? 4 : HWY_TARGET <= HWY_AVX3 ? 24 : 12;
+constexpr size_t kAccumulators = kSmall ? 4 : HWY_TARGET <= HWY_AVX3 ? 24 : HWY_TARGET <= HWY_AVX2 ? 12 : 8;
 constexpr size_t kMaxRows = kAccumulators / 2;
 constexpr size_t kMaxVectors = std::min<size_t>(8, kAccumulators);
 // Inputs of one pass over the rows: their weights for two vectors of outputs stay in the first-level cache.
@@ -70,7 +71,29 @@ HWY_INLINE Vector LoadWeights(const uint32_t* from) {
   return hn::BitCast(kFloats, part == 0 ? hn::ShiftLeft<16>(pairs) : hn::And(pairs, hn::Set(bits, 0xffff0000)));
 }
 
-// Part of the outputs of some groups of rows, over part of the inputs.
+// S inputs, again and again.
+template <size_t S>
+HWY_INLINE Vector SetAll(const float* from) {
+  if constexpr (S == 1) {
+    return hn::Set(kFloats, *from);
+  } else {
+    double pair;
+    std::memcpy(&pair, from, sizeof(pair));
+    return hn::BitCast(kFloats, hn::Set(hn::Repartition<double, decltype(kFloats)>(), pair));
+  }
+}
+
+// The sums of lanes 0 and 1, 2 and 3, ... of `low`, then those of `high`.
+HWY_INLINE Vector AddNeighbours([[maybe_unused]] Vector low, Vector high) {
+#if HWY_TARGET == HWY_SCALAR
+  return high;  // not called
+#else
+  return hn::Add(hn::ConcatEven(kFloats, high, low), hn::ConcatOdd(kFloats, high, low));
+#endif
+}
+
+// Part of the outputs of some groups of rows, over part of the inputs. Each output has S sums, side by side in a
+// vector: of every S-th input, from the first, from the second, ...; the bias is part of the first one.
 template <typename Weights>
 struct Block {
   size_t groups;
@@ -93,6 +116,25 @@ HWY_INLINE void HideOrigin(T& value) {
   asm("" : "+r"(value));
 #endif
 }
+
+// From a row, or a vector of weights, to the next two of them: distances in registers of their own.
+class Strides {
+ public:
+  explicit Strides(size_t elements) : one_(elements * sizeof(float)), two_(2 * one_) { Keep(); }
+  HWY_INLINE void Keep() {
+    HideOrigin(one_);
+    HideOrigin(two_);
+  }
+  template <size_t count, typename T>
+  HWY_INLINE const T* Reach(const T* from) const {
+    static_assert(sizeof(T) == sizeof(float));
+    const size_t bytes = count == 0 ? 0 : count == 1 ? one_ : two_;
+    return reinterpret_cast<const T*>(reinterpret_cast<const char*>(from) + bytes);
+  }
+
+ private:
+  size_t one_, two_;
+};
 
 // sum += a * b, of one rounding where the processor has that. Spelled out for it because GCC 12 likes to put the sum
 // into the register of a factor, and runs out of registers where a loop has many of these.
@@ -120,21 +162,20 @@ HWY_INLINE void KeepLoadsBelow() {
 #endif
 }
 
-template <typename Weights, size_t R, size_t V>
+template <typename Weights, size_t S, size_t R, size_t V>
 HWY_INLINE void RunGroup(const Block<Weights>& block, const float* x_rows, float* y) {
   Vector sums[R][V];
-  size_t x_stride = block.x_stride;
   const size_t y_stride = block.y_stride, last_count = block.last_count;
   // Loops that the compiler unrolls take it a fraction of the time that Unrolled does. Those over the inputs are no
   // such ones: GCC 12 would not keep all sums in registers.
-  const auto each = [](const auto& body) ASTRAY_INLINE_LAMBDA {
+  const auto each = [](const auto& body, size_t vectors = V) ASTRAY_INLINE_LAMBDA {
     HWY_UNROLL(24)
     for (size_t r = 0; r < R; ++r) {
       HWY_UNROLL(24)
-      for (size_t v = 0; v < V; ++v) body(r, v);
+      for (size_t v = 0; v < vectors; ++v) body(r, v);
     }
   };
-  if (block.bias != nullptr) {
+  if (S == 2 || block.bias != nullptr) {
     each([&](size_t r, size_t v) ASTRAY_INLINE_LAMBDA { sums[r][v] = hn::LoadU(kFloats, block.bias + v * kLanes); });
   } else {
     each([&](size_t r, size_t v) ASTRAY_INLINE_LAMBDA {
@@ -142,37 +183,41 @@ HWY_INLINE void RunGroup(const Block<Weights>& block, const float* x_rows, float
     });
   }
 
-  // One pointer for three rows: the other two are reached by x86's index registers. One for each row would not fit
-  // into the registers, nor would what a compiler makes of one for all.
-  constexpr size_t kPointers = (R + 2) / 3;
+  // One pointer for three rows, and for three vectors of weights: the other two are reached by x86's index registers.
+  // One for each would not fit into the registers, nor would what a compiler makes of one for all.
+  constexpr size_t kPointers = (R + 2) / 3, kWeightPointers = (V + 2) / 3;
   const float* x[kPointers];
-  Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { x[p] = x_rows + 3 * p * x_stride; });
-  constexpr size_t kWeightPointers = (V + 1) / 2;
-  size_t weights_stride = block.weights_stride;
+  Strides x_strides(block.x_stride);
+  Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { x[p] = x_rows + 3 * p * block.x_stride; });
   const Weights* weights[kWeightPointers];
-  Unrolled<kWeightPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { weights[p] = block.weights + 2 * p * weights_stride; });
+  Strides weights_strides(block.weights_stride);
+  Unrolled<kWeightPointers>([&](auto p)
+                                ASTRAY_INLINE_LAMBDA { weights[p] = block.weights + 3 * p * block.weights_stride; });
+  const Vector zero = hn::Zero(kFloats);
   constexpr size_t kIn = kInputsIn<Weights>;
+  const auto x_of = [&](auto r) ASTRAY_INLINE_LAMBDA { return x_strides.template Reach<r % 3>(x[r / 3]); };
+  const auto weights_of = [&](auto v)
+                              ASTRAY_INLINE_LAMBDA { return weights_strides.template Reach<v % 3>(weights[v / 3]); };
   const auto step = [&](auto k) ASTRAY_INLINE_LAMBDA {
     // Few rows leave registers for the pairs that the step before has read.
     if constexpr (k % kIn == 0 || R > 2) KeepLoadsBelow();
-    const auto weight = [&](auto v) ASTRAY_INLINE_LAMBDA {
-      return LoadWeights<k % kIn>(weights[v / 2] + v % 2 * weights_stride + k / kIn * kLanes);
-    };
-    const auto value = [&](auto r) ASTRAY_INLINE_LAMBDA { return hn::Set(kFloats, x[r / 3][r % 3 * x_stride + k]); };
+    const auto weight = [&](auto v)
+                            ASTRAY_INLINE_LAMBDA { return LoadWeights<k % kIn>(weights_of(v) + k / kIn * kLanes); };
+    const auto input = [&](auto r) ASTRAY_INLINE_LAMBDA { return x_of(r) + S * k; };
     // Whichever are fewer stay in registers for the step.
-    if constexpr (V == 1) {
+    if constexpr (V == 1 && S == 1) {
       const Vector w = weight(std::integral_constant<size_t, 0>());
-      Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { AccumulateOne(w, x[r / 3] + r % 3 * x_stride + k, sums[r][0]); });
+      Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { AccumulateOne(w, input(r), sums[r][0]); });
     } else if constexpr (V <= R) {
       Vector w[V];
       Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA { w[v] = weight(v); });
       Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA {
-        const Vector one = value(r);
+        const Vector one = SetAll<S>(input(r));
         Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA { Accumulate(w[v], one, sums[r][v]); });
       });
     } else {
       Vector values[R];
-      Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { values[r] = value(r); });
+      Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { values[r] = SetAll<S>(input(r)); });
       Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA {
         const Vector w = weight(v);
         Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA { Accumulate(w, values[r], sums[r][v]); });
@@ -180,39 +225,60 @@ HWY_INLINE void RunGroup(const Block<Weights>& block, const float* x_rows, float
     }
   };
   const auto advance = [&](size_t steps) ASTRAY_INLINE_LAMBDA {
-    Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(x[p] += steps); });
+    Unrolled<kPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(x[p] += S * steps); });
     Unrolled<kWeightPointers>([&](auto p) ASTRAY_INLINE_LAMBDA { HideOrigin(weights[p] += steps / kIn * kLanes); });
   };
   // Of narrow vectors a step takes half as long, and the loop's own additions weigh twice as much.
   constexpr size_t kSteps = kSmall ? kIn : HWY_TARGET == HWY_AVX2 ? 8 : 4;
-  size_t k = 0;
-  for (; k + kSteps <= block.inputs; k += kSteps) {
-    HideOrigin(x_stride);
-    HideOrigin(weights_stride);
+  size_t left = block.inputs / S;
+  for (; left >= kSteps; left -= kSteps) {
+    x_strides.Keep();
+    weights_strides.Keep();
     Unrolled<kSteps>(step);
     advance(kSteps);
   }
-  for (; k + kIn <= block.inputs; k += kIn) {
+  HWY_UNROLL(1)
+  for (; left >= kIn; left -= kIn) {
     Unrolled<kIn>(step);
     advance(kIn);
   }
-  if (k < block.inputs) step(std::integral_constant<size_t, 0>());
+  if constexpr (S == 2) {
+    if (block.inputs % 2 == 1) {  // what lies behind the last one is not read
+      Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA {
+        const Vector last = hn::OddEven(zero, hn::Set(kFloats, *x_of(r)));
+        Unrolled<V>([&](auto v) ASTRAY_INLINE_LAMBDA { Accumulate(LoadWeights<0>(weights_of(v)), last, sums[r][v]); });
+      });
+    }
+  } else if (left > 0) {
+    step(std::integral_constant<size_t, 0>());
+  }
 
-  const Vector zero = hn::Zero(kFloats);
+  constexpr size_t kOutputVectors = (V + S - 1) / S;
+  if constexpr (S == 2) {
+    Unrolled<R>([&](auto r) ASTRAY_INLINE_LAMBDA {
+      Unrolled<kOutputVectors>([&](auto v) ASTRAY_INLINE_LAMBDA {
+        Vector high = zero;
+        if constexpr (2 * v + 1 < V) high = sums[r][2 * v + 1];
+        sums[r][v] = AddNeighbours(sums[r][2 * v], high);
+      });
+    });
+  }
   if (block.activation == v1::RELU) {
-    each([&](size_t r, size_t v) ASTRAY_INLINE_LAMBDA { sums[r][v] = hn::Max(sums[r][v], zero); });
+    each([&](size_t r, size_t v) ASTRAY_INLINE_LAMBDA { sums[r][v] = hn::Max(sums[r][v], zero); }, kOutputVectors);
   } else if (block.activation == v1::LEAKY_RELU) {
     const Vector slope = hn::Set(kFloats, kLeakyReluSlope);
-    each([&](size_t r, size_t v) ASTRAY_INLINE_LAMBDA {
-      sums[r][v] = hn::IfThenElse(hn::Gt(sums[r][v], zero), sums[r][v], hn::Mul(sums[r][v], slope));
-    });
+    each(
+        [&](size_t r, size_t v) ASTRAY_INLINE_LAMBDA {
+          sums[r][v] = hn::IfThenElse(hn::Gt(sums[r][v], zero), sums[r][v], hn::Mul(sums[r][v], slope));
+        },
+        kOutputVectors);
   }
   const auto store = [&](const auto& store_last) ASTRAY_INLINE_LAMBDA {
     HWY_UNROLL(24)
     for (size_t r = 0; r < R; ++r) {
       HWY_UNROLL(24)
-      for (size_t v = 0; v + 1 < V; ++v) hn::StoreU(sums[r][v], kFloats, y + v * kLanes);
-      store_last(sums[r][V - 1], y + (V - 1) * kLanes);
+      for (size_t v = 0; v + 1 < kOutputVectors; ++v) hn::StoreU(sums[r][v], kFloats, y + v * kLanes);
+      store_last(sums[r][kOutputVectors - 1], y + (kOutputVectors - 1) * kLanes);
       HideOrigin(y += y_stride);
     }
   };
@@ -223,12 +289,12 @@ HWY_INLINE void RunGroup(const Block<Weights>& block, const float* x_rows, float
   }
 }
 
-template <typename Weights, size_t R, size_t V>
+template <typename Weights, size_t S, size_t R, size_t V>
 void RunBlock(const Block<Weights>& block) {
   const float* x = block.x;
   float* y = block.y;
   for (size_t groups = block.groups; groups > 0; --groups) {
-    RunGroup<Weights, R, V>(block, x, y);
+    RunGroup<Weights, S, R, V>(block, x, y);
     x += R * block.x_stride;
     y += R * block.y_stride;
   }
@@ -239,18 +305,18 @@ using BlockFunction = void (*)(const Block<Weights>& block);
 template <typename Weights>
 using BlockTable = std::array<std::array<BlockFunction<Weights>, kMaxVectors>, kMaxRows>;  // [rows - 1][vectors - 1]
 
-template <typename Weights, size_t R, size_t... V>
+template <typename Weights, size_t S, size_t R, size_t... V>
 constexpr std::array<BlockFunction<Weights>, kMaxVectors> BlocksOf(std::index_sequence<V...> /*up to VectorsFor(R)*/) {
-  return {RunBlock<Weights, R, V + 1>...};
+  return {RunBlock<Weights, S, R, V + 1>...};
 }
 
-template <typename Weights, size_t... R>
+template <typename Weights, size_t S, size_t... R>
 constexpr BlockTable<Weights> MakeBlockTable(std::index_sequence<R...> /*up to kMaxRows*/) {
-  return {BlocksOf<Weights, R + 1>(std::make_index_sequence<VectorsFor(R + 1)>())...};
+  return {BlocksOf<Weights, S, R + 1>(std::make_index_sequence<VectorsFor(R + 1)>())...};
 }
 
-template <typename Weights>
-constexpr BlockTable<Weights> kBlocks = MakeBlockTable<Weights>(std::make_index_sequence<kMaxRows>());
+template <typename Weights, size_t S>
+constexpr BlockTable<Weights> kBlocks = MakeBlockTable<Weights, S>(std::make_index_sequence<kMaxRows>());
 
 // Sigmoid and tanh of whole rows, after the sums: the same vectors whatever the number of rows.
 void ActivateRows(const DenseLayer::Operands& o) {
@@ -280,28 +346,32 @@ struct Parts {
   size_t count = 1, size, larger = 0;
 };
 
-template <typename Weights>
+template <size_t S, typename Weights>
 void RunWith(const Weights* weights, const DenseLayer::Operands& o) {
-  const size_t vectors = (o.outputs + kLanes - 1) / kLanes;
-  // Three or four vectors are better taken at once by fewer rows than in two parts.
-  const Parts groups(o.rows, vectors == 3 || vectors == 4 ? kAccumulators / vectors : kMaxRows);
+  constexpr size_t kOutputs = kLanes / S;  // of a vector of weights
+  const size_t vectors = (o.outputs + kOutputs - 1) / kOutputs;
+  // Three or four vectors are better taken at once by fewer rows than in two parts. So are more where the first-level
+  // cache holds all weights, which fewer rows then read more often.
+  const size_t at_once = S == 2 ? std::min<size_t>(vectors, 5) : vectors <= 4 ? vectors : 0;
+  const Parts groups(o.rows, at_once < 3 ? kMaxRows : kAccumulators / at_once);
   const Parts widths(vectors, kVectors[groups[0] - 1]);
-  const size_t pass = groups.count == 1 ? o.inputs : kPassInputs;
-  constexpr size_t kIn = kInputsIn<Weights>;
+  const size_t pass = S == 2 || groups.count == 1 ? o.inputs : kPassInputs;
+  constexpr size_t kIn = S * kInputsIn<Weights>;
   const size_t elements = (o.inputs + kIn - 1) / kIn;  // of an output
   Block<Weights> block = {.x_stride = o.x_stride, .weights_stride = elements * kLanes, .y_stride = o.y_stride};
-  for (size_t i = 0, output = 0; i < widths.count; output += widths[i] * kLanes, ++i) {
-    block.last_count = std::min(kLanes, o.outputs - output - (widths[i] - 1) * kLanes);
+  for (size_t i = 0, output = 0, vector = 0; i < widths.count;
+       output += widths[i] * kOutputs, vector += widths[i], ++i) {
+    block.last_count = std::min(o.outputs - output, widths[i] * kOutputs) - (widths[i] - 1) / S * kLanes;
     for (size_t k = 0; k < o.inputs; k += pass) {
       block.inputs = std::min(pass, o.inputs - k);
-      block.weights = weights + output * elements + k / kIn * kLanes;
-      block.bias = k == 0 ? o.bias + output : nullptr;
+      block.weights = weights + (vector * elements + k / kIn) * kLanes;
+      block.bias = k == 0 ? o.bias + vector * kLanes : nullptr;
       block.activation = k + block.inputs == o.inputs ? o.activation : v1::LINEAR;
       const auto run = [&](size_t count, size_t rows, size_t row) ASTRAY_INLINE_LAMBDA {
         block.groups = count;
         block.x = o.x + row * o.x_stride + k;
         block.y = o.y + row * o.y_stride + output;
-        kBlocks<Weights>[rows - 1][widths[i] - 1](block);
+        kBlocks<Weights, S>[rows - 1][widths[i] - 1](block);
       };
       const size_t first = groups.larger * (groups.size + 1);
       if (groups.larger > 0) run(groups.larger, groups.size + 1, 0);
@@ -313,10 +383,14 @@ void RunWith(const Weights* weights, const DenseLayer::Operands& o) {
 void RunDense(const DenseLayer::Operands& o) {
   if (o.tiles) {
     RunTiles(o);
+#if HWY_TARGET != HWY_SCALAR
+  } else if (o.two_sums) {
+    RunWith<2>(o.weights, o);
+#endif
   } else if (o.weight_pairs != nullptr) {
-    RunWith(o.weight_pairs, o);
+    RunWith<1>(o.weight_pairs, o);
   } else {
-    RunWith(o.weights, o);
+    RunWith<1>(o.weights, o);
   }
   if (o.activation == v1::TANH || o.activation == v1::SIGMOID) ActivateRows(o);
 }
@@ -336,6 +410,14 @@ namespace {
 // as many rows as the arithmetic does not hide the reading (docs/decisions/0019).
 constexpr size_t kFirstLevelFloats = size_t{1} << 13, kSecondLevelFloats = size_t{1} << 18;
 constexpr size_t kMaxPairRows = 16;
+
+// Outputs of two sums need half as many vectors of inputs, and twice as many of weights, which serve half as many
+// outputs each. That pays where the last vector of 16 outputs would be half empty or the only one
+// (docs/decisions/0013). It is asked of the shape alone, so that a row has the same bits on vectors of any width.
+bool HasTwoSums(size_t inputs, size_t outputs) {
+  const size_t eights = (outputs + 7) / 8;
+  return eights * 8 * inputs <= kFirstLevelFloats && (eights % 2 == 1 || eights == 2);
+}
 
 }  // namespace
 
@@ -367,19 +449,24 @@ void DenseLayer::Pack(const float* weights, size_t output_step, size_t input_ste
                       bool may_use_tiles) {
   const size_t lanes = HWY_DYNAMIC_DISPATCH(Lanes)();
   kernel_ = &HWY_DYNAMIC_DISPATCH(RunDense);  // the target is chosen by the line above
-  const size_t padded = (outputs_ + lanes - 1) / lanes * lanes;
-  weights_ = AlignedBuffer(padded * inputs_);
-  bias_ = AlignedBuffer(padded);
+  two_sums_ = lanes > 1 && HasTwoSums(inputs_, outputs_);
+  const size_t sums = two_sums_ ? 2 : 1, outputs = lanes / sums;  // of a vector
+  const size_t vectors = (outputs_ + outputs - 1) / outputs, steps = (inputs_ + sums - 1) / sums;
+  weights_ = AlignedBuffer(vectors * steps * lanes);
+  bias_ = AlignedBuffer(vectors * lanes);
   for (size_t j = 0; j < outputs_; ++j) {
-    float* column = weights_.data() + j / lanes * lanes * inputs_ + j % lanes;
-    for (size_t k = 0; k < inputs_; ++k) column[k * lanes] = weights[j * output_step + k * input_step];
+    const size_t vector = j / outputs, lane = j % outputs * sums;
+    bias_.data()[vector * lanes + lane] = bias[j];
+    for (size_t k = 0; k < inputs_; ++k) {
+      weights_.data()[(vector * steps + k / sums) * lanes + lane + k % sums] =
+          weights[j * output_step + k * input_step];
+    }
   }
-  if (weights_.size() > kFirstLevelFloats && std::ranges::all_of(weights_.span(), IsBfloat16)) {
+  if (!two_sums_ && weights_.size() > kFirstLevelFloats && std::ranges::all_of(weights_.span(), IsBfloat16)) {
     tiles_ = may_use_tiles && inputs_ >= kTileInputs;
     PackPairs(lanes);
     if (tiles_) weights_ = AlignedBuffer();
   }
-  std::copy_n(bias, outputs_, bias_.data());
 }
 
 void DenseLayer::PackPairs(size_t lanes) {
@@ -406,6 +493,7 @@ void DenseLayer::Run(size_t rows, const float* x, size_t x_stride, float* y, siz
            .weights = weights_.data(),
            .weight_pairs = rows <= pair_rows_ ? weight_pairs_.get() : nullptr,
            .tiles = tiles_,
+           .two_sums = two_sums_,
            .bias = bias_.data(),
            .rows = rows,
            .x = x,

@@ -2,9 +2,10 @@
 //
 // A row has the same bits in every batch. Takes a copy of the weights. Where they all are bfloat16 numbers and too many
 // for the first-level cache, processors with tile units (AMX) sum on these. Otherwise every output is one chain of
-// multiply-adds, from the bias over the inputs in order, which has the same bits on vectors of any width; such weights
-// are then kept a second time in half the size, for few rows: the same numbers, read in half the time. Immutable, so
-// threads may share one.
+// multiply-adds, from the bias over the inputs in order, or, by the shape of the layer, the sum of two: of the even
+// inputs, from the bias, and of the odd ones. That has the same bits on vectors of any width. Such weights are then
+// kept a second time in half the size, for few rows: the same numbers, read in half the time. Immutable, so threads may
+// share one.
 #pragma once
 
 #include <cstddef>
@@ -39,12 +40,15 @@ class DenseLayer {
   struct Operands {
     size_t inputs, outputs;
     v1::Activation activation;
-    const float* weights;  // [outputs / lanes, rounded up x inputs x lanes]: what is read together lies together
+    // [outputs / lanes, rounded up x inputs x lanes]: what is read together lies together.
+    // With two sums [outputs / lanes * 2, rounded up x inputs / 2, rounded up x lanes / 2 x 2].
+    const float* weights;
     // [outputs / lanes, rounded up x inputs / 2, rounded up x lanes]: the weight of an even input, a bfloat16, in the
     // lower half, that of the next in the upper one. Null: `weights` are read.
     const uint32_t* weight_pairs;
     bool tiles;  // on tile units: of `weight_pairs`, [outputs / 16, rounded up x inputs / 32, rounded up x 16 x 16]
-    const float* bias;  // [outputs, rounded up to lanes]
+    bool two_sums;
+    const float* bias;  // [outputs, rounded up to lanes]; with two sums each one followed by a 0
     size_t rows;
     const float* x;
     size_t x_stride;
@@ -59,7 +63,7 @@ class DenseLayer {
 
   size_t inputs_, outputs_;
   v1::Activation activation_;
-  bool tiles_ = false;
+  bool tiles_ = false, two_sums_ = false;
   void (*kernel_)(const Operands& operands) = nullptr;
   hwy::AlignedUniquePtr<uint32_t[]> weight_pairs_;
   size_t pair_rows_ = 0;          // up to so many they are read
