@@ -352,7 +352,7 @@ void RunWith(const Weights* weights, const DenseLayer::Operands& o) {
   const size_t vectors = (o.outputs + kOutputs - 1) / kOutputs;
   // Three or four vectors are better taken at once by fewer rows than in two parts. So are more where the first-level
   // cache holds all weights, which fewer rows then read more often.
-  const size_t at_once = S == 2 ? std::min<size_t>(vectors, 5) : vectors <= 4 ? vectors : 0;
+  const size_t at_once = S == 2 ? std::min<size_t>({vectors, 5, kAccumulators}) : vectors <= 4 ? vectors : 0;
   const Parts groups(o.rows, at_once < 3 ? kMaxRows : kAccumulators / at_once);
   const Parts widths(vectors, kVectors[groups[0] - 1]);
   const size_t pass = S == 2 || groups.count == 1 ? o.inputs : kPassInputs;
