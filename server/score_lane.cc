@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
+#include "server/held_writes.h"
 #include "server/status.h"
 
 namespace astray {
@@ -18,6 +20,8 @@ constexpr size_t kSpareTurns = 8;
 // it does, calls are looked for as long as some come, but not more often than this.
 constexpr size_t kLargeNetwork = size_t{1} << 18;
 constexpr int kMostLooks = 8;
+// So many replies wait for each other until they are sent.
+constexpr size_t kHeldReplies = 32;
 
 bool SameModel(const v1::ModelRef& a, const v1::ModelRef& b) {
   if (a.name() != b.name() || a.choice_case() != b.choice_case()) return false;
@@ -179,7 +183,9 @@ void ScoreLane::FinishRun(const ServedDetector& served, size_t begin, size_t end
   parts_.metrics->RecordRequest(Method::kScore, grpc::OK, end - begin);
   FillProvenance(served, reply_.mutable_provenance());
   size_t first = 0;
+  std::optional<HeldWrites> held;
   for (size_t i = begin; i < end; ++i) {
+    if (end - begin > 1 && (i - begin) % kHeldReplies == 0) held.emplace();
     Slot* slot = batch_[i]->slot;
     reply_.mutable_verdicts()->Clear();
     BeginReply(served, slot->request(), &reply_);
