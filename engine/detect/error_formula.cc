@@ -19,6 +19,14 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 // Keeps sums and shares comparable where a network's output overflowed.
 double Hold(double value) { return value < kLargest ? value : kLargest; }  // of no number, the largest
 
+// False where it is not known, too.
+bool AllObserved(const RebuiltVectors& vectors) {
+  if (vectors.missing == nullptr) return false;
+  uint32_t any = 0;  // the compiler makes vector code
+  for (size_t i = 0; i < vectors.count; ++i) any |= vectors.missing[i];
+  return any == 0;
+}
+
 void AddPart(double part, float* sum) { *sum = static_cast<float>(Hold(*sum + part)); }
 
 }  // namespace
@@ -79,6 +87,7 @@ void ErrorFormula::ResidualErrors(const RebuiltVectors& vectors, Scratch* scratc
   // What most vectors get, without a branch; then those with missing values.
   const auto all = static_cast<double>(vectors.width - begin);
   for (size_t i = 0; i < vectors.count; ++i) errors[i] = static_cast<float>(Hold(scratch->sums[i] / all));
+  if (AllObserved(vectors)) return;
   for (size_t i = 0; i < vectors.count; ++i) {
     if (vectors.observed_of(i) == nullptr) continue;
     const double count = CountObserved(vectors, i);

@@ -15,6 +15,7 @@ namespace astray {
 namespace HWY_NAMESPACE {
 
 using Floats = hn::Rebind<float, Doubles>;
+using FloatVector = hn::Vec<Floats>;
 
 HWY_INLINE void StoreSome(Vector vector, size_t count, double* to) {
   const Doubles doubles;
@@ -26,10 +27,8 @@ HWY_INLINE void StoreSome(Vector vector, size_t count, double* to) {
 
 // All lanes, or the first `count`: what the compiler knows costs nothing.
 struct AllLanes {
-  template <typename T>
-  HWY_INLINE Vector operator()(const T* from) const {
-    return LoadDoubles(from);
-  }
+  HWY_INLINE FloatVector operator()(const float* from) const { return hn::LoadU(Floats(), from); }
+  HWY_INLINE Vector operator()(const double* from) const { return hn::LoadU(Doubles(), from); }
 };
 // The others are zero, and nothing behind them is read.
 class FirstLanes {
@@ -37,9 +36,7 @@ class FirstLanes {
   explicit FirstLanes(size_t count)
       : count_(count), floats_(hn::FirstN(Floats(), count)), doubles_(hn::FirstN(Doubles(), count)) {}
 
-  HWY_INLINE Vector operator()(const float* from) const {
-    return hn::PromoteTo(Doubles(), Load(Floats(), floats_, from));
-  }
+  HWY_INLINE FloatVector operator()(const float* from) const { return Load(Floats(), floats_, from); }
   HWY_INLINE Vector operator()(const double* from) const { return Load(Doubles(), doubles_, from); }
 
  private:
@@ -64,16 +61,19 @@ class FirstLanes {
 // r at `j`; 0 where it is not observed, whatever the output is there.
 template <bool kAllObserved, typename Load>
 HWY_INLINE Vector Residual(const Load& load, const float* input, const float* output, const float* observed, size_t j) {
-  const auto residual = hn::Sub(load(output + j), load(input + j));
-  if constexpr (kAllObserved) return residual;
-  return hn::IfThenElseZero(hn::Ne(load(observed + j), hn::Zero(Doubles())), residual);
+  auto residual = hn::Sub(load(output + j), load(input + j));
+  if constexpr (!kAllObserved) {
+    residual = hn::IfThenElseZero(hn::Ne(load(observed + j), hn::Zero(Floats())), residual);
+  }
+  return hn::PromoteTo(Doubles(), residual);
 }
 
+// sum + weight r². The square of a float is exact in double precision: with a fused multiply-add or without, the sum is
+// rounded once.
 template <bool kWeighted, typename Load>
-HWY_INLINE Vector Square(const Load& load, Vector residual, const double* weight, size_t j) {
-  const auto square = hn::Mul(residual, residual);
-  if constexpr (kWeighted) return hn::Mul(square, load(weight + j));
-  return square;
+HWY_INLINE Vector AddSquare(const Load& load, Vector residual, const double* weight, size_t j, Vector sum) {
+  if constexpr (!kWeighted) return hn::MulAdd(residual, residual, sum);
+  return hn::Add(sum, hn::Mul(hn::Mul(residual, residual), load(weight + j)));
 }
 
 // [begin, end) of one vector; `last` loads what is left behind whole registers.
@@ -83,7 +83,7 @@ HWY_INLINE double SumOne(const float* input, const float* output, const float* o
   EightSums sums;
   const auto add = [&](const auto& load, size_t k, size_t j) HWY_ATTR {
     const auto residual = Residual<kAllObserved>(load, input, output, observed, j);
-    sums.of[k] = hn::Add(sums.of[k], Square<kWeighted>(load, residual, weight, j));
+    sums.of[k] = AddSquare<kWeighted>(load, residual, weight, j, sums.of[k]);
   };
   size_t j = begin;
   for (; j + kSums <= end; j += kSums) {
@@ -121,8 +121,8 @@ HWY_INLINE void SumBlock(const Load& load, const float* input, const float* outp
     const size_t j = row * features + first;
     const auto residual = Residual<kAllObserved>(load, input, output, observed, j);
     residuals = hn::Add(residuals, residual);
-    squares = hn::Add(squares, Square<kWeighted>(load, residual, weight, j));
-    if constexpr (!kAllObserved) seen = hn::Add(seen, load(observed + j));
+    squares = AddSquare<kWeighted>(load, residual, weight, j, squares);
+    if constexpr (!kAllObserved) seen = hn::Add(seen, hn::PromoteTo(doubles, load(observed + j)));
   }
   if constexpr (kAllObserved) seen = hn::Add(seen, hn::Set(doubles, static_cast<double>(rows)));
   StoreSome(residuals, count, residual_sum + first);

@@ -1,7 +1,7 @@
 // Sums over the residuals of vectors, r_j = output_j - input_j, in vector code for the processor the program runs on.
 //
-// In double precision, without fused multiply-add, and in one order on every processor: the bits of a sum depend on
-// its vector alone.
+// Residuals are of single precision, as the values are; their squares and sums are of double precision, each rounded by
+// itself, in one order on every processor: the bits of a sum depend on its vector alone.
 #pragma once
 
 #include <cstddef>

@@ -43,7 +43,7 @@ struct Vectors {
             .missing = missing.data()};
   }
   double residual(size_t i, size_t j) const {
-    return observed[i * width + j] == 0 ? 0 : static_cast<double>(output[i * outputs + j]) - input[i * width + j];
+    return observed[i * width + j] == 0 ? 0 : output[i * outputs + j] - input[i * width + j];
   }
 };
 
