@@ -106,7 +106,7 @@ void LogScorer::Finish() {
   complete_.clear();
   verdicts_.clear();
   verdict_messages_.clear();
-  for (Reply& reply : replies_) FillProvenance(served_, reply.response.mutable_provenance());
+  provenance_ = ProvenanceBytes<Response>(served_);
   metrics_->log_sessions().Increment(static_cast<double>(sessions_->open()) - static_cast<double>(counted_open_));
   counted_open_ = sessions_->open();
 }
@@ -121,9 +121,12 @@ void ScoreLogs(const DetectorRegistry* registry, ScoringQueue* queue, Metrics* m
     scorer->Take(request, absl::Now());
     status = scorer->Score({}, StreamRelease::kAll, limits.cancelled, /*scoring=*/nullptr,
                            [scorer, response, done](absl::Status scored) {
-                             // The request's reply, and that of its end.
-                             for (const LogScorer::Reply& reply : scorer->TakeReplies()) {
-                               if (scored.ok()) response->MergeFrom(reply.response);
+                             if (scored.ok()) {
+                               response->MergeFromString(scorer->provenance());
+                               // The request's reply, and that of its end.
+                               for (const LogScorer::Reply& reply : scorer->TakeReplies()) {
+                                 response->MergeFrom(reply.response);
+                               }
                              }
                              done(std::move(scored));
                            });

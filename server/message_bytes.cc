@@ -2,6 +2,7 @@
 
 #include <grpc/support/log.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -17,11 +18,11 @@ absl::Status ParseMessage(grpc::ByteBuffer* bytes, google::protobuf::Message* me
                                                  " bytes that are none"));
 }
 
-grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
-  const size_t size = message.ByteSizeLong();
+grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message, absl::string_view before) {
+  const size_t size = before.size() + message.ByteSizeLong();
   GPR_ASSERT(size <= size_t{std::numeric_limits<int>::max()});
   grpc_slice slice = grpc_slice_malloc(size);
-  message.SerializeWithCachedSizesToArray(GRPC_SLICE_START_PTR(slice));
+  message.SerializeWithCachedSizesToArray(std::ranges::copy(before, GRPC_SLICE_START_PTR(slice)).out);
   const grpc::Slice owned(slice, grpc::Slice::STEAL_REF);
   return grpc::ByteBuffer(&owned, 1);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
 #include "grpcpp/support/byte_buffer.h"
 
@@ -13,6 +14,7 @@ namespace astray {
 // bytes that are none".
 absl::Status ParseMessage(grpc::ByteBuffer* bytes, google::protobuf::Message* message);
 
-grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);  // of at most 2 GiB
+// Of at most 2 GiB. `before` is bytes of fields that the message has not, and that come before all of its own.
+grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message, absl::string_view before = {});
 
 }  // namespace astray

@@ -1,6 +1,5 @@
 #include "server/stream_call.h"
 
-#include <iterator>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -103,12 +102,13 @@ void StreamCall<Scorer>::TakeScored(const absl::Status& status) {
     Stop(status);
     return;
   }
-  std::vector<typename Scorer::Reply> replies = scorer_.TakeReplies();
   const absl::Time now = absl::Now();
   seconds_.clear();
-  for (const typename Scorer::Reply& reply : replies) seconds_.push_back(absl::ToDoubleSeconds(now - reply.arrival));
+  for (const typename Scorer::Reply& reply : scorer_.TakeReplies()) {
+    seconds_.push_back(absl::ToDoubleSeconds(now - reply.arrival));
+    replies_.push_back(SerializeMessage(reply.response, scorer_.provenance()));
+  }
   service_->parts().metrics->RecordDurations(Scorer::kMethod, seconds_);
-  replies_.insert(replies_.end(), std::make_move_iterator(replies.begin()), std::make_move_iterator(replies.end()));
 }
 
 template <typename Scorer>
@@ -223,7 +223,7 @@ void StreamCall<Scorer>::ContinueWriting() {
   grpc::WriteOptions options;
   if (written_ && replies_.size() > 1) options.set_buffer_hint();
   written_ = true;
-  stream_.Write(SerializeMessage(replies_.front().response), options, Open(&wrote_tag_));
+  stream_.Write(replies_.front(), options, Open(&wrote_tag_));
   replies_.pop_front();
 }
 

@@ -3,8 +3,8 @@
 // Reading pauses while too much is unanswered, what waits in the scorer not counted. A timer sends that on.
 //
 // A Scorer (StreamScorer, LogScorer) has Request, Arrived {request, time} and Reply {response, arrival};
-// Begin, CheckRequest, Score, TakeReplies, waits and next_release as StreamScorer says, and the size of a request, in
-// values.
+// Begin, CheckRequest, Score, TakeReplies, provenance, waits and next_release as StreamScorer says, and the size of a
+// request, in values.
 #pragma once
 
 #include <cstddef>
@@ -85,7 +85,7 @@ class StreamCall final : public LaneCall, public OpenStream {
   bool finished_ = false;
   absl::Status status_;
   std::vector<typename Scorer::Arrived> waiting_;
-  std::deque<typename Scorer::Reply> replies_;
+  std::deque<grpc::ByteBuffer> replies_;
   size_t unanswered_ = 0;         // requests that wait or are scored
   size_t unanswered_values_ = 0;  // of those requests
   absl::Status scored_status_;    // of the workers

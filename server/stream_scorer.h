@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -51,6 +52,8 @@ class StreamScorer {
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                      const Done& done);
   std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
+  // The provenance that all of TakeReplies() have in common, and their responses lack (ProvenanceBytes).
+  const std::string& provenance() const { return provenance_; }
   // Whether rows wait for late ones, and when a Score without requests sends some on.
   bool waits() const { return streams_ && streams_->next_release() != absl::InfiniteFuture(); }
   absl::Time next_release() const { return streams_ ? streams_->next_release() : absl::InfiniteFuture(); }
@@ -74,6 +77,7 @@ class StreamScorer {
   EntityStreams::Counts counted_;  // in metrics, and how many entities
   size_t counted_entities_ = 0;
   std::vector<Reply> replies_;
+  std::string provenance_;
   std::vector<ScoringPart> parts_;  // scratch
 };
 
