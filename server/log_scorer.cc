@@ -106,7 +106,6 @@ void LogScorer::Finish() {
   complete_.clear();
   verdicts_.clear();
   verdict_messages_.clear();
-  provenance_ = ProvenanceBytes<Response>(served_);
   metrics_->log_sessions().Increment(static_cast<double>(sessions_->open()) - static_cast<double>(counted_open_));
   counted_open_ = sessions_->open();
 }
@@ -122,7 +121,7 @@ void ScoreLogs(const DetectorRegistry* registry, ScoringQueue* queue, Metrics* m
     status = scorer->Score({}, StreamRelease::kAll, limits.cancelled, /*scoring=*/nullptr,
                            [scorer, response, done](absl::Status scored) {
                              if (scored.ok()) {
-                               response->MergeFromString(scorer->provenance());
+                               FillProvenance(scorer->served(), response->mutable_provenance());
                                // The request's reply, and that of its end.
                                for (const LogScorer::Reply& reply : scorer->TakeReplies()) {
                                  response->MergeFrom(reply.response);

@@ -8,7 +8,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -55,7 +54,7 @@ class LogScorer {
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                      const Done& done);
   std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
-  const std::string& provenance() const { return provenance_; }  // as StreamScorer's
+  const ServedDetector& served() const { return served_; }  // as StreamScorer's
   bool waits() const { return sessions_ && sessions_->open() > 0; }
   absl::Time next_release() const;
 
@@ -82,7 +81,6 @@ class LogScorer {
   size_t counted_open_ = 0;  // in metrics
   // Of the next Score.
   std::vector<Reply> replies_;
-  std::string provenance_;
   std::vector<LogSession> closed_;              // not yet taken
   std::vector<LogSession> complete_;            // being scored
   std::vector<v1::SessionVerdict*> verdicts_;   // beside complete_, of replies_

@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <span>
-#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -30,13 +29,6 @@ void RecordVerdicts(const ScoreResult& result, size_t first, size_t count, const
                     absl::Time now);
 
 void FillProvenance(const ServedDetector& served, v1::Provenance* provenance);
-// The bytes of a Response that has nothing else.
-template <typename Response>
-std::string ProvenanceBytes(const ServedDetector& served) {
-  Response response;
-  FillProvenance(served, response.mutable_provenance());
-  return response.SerializeAsString();
-}
 
 // Writes verdicts [first, first + count) of `result` to `out`, which has `count` fresh messages.
 void FillVerdicts(const Detector& detector, const ScoreResult& result, size_t first, size_t count,

@@ -1,11 +1,13 @@
 #include "server/stream_call.h"
 
+#include <string>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "server/log_scorer.h"
 #include "server/message_bytes.h"
+#include "server/scoring.h"
 #include "server/stream_scorer.h"
 
 namespace astray {
@@ -102,11 +104,14 @@ void StreamCall<Scorer>::TakeScored(const absl::Status& status) {
     Stop(status);
     return;
   }
+  typename Scorer::Response common;
+  FillProvenance(scorer_.served(), common.mutable_provenance());
+  const std::string provenance = common.SerializeAsString();
   const absl::Time now = absl::Now();
   seconds_.clear();
   for (const typename Scorer::Reply& reply : scorer_.TakeReplies()) {
     seconds_.push_back(absl::ToDoubleSeconds(now - reply.arrival));
-    replies_.push_back(SerializeMessage(reply.response, scorer_.provenance()));
+    replies_.push_back(SerializeMessage(reply.response, provenance));
   }
   service_->parts().metrics->RecordDurations(Scorer::kMethod, seconds_);
 }

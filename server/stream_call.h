@@ -2,8 +2,8 @@
 // read while the lane was busy is scored together; replies that are ready together are written with one system call.
 // Reading pauses while too much is unanswered, what waits in the scorer not counted. A timer sends that on.
 //
-// A Scorer (StreamScorer, LogScorer) has Request, Arrived {request, time} and Reply {response, arrival};
-// Begin, CheckRequest, Score, TakeReplies, provenance, waits and next_release as StreamScorer says, and the size of a
+// A Scorer (StreamScorer, LogScorer) has Request, Arrived {request, time}, Response and Reply {response, arrival};
+// Begin, CheckRequest, Score, TakeReplies, served, waits and next_release as StreamScorer says, and the size of a
 // request, in values.
 #pragma once
 

@@ -149,7 +149,6 @@ void StreamScorer::Take(const EntityStreams::Piece& piece, size_t piece_first, c
 
 void StreamScorer::Finish() {
   replies_ = streams_->Finish();
-  provenance_ = ProvenanceBytes<v1::ScoreResponse>(served_);
   const double now = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
   for (EntityStreams::Reply& reply : replies_) {
     for (const v1::Verdict& verdict : reply.response.verdicts()) {

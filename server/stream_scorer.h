@@ -8,7 +8,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -27,6 +26,7 @@ class StreamScorer {
  public:
   static constexpr Method kMethod = Method::kScoreStream;
   using Request = v1::ScoreStreamRequest;
+  using Response = v1::ScoreResponse;
   using Reply = EntityStreams::Reply;
   using Arrived = ArrivedRequest<Request>;
   using Done = std::function<void(absl::Status)>;
@@ -52,8 +52,8 @@ class StreamScorer {
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                      const Done& done);
   std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
-  // The provenance that all of TakeReplies() have in common, and their responses lack (ProvenanceBytes).
-  const std::string& provenance() const { return provenance_; }
+  // What scored all of TakeReplies(), until the next Score: their responses are without provenance.
+  const ServedDetector& served() const { return served_; }
   // Whether rows wait for late ones, and when a Score without requests sends some on.
   bool waits() const { return streams_ && streams_->next_release() != absl::InfiniteFuture(); }
   absl::Time next_release() const { return streams_ ? streams_->next_release() : absl::InfiniteFuture(); }
@@ -77,7 +77,6 @@ class StreamScorer {
   EntityStreams::Counts counted_;  // in metrics, and how many entities
   size_t counted_entities_ = 0;
   std::vector<Reply> replies_;
-  std::string provenance_;
   std::vector<ScoringPart> parts_;  // scratch
 };
 

@@ -28,7 +28,7 @@ HWY_INLINE void StoreSome(Vector vector, size_t count, double* to) {
 // All lanes, or the first `count`: what the compiler knows costs nothing.
 struct AllLanes {
   HWY_INLINE FloatVector operator()(const float* from) const { return hn::LoadU(Floats(), from); }
-  HWY_INLINE Vector operator()(const double* from) const { return hn::LoadU(Doubles(), from); }
+  HWY_INLINE Vector operator()(const double* from) const { return LoadDoubles(from); }
 };
 // The others are zero, and nothing behind them is read.
 class FirstLanes {
