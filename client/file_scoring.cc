@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -89,18 +90,17 @@ absl::Status ScoreOffline(const FileScoringFlags& flags, const v1::ScoreOptions&
       RETURN_IF_ERROR(detector->Score(piece.rows, options, &result, segments));
       for (size_t i = 0; i < piece.verdicts.size(); ++i) FillVerdict(*detector, result, i, piece.verdicts[i]);
     }
-    for (const EntityStreams::Reply& reply : streams.Finish()) {
-      RETURN_IF_ERROR(unanswered.Take(reply.response, consume));
-    }
+    for (const auto& exchange : streams.Finish()) RETURN_IF_ERROR(unanswered.Take(exchange->response, consume));
     return absl::OkStatus();
   };
-  v1::ScoreStreamRequest request;
+  auto exchange = std::make_unique<EntityStreams::Exchange>();
   std::vector<Row> rows;
   absl::StatusOr<bool> more;
-  while ((more = messages.Next(&request, &rows)).ok() && *more) {
-    RETURN_IF_ERROR(streams.Check(request));
-    unanswered.Push(request.id(), std::move(rows));
-    streams.Add(std::move(request), absl::InfinitePast());
+  while ((more = messages.Next(&exchange->request, &rows)).ok() && *more) {
+    RETURN_IF_ERROR(streams.Check(exchange->request));
+    unanswered.Push(exchange->request.id(), std::move(rows));
+    exchange->arrival = absl::InfinitePast();
+    streams.Add(std::exchange(exchange, std::make_unique<EntityStreams::Exchange>()));
     RETURN_IF_ERROR(answer());
   }
   streams.ReleaseAll();

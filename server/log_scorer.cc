@@ -1,6 +1,5 @@
 #include "server/log_scorer.h"
 
-#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -47,9 +46,9 @@ absl::Time LogScorer::next_release() const {
   return waits() ? last_arrival_ + longest_silence_ : absl::InfiniteFuture();
 }
 
-void LogScorer::TakeClosed(Reply* reply) {
+void LogScorer::TakeClosed() {
   for (LogSession& session : closed_) {
-    v1::SessionVerdict* message = reply->response.add_sessions();
+    v1::SessionVerdict* message = replies_.back()->response.add_sessions();
     FillSession(session, message);
     served_.metrics->CountLogLines(message->lines(), message->unseen_lines());
     verdicts_.push_back(message);
@@ -59,25 +58,29 @@ void LogScorer::TakeClosed(Reply* reply) {
   closed_.clear();
 }
 
-void LogScorer::Take(const Request& request, absl::Time arrival) {
-  replies_.push_back({.response = {}, .arrival = arrival});
-  replies_.back().response.set_id(request.id());
+void LogScorer::Take(const Request& request, std::unique_ptr<Exchange> exchange) {
+  exchange->response.set_id(request.id());
   for (const std::string& line : request.lines()) sessions_->Add(line, &closed_);
-  last_arrival_ = arrival;
-  TakeClosed(&replies_.back());
+  last_arrival_ = exchange->arrival;
+  replies_.push_back(std::move(exchange));
+  TakeClosed();
 }
 
-absl::Status LogScorer::Score(const std::vector<Arrived>& requests, StreamRelease release,
+absl::Status LogScorer::Score(std::span<std::unique_ptr<Exchange>> requests, StreamRelease release,
                               const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* /*scoring*/,
                               const Done& done) {
   FollowCalibration(*registry_, &served_);
   const bool silent = requests.empty() && next_release() <= absl::Now();
-  for (const Arrived& arrived : requests) Take(arrived.request, arrived.time);
+  for (std::unique_ptr<Exchange>& exchange : requests) {
+    const Request& request = exchange->request;
+    Take(request, std::move(exchange));
+  }
   if (silent || release == StreamRelease::kAll) {
     sessions_->Flush(&closed_);
     if (!closed_.empty()) {
-      replies_.push_back({.response = {}, .arrival = absl::Now()});
-      TakeClosed(&replies_.back());
+      replies_.push_back(std::make_unique<Exchange>());
+      replies_.back()->arrival = absl::Now();
+      TakeClosed();
     }
   }
   FillSessionRows(*served_.detector->model().pipeline.log(), complete_, &rows_);
@@ -117,14 +120,16 @@ void ScoreLogs(const DetectorRegistry* registry, ScoringQueue* queue, Metrics* m
   absl::Status status = scorer->Begin(request.model(), request.options());
   if (status.ok()) {
     scorer->SetLimits(ScoringQueue::Admission::kCapped, limits.deadline);
-    scorer->Take(request, absl::Now());
+    auto exchange = std::make_unique<LogScorer::Exchange>();
+    exchange->arrival = absl::Now();
+    scorer->Take(request, std::move(exchange));
     status = scorer->Score({}, StreamRelease::kAll, limits.cancelled, /*scoring=*/nullptr,
                            [scorer, response, done](absl::Status scored) {
                              if (scored.ok()) {
                                FillProvenance(scorer->served(), response->mutable_provenance());
                                // The request's reply, and that of its end.
-                               for (const LogScorer::Reply& reply : scorer->TakeReplies()) {
-                                 response->MergeFrom(reply.response);
+                               for (const auto& exchange : scorer->TakeReplies()) {
+                                 response->MergeFrom(exchange->response);
                                }
                              }
                              done(std::move(scored));

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -26,10 +27,10 @@ class LogScorer {
   static constexpr Method kMethod = Method::kScoreLogStream;
   using Request = v1::ScoreLogsRequest;
   using Response = v1::ScoreLogsResponse;
-  using Arrived = ArrivedRequest<Request>;
-  struct Reply {
-    Response response;
+  struct Exchange {
+    Request request;
     absl::Time arrival;
+    Response response;
   };
   using Done = std::function<void(absl::Status)>;
 
@@ -45,15 +46,15 @@ class LogScorer {
   static absl::Status CheckRequest(const Request& /*request*/) { return absl::OkStatus(); }  // any bytes are lines
   static size_t SizeOf(const Request& request);                                              // four bytes are a value
 
-  // A request whose sessions the next Score scores.
-  void Take(const Request& request, absl::Time arrival);
+  // A request whose sessions the next Score scores, and the exchange of its reply, which may be its own.
+  void Take(const Request& request, std::unique_ptr<Exchange> exchange);
   // Takes requests and scores the sessions that are complete. When `done` is called, once, with OK or Cancelled,
   // TakeReplies() has one for each request, and another one, without an id, for what a release completes. Other errors:
   // `done` is not called. Sessions are scored by the workers, always.
-  absl::Status Score(const std::vector<Arrived>& requests, StreamRelease release,
+  absl::Status Score(std::span<std::unique_ptr<Exchange>> requests, StreamRelease release,
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                      const Done& done);
-  std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
+  std::vector<std::unique_ptr<Exchange>> TakeReplies() { return std::exchange(replies_, {}); }
   const ServedDetector& served() const { return served_; }  // as StreamScorer's
   bool waits() const { return sessions_ && sessions_->open() > 0; }
   absl::Time next_release() const;
@@ -65,7 +66,7 @@ class LogScorer {
   }
 
  private:
-  void TakeClosed(Reply* reply);
+  void TakeClosed();  // in the last of replies_
   void Finish();
 
   const DetectorRegistry* registry_;
@@ -80,7 +81,7 @@ class LogScorer {
   absl::Time last_arrival_;
   size_t counted_open_ = 0;  // in metrics
   // Of the next Score.
-  std::vector<Reply> replies_;
+  std::vector<std::unique_ptr<Exchange>> replies_;
   std::vector<LogSession> closed_;              // not yet taken
   std::vector<LogSession> complete_;            // being scored
   std::vector<v1::SessionVerdict*> verdicts_;   // beside complete_, of replies_

@@ -43,13 +43,6 @@ void OfferToShadow(Shadow* shadow, std::span<const float> rows, absl::string_vie
 absl::StatusOr<ServedDetector> FindToScore(const DetectorRegistry& registry, const v1::ModelRef& model,
                                            const v1::ScoreOptions& asked, ScoreOptions* options);
 
-// A request of a stream.
-template <typename Message>
-struct ArrivedRequest {
-  Message request;
-  absl::Time time;
-};
-
 // Which of what waits in a stream goes on.
 enum class StreamRelease : uint8_t { kWaitedForLong, kAll };
 

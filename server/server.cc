@@ -106,8 +106,11 @@ void Server::StartLanes(LaneExtension* extension) {
   for (const std::unique_ptr<Lane>& lane : lanes_) {
     score_lanes_.push_back(std::make_unique<ScoreLane>(&detection_, lane.get()));
     score_lanes_.back()->PostAll();
-    StreamCall<StreamScorer>::Post(&detection_, lane.get(), score_lanes_.back()->scoring());
-    StreamCall<LogScorer>::Post(&detection_, lane.get(), score_lanes_.back()->scoring());
+    JointScoring* scoring = score_lanes_.back()->scoring();
+    stream_lanes_.push_back(std::make_unique<StreamLane<StreamScorer>>(&detection_, lane.get(), scoring));
+    stream_lanes_.back()->Post();
+    log_stream_lanes_.push_back(std::make_unique<StreamLane<LogScorer>>(&detection_, lane.get(), scoring));
+    log_stream_lanes_.back()->Post();
     if (extension != nullptr) extension->Post(lane.get());
     lane->Start();
   }

@@ -33,6 +33,11 @@
 
 namespace astray {
 
+class LogScorer;
+class StreamScorer;
+template <typename Scorer>
+class StreamLane;
+
 // More methods on the lanes, for benchmarks to compare with; astrayd has none.
 class LaneExtension {
  public:
@@ -89,6 +94,8 @@ class Server {
   std::unique_ptr<grpc::Server> grpc_;
   std::vector<std::unique_ptr<Lane>> lanes_;  // config.workers of them
   std::vector<std::unique_ptr<ScoreLane>> score_lanes_;
+  std::vector<std::unique_ptr<StreamLane<StreamScorer>>> stream_lanes_;
+  std::vector<std::unique_ptr<StreamLane<LogScorer>>> log_stream_lanes_;
   int grpc_port_ = 0;
 
   absl::Mutex mutex_;

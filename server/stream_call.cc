@@ -1,5 +1,6 @@
 #include "server/stream_call.h"
 
+#include <span>
 #include <string>
 #include <utility>
 
@@ -24,21 +25,41 @@ constexpr auto kRequestStream<LogScorer> = &DetectionService::RequestScoreLogStr
 }  // namespace
 
 template <typename Scorer>
-StreamCall<Scorer>::StreamCall(DetectionService* service, Lane* lane, JointScoring* scoring)
-    : LaneCall(lane),
-      service_(service),
-      scoring_with_(scoring),
+void StreamLane<Scorer>::Post() {
+  new StreamCall<Scorer>(this);
+}
+
+template <typename Scorer>
+std::unique_ptr<typename Scorer::Exchange> StreamLane<Scorer>::MakeExchange() {
+  if (spare_.empty()) return std::make_unique<Exchange>();
+  std::unique_ptr<Exchange> exchange = std::move(spare_.back());
+  spare_.pop_back();
+  return exchange;
+}
+
+template <typename Scorer>
+void StreamLane<Scorer>::Recycle(std::unique_ptr<Exchange> exchange, size_t reply_bytes) {
+  if (spare_.size() == kMostSpare || Scorer::SizeOf(exchange->request) + reply_bytes / 4 > kMostSpareValues) return;
+  exchange->response.Clear();
+  spare_.push_back(std::move(exchange));
+}
+
+template <typename Scorer>
+StreamCall<Scorer>::StreamCall(StreamLane<Scorer>* shared)
+    : LaneCall(shared->lane()),
+      shared_(shared),
+      parts_(shared->service()->parts()),
       stream_(context()),
-      scorer_(service->parts().registry, service->parts().queue, service->parts().metrics) {
-  (service_->*kRequestStream<Scorer>)(context(), &stream_, lane->queue(), lane->queue(), arrived_tag());
+      scorer_(parts_.registry, parts_.queue, parts_.metrics) {
+  (shared_->service()->*kRequestStream<Scorer>)(context(), &stream_, lane()->queue(), lane()->queue(), arrived_tag());
 }
 
 template <typename Scorer>
 void StreamCall<Scorer>::Begin() {
-  call_.emplace(service_->parts().gate, service_->parts().metrics, Scorer::kMethod);
+  call_.emplace(parts_.gate, parts_.metrics, Scorer::kMethod);
   absl::Status status = call_->Admitted();
   if (status.ok()) {
-    status = service_->AddStream(this);
+    status = shared_->service()->AddStream(this);
     counted_ = status.ok();
   }
   if (!status.ok()) Stop(std::move(status));
@@ -72,16 +93,18 @@ void StreamCall<Scorer>::Read(bool ok) {
 
 template <typename Scorer>
 absl::Status StreamCall<Scorer>::Accept() {
-  RETURN_IF_ERROR(ParseMessage(&bytes_, &incoming_));
+  std::unique_ptr<Exchange> exchange = shared_->MakeExchange();
+  const typename Scorer::Request& request = exchange->request;
+  RETURN_IF_ERROR(ParseMessage(&bytes_, &exchange->request));
   if (!begun_) {
-    RETURN_IF_ERROR(scorer_.Begin(incoming_.model(), incoming_.options()));
+    RETURN_IF_ERROR(scorer_.Begin(request.model(), request.options()));
     begun_ = true;
   }
-  RETURN_IF_ERROR(scorer_.CheckRequest(incoming_));
+  RETURN_IF_ERROR(scorer_.CheckRequest(request));
+  exchange->arrival = absl::Now();
   unanswered_ += 1;
-  unanswered_values_ += Scorer::SizeOf(incoming_);
-  waiting_.push_back({.request = std::move(incoming_), .time = absl::Now()});
-  incoming_.Clear();
+  unanswered_values_ += Scorer::SizeOf(request);
+  waiting_.push_back(std::move(exchange));
   return absl::OkStatus();
 }
 
@@ -96,9 +119,7 @@ void StreamCall<Scorer>::TakeScored(const absl::Status& status) {
   scoring_ = false;
   unanswered_ = waiting_.size();
   unanswered_values_ = 0;
-  for (const typename Scorer::Arrived& arrived : waiting_) {
-    unanswered_values_ += Scorer::SizeOf(arrived.request);
-  }
+  for (const std::unique_ptr<Exchange>& exchange : waiting_) unanswered_values_ += Scorer::SizeOf(exchange->request);
   if (!status.ok()) {
     waiting_.clear();
     Stop(status);
@@ -109,11 +130,12 @@ void StreamCall<Scorer>::TakeScored(const absl::Status& status) {
   const std::string provenance = common.SerializeAsString();
   const absl::Time now = absl::Now();
   seconds_.clear();
-  for (const typename Scorer::Reply& reply : scorer_.TakeReplies()) {
-    seconds_.push_back(absl::ToDoubleSeconds(now - reply.arrival));
-    replies_.push_back(SerializeMessage(reply.response, provenance));
+  for (std::unique_ptr<Exchange>& exchange : scorer_.TakeReplies()) {
+    seconds_.push_back(absl::ToDoubleSeconds(now - exchange->arrival));
+    replies_.push_back(SerializeMessage(exchange->response, provenance));
+    shared_->Recycle(std::move(exchange), replies_.back().Length());
   }
-  service_->parts().metrics->RecordDurations(Scorer::kMethod, seconds_);
+  parts_.metrics->RecordDurations(Scorer::kMethod, seconds_);
 }
 
 template <typename Scorer>
@@ -190,9 +212,11 @@ void StreamCall<Scorer>::ContinueScoring() {
       lane()->Send(&scored_tag_);
     }
   };
+  taken_.swap(waiting_);
   const absl::Status status =
-      scorer_.Score(std::exchange(waiting_, {}), last ? StreamRelease::kAll : StreamRelease::kWaitedForLong,
-                    call_->cancelled(), scoring_with_, done);
+      scorer_.Score(std::span(taken_), last ? StreamRelease::kAll : StreamRelease::kWaitedForLong, call_->cancelled(),
+                    shared_->scoring(), done);
+  taken_.clear();
   if (!status.ok()) {
     scoring_ = false;
     Stop(status);
@@ -242,11 +266,13 @@ void StreamCall<Scorer>::Continue() {
   if (stopped_ && waiting_.empty() && replies_.empty() && !scoring_ && !writing_ && !timing_) {
     finished_ = true;
     // From here on no End comes.
-    if (counted_) service_->RemoveStream(this);
+    if (counted_) shared_->service()->RemoveStream(this);
     stream_.Finish(call_->End(status_), Open(&finished_tag_));
   }
 }
 
+template class StreamLane<StreamScorer>;
+template class StreamLane<LogScorer>;
 template class StreamCall<StreamScorer>;
 template class StreamCall<LogScorer>;
 

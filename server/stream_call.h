@@ -2,13 +2,14 @@
 // read while the lane was busy is scored together; replies that are ready together are written with one system call.
 // Reading pauses while too much is unanswered, what waits in the scorer not counted. A timer sends that on.
 //
-// A Scorer (StreamScorer, LogScorer) has Request, Arrived {request, time}, Response and Reply {response, arrival};
-// Begin, CheckRequest, Score, TakeReplies, served, waits and next_release as StreamScorer says, and the size of a
-// request, in values.
+// A Scorer (StreamScorer, LogScorer) has Request, Response and Exchange {request, arrival, response}; Begin,
+// CheckRequest, Score, TakeReplies, served, waits and next_release as StreamScorer says, and the size of a request, in
+// values.
 #pragma once
 
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -25,27 +26,57 @@
 
 namespace astray {
 
+// The calls of one method on one lane, and what they share. Of the lane's thread, but for the constructor and the first
+// Post.
+template <typename Scorer>
+class StreamLane {
+ public:
+  using Exchange = typename Scorer::Exchange;
+
+  // `scoring` is the lane's. All must outlive it; it must outlive the lane's thread.
+  StreamLane(DetectionService* service, Lane* lane, JointScoring* scoring)
+      : service_(service), lane_(lane), scoring_(scoring) {}
+  StreamLane(const StreamLane&) = delete;
+  StreamLane& operator=(const StreamLane&) = delete;
+
+  // Waits for a call; each that comes has another one wait.
+  void Post();
+
+  DetectionService* service() const { return service_; }
+  Lane* lane() const { return lane_; }
+  JointScoring* scoring() const { return scoring_; }
+
+  // For a request to be parsed into; where there is one that was answered, its messages keep the memory that they have.
+  std::unique_ptr<Exchange> MakeExchange();
+  // Takes back one that was answered, in so many bytes.
+  void Recycle(std::unique_ptr<Exchange> exchange, size_t reply_bytes);
+
+ private:
+  static constexpr size_t kMostSpare = 64;
+  static constexpr size_t kMostSpareValues = 4096;  // of a request and its reply, four bytes a value
+
+  DetectionService* const service_;
+  Lane* const lane_;
+  JointScoring* const scoring_;
+  std::vector<std::unique_ptr<Exchange>> spare_;
+};
+
 template <typename Scorer>
 class StreamCall final : public LaneCall, public OpenStream {
  public:
   static constexpr size_t kMaxUnanswered = 64;                     // requests
   static constexpr size_t kMaxUnansweredValues = size_t{1} << 20;  // of them together, or one request
 
-  // Waits for a call of the method; each that comes has another one wait. All must outlive the lane's thread.
-  // `scoring` is the lane's.
-  static void Post(DetectionService* service, Lane* lane, JointScoring* scoring) {
-    new StreamCall(service, lane, scoring);
-  }
+  // Waits for a call of the method.
+  explicit StreamCall(StreamLane<Scorer>* shared);
 
   // From any thread, between AddStream and RemoveStream.
   void End() override;
 
  private:
-  using Request = typename Scorer::Request;
+  using Exchange = typename Scorer::Exchange;
 
-  StreamCall(DetectionService* service, Lane* lane, JointScoring* scoring);
-
-  void PostNext() override { Post(service_, lane(), scoring_with_); }
+  void PostNext() override { shared_->Post(); }
   void Begin() override;
   void Gone(bool ok) override;
 
@@ -69,13 +100,12 @@ class StreamCall final : public LaneCall, public OpenStream {
   void ContinueTimer();
   void TakeScored(const absl::Status& status);
 
-  DetectionService* const service_;
-  JointScoring* const scoring_with_;
+  StreamLane<Scorer>* const shared_;
+  const DetectionService::Parts& parts_;
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_;
   std::optional<Call> call_;
   bool counted_ = false;
-  grpc::ByteBuffer bytes_;  // of incoming_
-  Request incoming_;
+  grpc::ByteBuffer bytes_;  // of the message being read
 
   Scorer scorer_;
   bool begun_ = false, reading_ = false, scoring_ = false, writing_ = false, timing_ = false, due_ = false;
@@ -84,7 +114,7 @@ class StreamCall final : public LaneCall, public OpenStream {
   bool released_ = false;  // and nothing waits for late rows any more
   bool finished_ = false;
   absl::Status status_;
-  std::vector<typename Scorer::Arrived> waiting_;
+  std::vector<std::unique_ptr<Exchange>> waiting_, taken_;  // to score; being given to the scorer
   std::deque<grpc::ByteBuffer> replies_;
   size_t unanswered_ = 0;         // requests that wait or are scored
   size_t unanswered_values_ = 0;  // of those requests

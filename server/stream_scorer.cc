@@ -63,17 +63,17 @@ ScoringJob StreamScorer::MakeJob(const EntityStreams::Piece& piece) {
   return job;
 }
 
-absl::Status StreamScorer::Score(std::vector<Arrived> requests, StreamRelease release,
+absl::Status StreamScorer::Score(std::span<std::unique_ptr<Exchange>> requests, StreamRelease release,
                                  const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                                  const Done& done) {
   FollowCalibration(*registry_, &served_);
   const absl::Time now = absl::Now();
-  for (Arrived& arrived : requests) {
-    const auto& values = arrived.request.values();
-    if (!arrived.request.replay()) {
+  for (std::unique_ptr<Exchange>& exchange : requests) {
+    const auto& values = exchange->request.values();
+    if (!exchange->request.replay()) {
       RecordValues({values.data(), static_cast<size_t>(values.size())}, served_, now);
     }
-    streams_->Add(std::move(arrived.request), arrived.time);
+    streams_->Add(std::move(exchange));
   }
   if (release == StreamRelease::kAll) {
     streams_->ReleaseAll();
@@ -150,11 +150,11 @@ void StreamScorer::Take(const EntityStreams::Piece& piece, size_t piece_first, c
 void StreamScorer::Finish() {
   replies_ = streams_->Finish();
   const double now = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
-  for (EntityStreams::Reply& reply : replies_) {
-    for (const v1::Verdict& verdict : reply.response.verdicts()) {
+  for (const std::unique_ptr<Exchange>& exchange : replies_) {
+    for (const v1::Verdict& verdict : exchange->response.verdicts()) {
       if (verdict.alarm().state() == v1::Alarm::RAISED) served_.metrics->CountAlarm();
     }
-    if (reply.newest_unix_seconds != 0) metrics_->RecordStreamLag(now - reply.newest_unix_seconds);
+    if (exchange->newest_unix_seconds != 0) metrics_->RecordStreamLag(now - exchange->newest_unix_seconds);
   }
   const EntityStreams::Counts& counts = streams_->counts();
   metrics_->CountStreamRows(counts, counted_);

@@ -27,8 +27,7 @@ class StreamScorer {
   static constexpr Method kMethod = Method::kScoreStream;
   using Request = v1::ScoreStreamRequest;
   using Response = v1::ScoreResponse;
-  using Reply = EntityStreams::Reply;
-  using Arrived = ArrivedRequest<Request>;
+  using Exchange = EntityStreams::Exchange;
   using Done = std::function<void(absl::Status)>;
 
   // All must outlive the scorer.
@@ -48,10 +47,10 @@ class StreamScorer {
   // or on the workers where it is more than a batch or ScoreOptions::iterates. When `done` is called, once, with OK or
   // Cancelled, before this returns or on another thread, TakeReplies() has those of the requests that are complete.
   // Other errors, among them Unavailable where the queue is shut down: `done` is not called.
-  absl::Status Score(std::vector<Arrived> requests, StreamRelease release,
+  absl::Status Score(std::span<std::unique_ptr<Exchange>> requests, StreamRelease release,
                      const std::shared_ptr<const std::atomic<bool>>& cancelled, JointScoring* scoring,
                      const Done& done);
-  std::vector<Reply> TakeReplies() { return std::exchange(replies_, {}); }
+  std::vector<std::unique_ptr<Exchange>> TakeReplies() { return std::exchange(replies_, {}); }
   // What scored all of TakeReplies(), until the next Score: their responses are without provenance.
   const ServedDetector& served() const { return served_; }
   // Whether rows wait for late ones, and when a Score without requests sends some on.
@@ -76,7 +75,7 @@ class StreamScorer {
   std::optional<EntityStreams> streams_;
   EntityStreams::Counts counted_;  // in metrics, and how many entities
   size_t counted_entities_ = 0;
-  std::vector<Reply> replies_;
+  std::vector<std::unique_ptr<Exchange>> replies_;
   std::vector<ScoringPart> parts_;  // scratch
 };
 

@@ -83,47 +83,48 @@ void EntityStreams::DropOldest() {
   TakeNext(&leaving_.front());
 }
 
-void EntityStreams::GoOn(Entity* entity, uint64_t serial, int row, double time, bool restart) {
+void EntityStreams::GoOn(Entity* entity, Exchange* exchange, int row, double time, bool restart) {
   if (entity->new_rows.empty()) touched_.push_back(entity);
-  Pending& pending = pending_.find(serial)->second;
   const auto values =
-      pending.request.values().begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(row) * features_);
+      exchange->request.values().begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(row) * features_);
   entity->rows.insert(entity->rows.end(), values, values + static_cast<std::ptrdiff_t>(features_));
-  entity->new_rows.push_back({.pending = &pending, .serial = serial, .row = row, .time = time, .restart = restart});
+  entity->new_rows.push_back({.exchange = exchange, .row = row, .time = time, .restart = restart});
   if (restart) ++counts_.gaps;
 }
 
 void EntityStreams::TakeNext(Entity* entity) {
   for (const RowOrder::Next& next : next_) {
-    GoOn(entity, SerialOf(next.row), RowOf(next.row), next.time, next.restart);
+    GoOn(entity, pending_.find(SerialOf(next.row))->second.get(), RowOf(next.row), next.time, next.restart);
   }
   held_rows_ -= next_.size();
   next_.clear();
 }
 
-void EntityStreams::Add(v1::ScoreStreamRequest request, absl::Time arrival) {
-  Entity& entity = Of(request.entity());
+void EntityStreams::Add(std::unique_ptr<Exchange> taken) {
   const uint64_t serial = next_serial_++;
-  Pending& pending = pending_[serial];
-  pending.request = std::move(request);
-  pending.reply.arrival = arrival;
-  const int rows = static_cast<int>(static_cast<size_t>(pending.request.values_size()) / features_);
-  auto* verdicts = pending.reply.response.mutable_verdicts();
+  Exchange* exchange = taken.get();
+  pending_.emplace(serial, std::move(taken));
+  const v1::ScoreStreamRequest& request = exchange->request;
+  Entity& entity = Of(request.entity());
+  const int rows = static_cast<int>(static_cast<size_t>(request.values_size()) / features_);
+  auto* verdicts = exchange->response.mutable_verdicts();
   verdicts->Reserve(rows);
   for (int row = 0; row < rows; ++row) verdicts->Add();
-  pending.open_rows = static_cast<size_t>(rows);
-  const bool timed = pending.request.time_unix_seconds_size() > 0;
+  exchange->newest_unix_seconds = 0;
+  exchange->serial = serial;
+  exchange->open_rows = static_cast<size_t>(rows);
+  const bool timed = request.time_unix_seconds_size() > 0;
   for (int row = 0; row < rows; ++row) {
     if (!timed) {
       entity.order.ReleaseAll(&next_);
       TakeNext(&entity);
-      GoOn(&entity, serial, row, 0, /*restart=*/false);
+      GoOn(&entity, exchange, row, 0, /*restart=*/false);
       continue;
     }
-    const double time = pending.request.time_unix_seconds(row);
-    pending.reply.newest_unix_seconds = std::max(pending.reply.newest_unix_seconds, time);
+    const double time = request.time_unix_seconds(row);
+    exchange->newest_unix_seconds = std::max(exchange->newest_unix_seconds, time);
     RowOrder::Place place = RowOrder::Place::kTaken;
-    if (pending.request.replay()) {
+    if (request.replay()) {
       entity.order.Replay(RowNumber(serial, row), time, &next_);
     } else {
       place = entity.order.Take(RowNumber(serial, row), time, &next_);
@@ -132,14 +133,14 @@ void EntityStreams::Add(v1::ScoreStreamRequest request, absl::Time arrival) {
       const bool late = place == RowOrder::Place::kLate;
       FillUnscored(late ? v1::Verdict::LATE : v1::Verdict::DUPLICATE, verdicts->Mutable(row));
       ++(late ? counts_.late_rows : counts_.duplicate_rows);
-      --pending.open_rows;
+      --exchange->open_rows;
       continue;
     }
-    if (policy_.tolerance_seconds > 0) waiting_.emplace_back(arrival, RowNumber(serial, row));
+    if (policy_.tolerance_seconds > 0) waiting_.emplace_back(exchange->arrival, RowNumber(serial, row));
     if (++held_rows_ * features_ > kMaxValues) entity.order.ReleaseAll(&next_);
     TakeNext(&entity);
   }
-  if (pending.open_rows == 0) complete_.push_back(serial);
+  if (exchange->open_rows == 0) complete_.push_back(exchange);
 }
 
 void EntityStreams::ReleaseAll() {
@@ -155,7 +156,7 @@ void EntityStreams::ReleaseWaitedFor(absl::Time now) {
     const uint64_t number = waiting_.front().second;
     const auto pending = pending_.find(SerialOf(number));
     if (pending == pending_.end()) continue;
-    const v1::ScoreStreamRequest& request = pending->second.request;
+    const v1::ScoreStreamRequest& request = pending->second->request;
     const auto place = places_.find(request.entity());
     if (place == places_.end()) continue;
     Entity& entity = *place->second;
@@ -182,20 +183,24 @@ void EntityStreams::MakePieces(Entity* entity) {
       FillUnscored(v1::Verdict::WARMING_UP, row.verdict());
       continue;
     }
-    const bool replay = row.pending->request.replay();
-    const absl::string_view segment = row.pending->request.segment();
+    const bool replay = row.exchange->request.replay();
+    const absl::string_view segment = row.exchange->request.segment();
     if (!open || pieces_.back().replay != replay || pieces_.back().segment != segment) {
       pieces_.push_back({.rows = {}, .verdicts = {}, .segment = segment, .replay = replay});
       open = true;
     }
     Piece& piece = pieces_.back();
-    piece.verdicts.push_back(row.verdict());
+    verdicts_.push_back(row.verdict());
+    piece.verdicts = std::span(verdicts_).last(piece.verdicts.size() + 1);
     const size_t rows = piece.verdicts.size() + window_ - 1;
     piece.rows = std::span<const float>(entity->rows).subspan((place + 1 - rows) * features_, rows * features_);
   }
 }
 
 const std::vector<EntityStreams::Piece>& EntityStreams::Pieces() {
+  size_t new_rows = 0;
+  for (const Entity* entity : touched_) new_rows += entity->new_rows.size();
+  verdicts_.reserve(new_rows);  // pieces point into it
   for (Entity* entity : touched_) MakePieces(entity);
   return pieces_;
 }
@@ -203,14 +208,15 @@ const std::vector<EntityStreams::Piece>& EntityStreams::Pieces() {
 void EntityStreams::FinishRows(Entity* entity) {
   for (const NewRow& row : entity->new_rows) {
     if (row.restart) entity->alarm.Restart();
-    const v1::ScoreStreamRequest& request = row.pending->request;
+    Exchange* exchange = row.exchange;
+    const v1::ScoreStreamRequest& request = exchange->request;
     if (request.replay()) {
       entity->alarm.Observe(row.time, *row.verdict());
-      if (row.pending->open_rows == 1) entity->alarm.Restore(request.alarm());
+      if (exchange->open_rows == 1) entity->alarm.Restore(request.alarm());
     } else {
       entity->alarm.Update(row.time, row.verdict());
     }
-    if (--row.pending->open_rows == 0) complete_.push_back(row.serial);
+    if (--exchange->open_rows == 0) complete_.push_back(exchange);
   }
   entity->new_rows.clear();
   const size_t rows = entity->rows.size() / features_;
@@ -219,29 +225,29 @@ void EntityStreams::FinishRows(Entity* entity) {
   entity->first_row = 0;
 }
 
-std::vector<EntityStreams::Reply> EntityStreams::Finish() {
+std::vector<std::unique_ptr<EntityStreams::Exchange>> EntityStreams::Finish() {
   pieces_.clear();
+  verdicts_.clear();
   for (Entity* entity : touched_) FinishRows(entity);
   touched_.clear();
   leaving_.clear();
-  if (policy_.tolerance_seconds <= 0) std::ranges::sort(complete_);
-  std::vector<Reply> replies;
-  replies.reserve(complete_.size());
-  for (const uint64_t serial : complete_) {
-    const auto done = pending_.find(serial);
-    Pending& pending = done->second;
-    if (!pending.request.replay()) {
-      pending.reply.response.set_id(std::move(*pending.request.mutable_id()));
-      pending.reply.response.set_entity(std::move(*pending.request.mutable_entity()));
-      replies.push_back(std::move(pending.reply));
+  if (policy_.tolerance_seconds <= 0) std::ranges::sort(complete_, {}, &Exchange::serial);
+  std::vector<std::unique_ptr<Exchange>> done;
+  done.reserve(complete_.size());
+  for (Exchange* exchange : complete_) {
+    const auto place = pending_.find(exchange->serial);
+    if (!exchange->request.replay()) {
+      exchange->response.set_id(std::move(*exchange->request.mutable_id()));
+      exchange->response.set_entity(std::move(*exchange->request.mutable_entity()));
+      done.push_back(std::move(place->second));
     }
-    pending_.erase(done);
+    pending_.erase(place);
   }
   complete_.clear();
   if (waiting_.size() > 2 * held_rows_ + kSpareWaiting) {
     std::erase_if(waiting_, [&](const auto& row) { return !pending_.contains(SerialOf(row.second)); });
   }
-  return replies;
+  return done;
 }
 
 }  // namespace astray

@@ -2,9 +2,9 @@
 // its rows and its alarm, in bounded memory: those silent longest are dropped. The same for a server's stream and for
 // scoring without one.
 //
-//   streams.Add(request, absl::Now()) ...
+//   streams.Add(std::move(exchange)) ...
 //   for (const EntityStreams::Piece& piece : streams.Pieces()) score piece.rows, fill piece.verdicts
-//   for (EntityStreams::Reply& reply : streams.Finish()) ...
+//   for (const auto& exchange : streams.Finish()) send exchange->response
 //
 // Not thread-safe; pieces may be scored on any threads.
 #pragma once
@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <list>
-#include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,14 +42,22 @@ class EntityStreams {
   // Rows to score together: window - 1 earlier ones, and one for each of `verdicts`, which are fresh.
   struct Piece {
     std::span<const float> rows;
-    std::vector<astray::v1::Verdict*> verdicts;
+    std::span<astray::v1::Verdict* const> verdicts;
     absl::string_view segment;  // of these rows
     bool replay = false;
   };
-  struct Reply {
+  // A request on its way through, and its reply. One that is done with may be filled anew: its messages keep the memory
+  // that they have.
+  struct Exchange {
+    astray::v1::ScoreStreamRequest request;
+    absl::Time arrival;
     astray::v1::ScoreResponse response;  // without provenance
-    absl::Time arrival;                  // of its request
     double newest_unix_seconds = 0;      // of its rows; 0 where they have no time
+
+   private:
+    friend class EntityStreams;
+    uint64_t serial = 0;
+    size_t open_rows = 0;
   };
 
   EntityStreams(size_t features, size_t window, const StreamPolicy& policy);
@@ -69,8 +77,9 @@ class EntityStreams {
   // All but the values. InvalidArgument names the field: "time_unix_seconds: expected none or 3, one a row, got 2".
   absl::Status Check(const astray::v1::ScoreStreamRequest& request) const;
 
-  // Takes a checked request. At most kMinEntities of them between two calls of Finish.
-  void Add(astray::v1::ScoreStreamRequest request, absl::Time arrival);
+  // Takes a checked request, with its arrival and an empty response. At most kMinEntities of them between two calls of
+  // Finish.
+  void Add(std::unique_ptr<Exchange> exchange);
   // What waits for late rows goes on: all of it, or what has waited for the tolerance.
   void ReleaseAll();
   void ReleaseWaitedFor(absl::Time now);
@@ -78,27 +87,21 @@ class EntityStreams {
 
   // Of what went on since the last Finish; valid until the next one. Once.
   const std::vector<Piece>& Pieces();
-  // When every piece was scored: the requests whose rows all have verdicts. In the order of the requests; where rows
-  // wait for late ones, each entity's in the order of its rows.
-  std::vector<Reply> Finish();
+  // When every piece was scored: those whose rows all have verdicts, but for replays, which have no reply. In the order
+  // of the requests; where rows wait for late ones, each entity's in the order of its rows. Their requests are used up.
+  std::vector<std::unique_ptr<Exchange>> Finish();
 
   const Counts& counts() const { return counts_; }
   size_t size() const { return entities_.size(); }
   size_t capacity() const { return capacity_; }
 
  private:
-  struct Pending {
-    astray::v1::ScoreStreamRequest request;
-    Reply reply;
-    size_t open_rows = 0;
-  };
   struct NewRow {
-    Pending* pending;
-    uint64_t serial;
+    Exchange* exchange;
     int row;
     double time;
     bool restart;
-    astray::v1::Verdict* verdict() const { return pending->reply.response.mutable_verdicts(row); }
+    astray::v1::Verdict* verdict() const { return exchange->response.mutable_verdicts(row); }
   };
   struct Entity {
     Entity(absl::string_view entity, const StreamPolicy* policy) : name(entity), order(policy), alarm(policy) {}
@@ -112,7 +115,7 @@ class EntityStreams {
 
   Entity& Of(absl::string_view name);
   void DropOldest();
-  void GoOn(Entity* entity, uint64_t serial, int row, double time, bool restart);
+  void GoOn(Entity* entity, Exchange* exchange, int row, double time, bool restart);
   void TakeNext(Entity* entity);  // next_
   void MakePieces(Entity* entity);
   void FinishRows(Entity* entity);
@@ -123,10 +126,11 @@ class EntityStreams {
   std::list<Entity> entities_;                                                  // the one asked for last is first
   absl::flat_hash_map<absl::string_view, std::list<Entity>::iterator> places_;  // keys are the entities' names
   std::list<Entity> leaving_;                                                   // dropped, with rows to score
-  std::map<uint64_t, Pending> pending_;                                         // by serial number of the request
+  absl::flat_hash_map<uint64_t, std::unique_ptr<Exchange>> pending_;            // by serial number
   uint64_t next_serial_ = 0;
   std::vector<Entity*> touched_;  // have new rows
-  std::vector<uint64_t> complete_;
+  std::vector<Exchange*> complete_;
+  std::vector<astray::v1::Verdict*> verdicts_;  // of all pieces
   std::vector<Piece> pieces_;
   std::deque<std::pair<absl::Time, uint64_t>> waiting_;  // arrival and number of rows that waited, some no longer
   size_t held_rows_ = 0;                                 // that wait now

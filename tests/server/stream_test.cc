@@ -298,6 +298,37 @@ TEST(Stream, AnomalousRowsRaiseAnAlarmThatNamesTheFeature) {
   EXPECT_EQ(server.Metric("astray_alarms_total{model=\"pump\",version=\"1\"}"), 1);
 }
 
+// What a message was used for before is not seen.
+TEST(Stream, RepliesAfterAnAlarmAreThoseOfANewServer) {
+  v1::AlarmRecipe alarm;
+  alarm.set_raise_rows(1);
+  alarm.set_of_rows(1);
+  std::vector<float> odd = TinyRows(3, 3, 5);
+  for (size_t row = 0; row < 3; ++row) odd[row * 3 + 1] += 50;
+  v1::ScoreStreamRequest full = MakeStreamRequest(odd, "an id of more than twenty bytes");
+  full.set_entity("an entity of more than twenty bytes");
+  full.mutable_options()->set_reconstruction(true);
+  full.mutable_options()->set_code(true);
+  for (const double time : {1000, 1000, 999}) full.add_time_unix_seconds(time);  // two of them unscored
+  const v1::ScoreStreamRequest plain = MakeStreamRequest(TinyRows(2, 3, 6));
+  const auto replies = [](RunningServer* server, const v1::ScoreStreamRequest& request, int times) {
+    grpc::ClientContext context;
+    const auto stream = server->detection().ScoreStream(&context);
+    std::string bytes;
+    v1::ScoreResponse response;
+    for (int i = 0; i < times; ++i) {
+      EXPECT_TRUE(stream->Write(request) && stream->Read(&response));
+      bytes += response.DebugString();
+    }
+    stream->WritesDone();
+    EXPECT_TRUE(stream->Finish().ok());
+    return bytes;
+  };
+  RunningServer used({.alarm = alarm}), fresh({.alarm = alarm});
+  EXPECT_THAT(replies(&used, full, 5), HasSubstr("contributions"));
+  EXPECT_EQ(replies(&used, plain, 3), replies(&fresh, plain, 3));
+}
+
 TEST(Stream, AnEntitysNameIsCapped) {
   RunningServer server({.window = 3});
   grpc::ClientContext context;

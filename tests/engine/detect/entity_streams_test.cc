@@ -5,12 +5,22 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/random.h"
 
 namespace astray {
 namespace {
+
+std::unique_ptr<EntityStreams::Exchange> Exchange(v1::ScoreStreamRequest request,
+                                                  absl::Time arrival = absl::UnixEpoch()) {
+  auto exchange = std::make_unique<EntityStreams::Exchange>();
+  exchange->request = std::move(request);
+  exchange->arrival = arrival;
+  return exchange;
+}
 
 // A stream of one feature whose score is the sum of a window, weighed by place: any wrong row or order shows.
 class Stream {
@@ -27,10 +37,10 @@ class Stream {
     request.set_replay(replay);
     *request.mutable_alarm() = alarm;
     ASSERT_TRUE(streams_.Check(request).ok());
-    streams_.Add(std::move(request), absl::UnixEpoch() + absl::Seconds(messages_));
+    streams_.Add(Exchange(std::move(request), absl::UnixEpoch() + absl::Seconds(messages_)));
   }
 
-  std::vector<EntityStreams::Reply> Score() {
+  std::vector<std::unique_ptr<EntityStreams::Exchange>> Score() {
     for (const EntityStreams::Piece& piece : streams_.Pieces()) {
       EXPECT_EQ(piece.rows.size(), piece.verdicts.size() + window_ - 1);
       for (size_t i = 0; i < piece.verdicts.size(); ++i) {
@@ -64,11 +74,11 @@ std::vector<float> ValuesOf(size_t first, size_t count) {
 }
 
 // "w" for each row that warms up, "l" late, "d" duplicate, and scores.
-std::string Shown(const std::vector<EntityStreams::Reply>& replies) {
+std::string Shown(const std::vector<std::unique_ptr<EntityStreams::Exchange>>& replies) {
   std::string text;
   for (const auto& reply : replies) {
-    absl::StrAppend(&text, reply.response.id(), ":");
-    for (const v1::Verdict& verdict : reply.response.verdicts()) {
+    absl::StrAppend(&text, reply->response.id(), ":");
+    for (const v1::Verdict& verdict : reply->response.verdicts()) {
       if (verdict.state() == v1::Verdict::SCORED) absl::StrAppend(&text, verdict.score(), " ");
       if (verdict.state() == v1::Verdict::WARMING_UP) text += "w ";
       if (verdict.state() == v1::Verdict::LATE) text += "l ";
@@ -87,7 +97,7 @@ TEST(EntityStreams, APieceIsOfOneSegmentAndItsWindowsGoOn) {
     request.set_segment(segment);
     for (int i = 0; i < 3; ++i) request.add_values(next++);
     ASSERT_TRUE(streams.Check(request).ok());
-    streams.Add(std::move(request), absl::UnixEpoch());
+    streams.Add(Exchange(std::move(request)));
   }
   std::string shown;
   for (const EntityStreams::Piece& piece : streams.Pieces()) {
@@ -112,9 +122,9 @@ TEST(EntityStreams, InterleavedRowsHaveTheScoresOfEachEntityAlone) {
       stream.Add(absl::StrCat(entity), ValuesOf(entity * 1000 + sent[entity], rows));
       sent[entity] += rows;
     }
-    for (const EntityStreams::Reply& reply : stream.Score()) {
-      const size_t entity = static_cast<size_t>(std::stoi(reply.response.entity()));
-      for (const v1::Verdict& verdict : reply.response.verdicts()) {
+    for (const auto& reply : stream.Score()) {
+      const size_t entity = static_cast<size_t>(std::stoi(reply->response.entity()));
+      for (const v1::Verdict& verdict : reply->response.verdicts()) {
         const size_t row = answered[entity]++;
         if (row + 1 < kWindow) {
           ASSERT_EQ(verdict.state(), v1::Verdict::WARMING_UP);
@@ -136,9 +146,9 @@ TEST(EntityStreams, RowsThatOvertookEachOtherHaveTheVerdictsOfTheSortedStream) {
   std::ranges::sort(arrivals);
   ASSERT_FALSE(std::ranges::is_sorted(arrivals, {}, [](const auto& a) { return a.second; }));
   Stream stream(kWindow, {.tolerance_seconds = 3});
-  std::vector<EntityStreams::Reply> replies;
+  std::vector<std::unique_ptr<EntityStreams::Exchange>> replies;
   const auto take = [&] {
-    for (EntityStreams::Reply& reply : stream.Score()) replies.push_back(std::move(reply));
+    for (auto& reply : stream.Score()) replies.push_back(std::move(reply));
   };
   for (const auto& [when, row] : arrivals) {
     stream.Add("pump", ValuesOf(row, 1), {static_cast<double>(row)});
@@ -149,10 +159,10 @@ TEST(EntityStreams, RowsThatOvertookEachOtherHaveTheVerdictsOfTheSortedStream) {
   take();
   ASSERT_EQ(replies.size(), kRows);
   for (size_t row = 0; row < kRows; ++row) {
-    ASSERT_EQ(replies[row].newest_unix_seconds, static_cast<double>(row))
+    ASSERT_EQ(replies[row]->newest_unix_seconds, static_cast<double>(row))
         << "an entity's replies come in its rows' order";
     if (row + 1 < kWindow) continue;
-    ASSERT_EQ(replies[row].response.verdicts(0).score(), Stream::Sum(ValuesOf(row + 1 - kWindow, kWindow)));
+    ASSERT_EQ(replies[row]->response.verdicts(0).score(), Stream::Sum(ValuesOf(row + 1 - kWindow, kWindow)));
   }
   EXPECT_EQ(stream.streams().counts().late_rows, 0u);
 }
@@ -204,8 +214,8 @@ TEST(EntityStreams, ReplayedRowsFillTheWindowAndHaveNoReply) {
   for (size_t i = 0; i < values.size(); ++i) {
     whole.Add("a", {values[i]}, {static_cast<double>(i)});
     const auto replies = whole.Score();
-    alarms.push_back(replies[0].response.verdicts(0).alarm());
-    scores.push_back(replies[0].response.verdicts(0).score());
+    alarms.push_back(replies[0]->response.verdicts(0).alarm());
+    scores.push_back(replies[0]->response.verdicts(0).score());
   }
   EXPECT_EQ(alarms[3].state(), v1::Alarm::RAISED);
   EXPECT_EQ(alarms.back().state(), v1::Alarm::STATE_UNSPECIFIED);
@@ -222,7 +232,7 @@ TEST(EntityStreams, ReplayedRowsFillTheWindowAndHaveNoReply) {
       resumed.Add("a", {values[i]}, {static_cast<double>(i)});
       const auto replies = resumed.Score();
       ASSERT_EQ(replies.size(), 1u) << "a replay has none";
-      const v1::Verdict& verdict = replies[0].response.verdicts(0);
+      const v1::Verdict& verdict = replies[0]->response.verdicts(0);
       ASSERT_EQ(verdict.state(), v1::Verdict::SCORED);
       ASSERT_EQ(verdict.score(), scores[i]);
       ASSERT_EQ(verdict.alarm().state(), alarms[i].state()) << "cut " << cut << " row " << i;
@@ -249,7 +259,7 @@ TEST(EntityStreams, TheOneSilentLongestIsDroppedWithWhatItOwesAnswered) {
     request.set_entity(absl::StrCat(i));
     request.mutable_values()->Resize(kWide, 1.0f);
     request.add_time_unix_seconds(5);
-    streams.Add(std::move(request), absl::UnixEpoch());
+    streams.Add(Exchange(std::move(request)));
     streams.Pieces();
     replies += streams.Finish().size();
   }
@@ -271,7 +281,7 @@ TEST(EntityStreams, MoreEntitiesThanAStreamKnowsStayWithinTheBound) {
     v1::ScoreStreamRequest request;
     request.set_entity(absl::StrCat("pump-", i));
     request.mutable_values()->Resize(3, 1.0f);
-    streams.Add(std::move(request), absl::UnixEpoch());
+    streams.Add(Exchange(std::move(request)));
     if (i % 64 == 63) {
       streams.Pieces();
       ASSERT_EQ(streams.Finish().size(), 64u);
