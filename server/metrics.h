@@ -137,7 +137,7 @@ class Metrics {
   // What a stream has seen since `before`.
   void CountStreamRows(const EntityStreams::Counts& now, const EntityStreams::Counts& before);
   void RecordStreamLag(double seconds) { stream_lag_->Observe(seconds); }
-  prometheus::Gauge& queue_rows() { return *queue_rows_; }
+  void SetQueueRows(size_t rows) { queue_rows_->Set(static_cast<double>(rows)); }
   prometheus::Histogram& queue_duration() { return *queue_duration_; }
   prometheus::Histogram& batch_rows() { return *batch_rows_; }
 

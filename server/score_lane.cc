@@ -39,11 +39,11 @@ bool ScoreLane::IsSmall(const v1::ScoreRequest& request, const v1::ScoreResponse
 }
 
 void ScoreLane::Handle(Slot* slot) {
-  if (arrived_.empty()) {
-    arrived_at_ = absl::Now();
-    if (turns_.empty()) lane().Later(this);
-  }
+  if (arrived_.empty()) arrived_at_ = absl::Now();
   arrived_.push_back(slot);
+  if (++calls_taken_ > 1 || !turns_.empty()) return;  // Proceed is still to come
+  lane().Later(this);
+  if (alone_) GoOn(arrived_at_);
 }
 
 void ScoreLane::Settled(Slot* slot) {
@@ -51,16 +51,22 @@ void ScoreLane::Settled(Slot* slot) {
 }
 
 void ScoreLane::Proceed(bool /*ok*/) {
+  alone_ = std::exchange(calls_taken_, 0) <= 1;
+  if (arrived_.empty() && turns_.empty()) return;
+  GoOn(absl::Now());
+  if (!turns_.empty()) lane().Later(this);
+}
+
+void ScoreLane::GoOn(absl::Time now) {
   const bool some_arrived = !arrived_.empty();
   if (some_arrived) AdmitArrived();
-  if (turns_.empty()) return;
+  if (turns_.empty()) return;  // what arrived was refused, or went to the workers
   if (some_arrived && looks_ < kMostLooks && turns_.front().served.detector->parameter_count() >= kLargeNetwork) {
     ++looks_;
   } else {
     looks_ = 0;
-    ScoreBatch();
+    ScoreBatch(now);
   }
-  if (!turns_.empty()) lane().Later(this);
 }
 
 void ScoreLane::AdmitArrived() {
@@ -71,7 +77,6 @@ void ScoreLane::AdmitArrived() {
     if (const absl::Status status = Admit(*current, slot); !status.ok()) Complete(slot, arrived_at_, status);
   }
   arrived_.clear();
-  parts_.metrics->queue_rows().Set(static_cast<double>(parts_.queue->waiting_rows().rows()));
 }
 
 absl::Status ScoreLane::Admit(const RegistrySnapshot& current, Slot* slot) {
@@ -144,10 +149,10 @@ void ScoreLane::TakeBatch(Turn* turn, absl::Time now) {
   parts_.metrics->RecordQueueDurations(seconds_);
 }
 
-void ScoreLane::ScoreBatch() {
+void ScoreLane::ScoreBatch(absl::Time now) {
   Turn turn = std::move(turns_.front());
   turns_.pop_front();
-  TakeBatch(&turn, absl::Now());
+  TakeBatch(&turn, now);
   for (size_t begin = 0; begin < batch_.size();) {
     absl::Status status;
     const size_t end =

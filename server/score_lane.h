@@ -2,7 +2,8 @@
 // waits for one detector is scored in batches of at most ScoringQueue::kBatchRows verdicts on the lane's own thread;
 // detectors take turns. Requests with more verdicts go to the workers, in tiles; so do those whose verdicts are
 // repaired or filled in, which takes long, and the lane hears meanwhile whether they are cancelled. Nothing waits on
-// purpose; but before a large network runs, the lane looks for more calls, a few times at most.
+// purpose: where calls come alone, one is scored before the lane looks for others. But before a large network runs, it
+// looks for more, a few times at most.
 #pragma once
 
 #include <cstdint>
@@ -45,12 +46,13 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
   void Settled(Slot* slot) override;
   bool IsSmall(const v1::ScoreRequest& request, const v1::ScoreResponse& response) const override;
 
-  void Proceed(bool ok) override;  // takes what has arrived, scores one batch
+  void Proceed(bool ok) override;  // once what is ready has been taken
+  void GoOn(absl::Time now);       // admits what has arrived, scores one batch
   void AdmitArrived();
   absl::Status Admit(const RegistrySnapshot& current, Slot* slot);
   absl::StatusOr<Turn*> FindTurn(const RegistrySnapshot& current, const v1::ModelRef& model);
   absl::Status Submit(const ServedDetector& served, const CheckedRequest& checked, Slot* slot);  // to the workers
-  void ScoreBatch();
+  void ScoreBatch(absl::Time now);
   // Puts as many calls of the turn as make a batch in batch_, but for those that nobody waits for.
   void TakeBatch(Turn* turn, absl::Time now);
   void FinishRun(const ServedDetector& served, size_t begin, size_t end, const absl::Status& status);
@@ -59,7 +61,9 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
   DetectionService* const service_;
   const DetectionService::Parts& parts_;
   std::vector<Slot*> arrived_;
-  absl::Time arrived_at_;  // the first of them
+  absl::Time arrived_at_;   // the first of them
+  size_t calls_taken_ = 0;  // since the last Proceed
+  bool alone_ = true;       // no more than one was taken before that
   std::deque<Turn> turns_;
   int looks_ = 0;                            // for more calls, since the last batch
   std::vector<std::vector<Waiting>> spare_;  // for turns to come

@@ -71,7 +71,6 @@ absl::Status ScoringQueue::Submit(std::vector<ScoringJob> jobs, Admission admiss
     return status;
   }
   for (ScoringJob& job : jobs) Enqueue(std::move(job));
-  metrics_->queue_rows().Set(static_cast<double>(waiting_rows_.rows()));
   return absl::OkStatus();
 }
 
@@ -127,7 +126,6 @@ bool ScoringQueue::TakeBatch(Batch* batch) {
     turns_.push_back(detector);
   }
   waiting_rows_.Remove(rows);
-  metrics_->queue_rows().Set(static_cast<double>(waiting_rows_.rows()));
   return true;
 }
 

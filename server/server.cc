@@ -67,6 +67,7 @@ absl::Status Server::Listen(LaneExtension* extension) {
                                             {.metrics =
                                                  [this] {
                                                    registry_.RecordDrift();
+                                                   metrics_.SetQueueRows(queue_.waiting_rows().rows());
                                                    return metrics_.Serialize();
                                                  },
                                              .ready = [this] { return Ready(); },

@@ -153,6 +153,7 @@ TEST(ScoreMetrics, EveryCallRowAndValueIsCounted) {
   RunningServer server;
   v1::ScoreResponse response;
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(server.Score(MakeScoreRequest("pump", TinyRows(2, 3, 1)), &response).ok());
+  EXPECT_EQ(server.Metric("astray_queue_rows"), 0);
   ASSERT_TRUE(server.Score(MakeScoreRequest("pump", TinyRows(600, 3, 1)), &response).ok());
   EXPECT_FALSE(server.Score(MakeScoreRequest("pump", {}), &response).ok());
   EXPECT_EQ(server.Metric("astray_requests_total{code=\"OK\",method=\"Score\"}"), 4);
