@@ -40,6 +40,7 @@ std::unique_ptr<typename Scorer::Exchange> StreamLane<Scorer>::MakeExchange() {
 template <typename Scorer>
 void StreamLane<Scorer>::Recycle(std::unique_ptr<Exchange> exchange, size_t reply_bytes) {
   if (spare_.size() == kMostSpare || Scorer::SizeOf(exchange->request) + reply_bytes / 4 > kMostSpareValues) return;
+  exchange->request.Clear();  // what was not counted, such as the name of a model, goes
   exchange->response.Clear();
   spare_.push_back(std::move(exchange));
 }

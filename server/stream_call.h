@@ -46,7 +46,7 @@ class StreamLane {
   Lane* lane() const { return lane_; }
   JointScoring* scoring() const { return scoring_; }
 
-  // For a request to be parsed into; where there is one that was answered, its messages keep the memory that they have.
+  // Empty; where there is one that was answered, with the memory that its messages had.
   std::unique_ptr<Exchange> MakeExchange();
   // Takes back one that was answered, in so many bytes.
   void Recycle(std::unique_ptr<Exchange> exchange, size_t reply_bytes);

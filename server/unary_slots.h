@@ -28,6 +28,8 @@ class UnarySlots {
  public:
   static constexpr size_t kPosted = 16;
   static constexpr size_t kSpare = 64;  // kept beside those that are posted or busy
+  // A slot whose request had more bytes, in whatever field, is not used again.
+  static constexpr size_t kMostRequestKept = size_t{1} << 19;
 
   using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
@@ -155,7 +157,8 @@ class UnarySlots {
   void Release(Slot* raw) {
     std::unique_ptr<Slot> slot(raw);
     Settled(raw);
-    if (spare_.size() < kSpare && IsSmall(slot->request_, slot->response_)) {
+    if (spare_.size() < kSpare && slot->request_bytes_ <= kMostRequestKept &&
+        IsSmall(slot->request_, slot->response_)) {
       slot->writer_.reset();
       slot->context_.reset();
       slot->response_.Clear();

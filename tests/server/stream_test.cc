@@ -9,6 +9,7 @@
 #include "engine/base/random.h"
 #include "server/message_bytes.h"
 #include "server/stream_call.h"
+#include "server/stream_scorer.h"
 #include "tests/testing/raw_call.h"
 #include "tests/testing/running_server.h"
 #include "tests/testing/temporary_folder.h"
@@ -296,6 +297,24 @@ TEST(Stream, AnomalousRowsRaiseAnAlarmThatNamesTheFeature) {
   EXPECT_EQ(response.verdicts(13).alarm().causes(0).feature(), "pressure");
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(server.Metric("astray_alarms_total{model=\"pump\",version=\"1\"}"), 1);
+}
+
+TEST(StreamLane, KeepsLittleOfWhatHostileMessagesHad) {
+  StreamLane<StreamScorer> lane(nullptr, nullptr, nullptr);
+  const std::string large(size_t{1} << 20, 'x');
+  for (const bool large_values : {false, true}) {
+    auto exchange = lane.MakeExchange();
+    exchange->request.mutable_model()->set_name(large);
+    exchange->request.GetReflection()->MutableUnknownFields(&exchange->request)->AddLengthDelimited(1000, large);
+    exchange->request.mutable_values()->Resize(large_values ? 1 << 18 : 38, 0);
+    exchange->response.add_verdicts();
+    const auto* used = exchange.get();
+    lane.Recycle(std::move(exchange), /*reply_bytes=*/100);
+    exchange = lane.MakeExchange();
+    EXPECT_TRUE(large_values || exchange.get() == used);
+    EXPECT_EQ(exchange->response.verdicts_size(), 0);
+    EXPECT_LT(exchange->request.SpaceUsedLong(), 2000u);
+  }
 }
 
 // What a message was used for before is not seen.
