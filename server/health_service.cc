@@ -22,7 +22,7 @@ class HealthService::Checks final : public UnarySlots<HealthCheckRequest, Health
   Checks(HealthService* service, Lane* lane) : UnarySlots(lane), service_(service) {}
 
  private:
-  static constexpr size_t kMostNameKept = 1024;  // bytes
+  static constexpr size_t kMostRequestKept = 1024;  // bytes
 
   void Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag) override {
     service_->RequestCheck(context, request, writer, lane().queue(), lane().queue(), tag);
@@ -35,8 +35,8 @@ class HealthService::Checks final : public UnarySlots<HealthCheckRequest, Health
                      ? grpc::Status(grpc::NOT_FOUND, "health: there is no such service here")
                      : grpc::Status::OK);
   }
-  bool IsSmall(const HealthCheckRequest& request, const HealthCheckResponse& /*response*/) const override {
-    return request.service().size() <= kMostNameKept;
+  bool IsSmall(size_t request_bytes, const HealthCheckResponse& /*response*/) const override {
+    return request_bytes <= kMostRequestKept;
   }
 
   HealthService* const service_;

@@ -13,8 +13,8 @@
 namespace astray {
 namespace {
 
-// A slot whose messages had more than so many values, a verdict counted as 32, is not used again: 512 KiB.
-constexpr int kMostValuesKept = 1 << 17;
+// What a verdict counts in a slot that is to be used again.
+constexpr size_t kVerdictBytes = 128;
 constexpr size_t kSpareTurns = 8;
 // A network of so many parameters pushes out of the second-level cache what gRPC had there, each time it runs. Before
 // it does, calls are looked for as long as some come, but not more often than this.
@@ -34,8 +34,8 @@ void ScoreLane::Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Wr
   service_->RequestScore(context, request, writer, lane().queue(), lane().queue(), tag);
 }
 
-bool ScoreLane::IsSmall(const v1::ScoreRequest& request, const v1::ScoreResponse& response) const {
-  return request.values_size() + 32 * response.verdicts_size() <= kMostValuesKept;
+bool ScoreLane::IsSmall(size_t request_bytes, const v1::ScoreResponse& response) const {
+  return request_bytes + kVerdictBytes * static_cast<size_t>(response.verdicts_size()) <= kMostBytesKept;
 }
 
 void ScoreLane::Handle(Slot* slot) {

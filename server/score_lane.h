@@ -44,7 +44,7 @@ class ScoreLane final : public UnarySlots<v1::ScoreRequest, v1::ScoreResponse>, 
   void Post(grpc::ServerContext* context, grpc::ByteBuffer* request, Writer* writer, LaneTag* tag) override;
   void Handle(Slot* slot) override;
   void Settled(Slot* slot) override;
-  bool IsSmall(const v1::ScoreRequest& request, const v1::ScoreResponse& response) const override;
+  bool IsSmall(size_t request_bytes, const v1::ScoreResponse& response) const override;
 
   void Proceed(bool ok) override;  // once what is ready has been taken
   void GoOn(absl::Time now);       // admits what has arrived, scores one batch

@@ -1,6 +1,5 @@
 #include "server/stream_call.h"
 
-#include <span>
 #include <string>
 #include <utility>
 
@@ -214,9 +213,8 @@ void StreamCall<Scorer>::ContinueScoring() {
     }
   };
   taken_.swap(waiting_);
-  const absl::Status status =
-      scorer_.Score(std::span(taken_), last ? StreamRelease::kAll : StreamRelease::kWaitedForLong, call_->cancelled(),
-                    shared_->scoring(), done);
+  const absl::Status status = scorer_.Score(taken_, last ? StreamRelease::kAll : StreamRelease::kWaitedForLong,
+                                            call_->cancelled(), shared_->scoring(), done);
   taken_.clear();
   if (!status.ok()) {
     scoring_ = false;

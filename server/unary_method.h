@@ -99,7 +99,7 @@ class UnaryMethod final : public UnarySlots<Request, Response> {
     request_bytes_ += bytes;
     return absl::OkStatus();
   }
-  bool IsSmall(const Request& /*request*/, const Response& /*response*/) const override { return false; }
+  bool IsSmall(size_t /*request_bytes*/, const Response& /*response*/) const override { return false; }
 
   CallGate* const gate_;
   Metrics* const metrics_;

@@ -27,9 +27,8 @@ template <typename Request, typename Response>
 class UnarySlots {
  public:
   static constexpr size_t kPosted = 16;
-  static constexpr size_t kSpare = 64;  // kept beside those that are posted or busy
-  // A slot whose request had more bytes, in whatever field, is not used again.
-  static constexpr size_t kMostRequestKept = size_t{1} << 19;
+  static constexpr size_t kSpare = 64;                       // kept beside those that are posted or busy
+  static constexpr size_t kMostBytesKept = size_t{1} << 19;  // of a slot's messages
 
   using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
@@ -127,8 +126,10 @@ class UnarySlots {
   virtual void Handle(Slot* slot) = 0;
   // Its reply is sent and its client was told, or is gone.
   virtual void Settled(Slot* /*slot*/) {}
-  // Whether a slot may keep what its messages have allocated.
-  virtual bool IsSmall(const Request& /*request*/, const Response& /*response*/) const { return true; }
+  // Whether a slot may keep what its messages have allocated: a request of so many bytes, in whatever field.
+  virtual bool IsSmall(size_t request_bytes, const Response& /*response*/) const {
+    return request_bytes <= kMostBytesKept;
+  }
 
   Lane& lane() { return *lane_; }
 
@@ -157,8 +158,7 @@ class UnarySlots {
   void Release(Slot* raw) {
     std::unique_ptr<Slot> slot(raw);
     Settled(raw);
-    if (spare_.size() < kSpare && slot->request_bytes_ <= kMostRequestKept &&
-        IsSmall(slot->request_, slot->response_)) {
+    if (spare_.size() < kSpare && IsSmall(slot->request_bytes_, slot->response_)) {
       slot->writer_.reset();
       slot->context_.reset();
       slot->response_.Clear();
